@@ -1,0 +1,208 @@
+"""The only reader of time, and the only waiter.
+
+One scale serves stamps and deadlines alike: nanoseconds of CLOCK_BOOTTIME, which never steps and goes on
+during suspend. Wall time is never computed with; it is an offset to that scale, with a quality, and is added
+when a record leaves or is shown (`Anchor`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Final, Generic, Protocol, TypeVar
+
+NS_PER_S: Final = 1_000_000_000
+
+
+class ClockQuality(IntEnum):
+    """How far the wall time of an anchor can be trusted. The numbers travel on the wire."""
+
+    NONE = 0
+    """Never synchronised since boot: wall time may be anything."""
+    BOUNDED = 1
+    """Known only to lie between two good anchors of neighbouring boots."""
+    HOLDOVER = 2
+    """Was synchronised in this boot, is free-running now."""
+    SYNCED = 3
+    """Disciplined by NTP or an equal of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """Where wall time stands relative to boot time.
+
+    Attributes:
+        offset_ns: wall (UNIX, UTC) minus boot time.
+        quality: how far to trust it.
+        max_error_ns: bound on the error of `offset_ns` as the kernel estimates it; 0 if it is exact.
+    """
+
+    offset_ns: int
+    quality: ClockQuality
+    max_error_ns: int
+
+
+class Clock(Protocol):
+    """Time as the program knows it."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since boot."""
+
+    def anchor(self) -> Anchor:
+        """Where wall time stands now."""
+
+    def boot_id(self) -> str:
+        """Name of this boot: stamps of different boots cannot be compared."""
+
+    def wait(self, event: threading.Event, deadline_ns: int | None) -> None:
+        """Return when `event` is set or `deadline_ns` has passed; with None only when it is set."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    _was_synced = False
+
+    def now_ns(self) -> int:
+        """Read CLOCK_BOOTTIME."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # noqa: TID251 the one door
+
+    def anchor(self) -> Anchor:
+        """Pair CLOCK_REALTIME with CLOCK_BOOTTIME, and ask the kernel whether it is disciplined."""
+        before_ns = self.now_ns()
+        wall_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)  # noqa: TID251 the one door
+        after_ns = self.now_ns()
+        synced, max_error_ns = _kernel_sync()
+        self._was_synced = self._was_synced or synced
+        unsynced = ClockQuality.HOLDOVER if self._was_synced else ClockQuality.NONE
+        return Anchor(
+            offset_ns=wall_ns - (before_ns + after_ns) // 2,
+            quality=ClockQuality.SYNCED if synced else unsynced,
+            max_error_ns=max_error_ns,
+        )
+
+    def boot_id(self) -> str:
+        """Read the kernel's boot id; a sandbox that hides /proc/sys passes it in EDGE_BOOT_ID."""
+        return os.environ.get("EDGE_BOOT_ID") or Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+    def wait(self, event: threading.Event, deadline_ns: int | None) -> None:
+        """Sleep until the event or the deadline."""
+        if deadline_ns is None:
+            event.wait()
+        else:
+            event.wait(max(0, deadline_ns - self.now_ns()) / NS_PER_S)
+
+
+class SimulatedClock:
+    """Time that stands still until it is told to go on.
+
+    Args:
+        start_wall_ns: wall time at the first moment.
+        boot_id: name of the simulated boot.
+        start_ns: boot time at the first moment; a machine has been up for a little while when we start.
+    """
+
+    def __init__(self, start_wall_ns: int, *, boot_id: str = "simulated", start_ns: int = 10 * NS_PER_S) -> None:
+        self._now_ns = start_ns
+        self._boot_id = boot_id
+        self._anchor = Anchor(start_wall_ns - start_ns, ClockQuality.SYNCED, 0)
+
+    def now_ns(self) -> int:
+        """Where simulated time stands."""
+        return self._now_ns
+
+    def anchor(self) -> Anchor:
+        """Exact by construction, unless `set_anchor` said otherwise."""
+        return self._anchor
+
+    def set_anchor(self, anchor: Anchor) -> None:
+        """Step the simulated wall clock, or change how far it can be trusted."""
+        self._anchor = anchor
+
+    def boot_id(self) -> str:
+        """Name given at construction."""
+        return self._boot_id
+
+    def advance_to(self, deadline_ns: int) -> None:
+        """Let time pass. Never goes back."""
+        self._now_ns = max(self._now_ns, deadline_ns)
+
+    def wait(self, event: threading.Event, deadline_ns: int | None) -> None:
+        """Let time pass up to the deadline at once; nothing else runs meanwhile."""
+        if not event.is_set() and deadline_ns is not None:
+            self.advance_to(deadline_ns)
+
+
+ItemT = TypeVar("ItemT")
+
+
+class Inbox(Generic[ItemT]):
+    """A bounded queue in front of one worker: many may put, one takes.
+
+    A full inbox refuses, and counts what it refused, so that the loss can be accounted for.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._items: deque[ItemT] = deque()
+        self._limit = limit
+        self._lock = threading.Lock()
+        self.refused = 0
+        self.arrival = threading.Event()
+
+    def put(self, item: ItemT) -> bool:
+        """Append unless full. Returns whether it was taken in."""
+        with self._lock:
+            if len(self._items) >= self._limit:
+                self.refused += 1
+                return False
+            self._items.append(item)
+        self.arrival.set()
+        return True
+
+    def take_all(self) -> list[ItemT]:
+        """Remove and return everything that has arrived, oldest first."""
+        with self._lock:
+            self.arrival.clear()
+            items = list(self._items)
+            self._items.clear()
+        return items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+class _Timex(ctypes.Structure):
+    """`struct timex` of <sys/timex.h>, as far as it is read here."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 256),
+    )
+
+
+_TIME_ERROR: Final = 5
+_STA_UNSYNC: Final = 0x40
+_UNKNOWN_ERROR_NS: Final = 16 * NS_PER_S
+
+
+def _kernel_sync() -> tuple[bool, int]:
+    """Ask adjtimex(2), which needs no privilege to read, whether wall time is disciplined, and its error in ns."""
+    timex = _Timex()
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    except (OSError, AttributeError):  # another libc, or a sandbox that forbids the call
+        return False, _UNKNOWN_ERROR_NS
+    if state in {-1, _TIME_ERROR} or timex.status & _STA_UNSYNC:
+        return False, _UNKNOWN_ERROR_NS
+    return True, timex.maxerror * 1_000

@@ -1,0 +1,49 @@
+"""What can be measured: name, unit, and how finely it is worth sending. One table. Pure.
+
+Units are canonical everywhere in the program: °C, %RH, Pa, ppm. A name ends with its unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One thing that a sensor can measure.
+
+    Attributes:
+        name: as it stands in config, code and messages, e.g. `temperature_c`.
+        unit: for people, e.g. `°C`.
+        minimum, maximum: no place where this program runs can be outside; a chip's own range is narrower.
+        resolution: step of the values sent unless the sensor says otherwise, in the canonical unit.
+        sigma: typical noise (one standard deviation) of a decent chip, in the canonical unit.
+        drift_per_s: how fast the slope of the true value may wander: standard deviation of the slope
+            gained in one second, in the canonical unit per second per sqrt(second).
+    """
+
+    name: str
+    unit: str
+    minimum: float
+    maximum: float
+    resolution: float
+    sigma: float
+    drift_per_s: float
+
+
+_ALL: Final = (
+    Quantity("temperature_c", "°C", -90.0, 200.0, 0.01, 0.02, 2e-4),
+    Quantity("humidity_pct", "%RH", 0.0, 100.0, 0.01, 0.05, 1e-3),
+    # 1 Pa: the noise of a BME280 at ×1 oversampling is 3.3 Pa (datasheet table 15).
+    Quantity("pressure_pa", "Pa", 1_000.0, 200_000.0, 1.0, 2.0, 5e-3),
+    Quantity("co2_ppm", "ppm", 0.0, 40_000.0, 1.0, 5.0, 5e-2),
+    # What people log beside the weather; for replayed recordings and serial boxes.
+    Quantity("illuminance_lx", "lx", 0.0, 200_000.0, 0.01, 2.0, 1.0),
+)
+
+QUANTITIES: Final[Mapping[str, Quantity]] = {quantity.name: quantity for quantity in _ALL}
+"""Every known quantity by name."""

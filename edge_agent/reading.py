@@ -1,0 +1,171 @@
+"""The nouns that flow along the path. Pure.
+
+measurement (all quantities of one sensor at one moment) → column block (one channel over a while, estimated and
+judged) → record (what is stored and sent).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum, IntFlag
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from edge_agent.clock import ClockQuality
+
+
+class Quality(IntEnum):
+    """How far a reading can be trusted. The numbers travel on the wire."""
+
+    GOOD = 0
+    ESTIMATED = 1
+    """The value was computed, not measured: the filter's prediction stands in for a refused measurement."""
+    SUSPECT = 2
+    """Measured and shown, but something about it is odd; the flags say what."""
+    BAD = 3
+    """Not to be used. There may be no value at all."""
+
+
+class Flag(IntFlag):
+    """Why a reading is not good. The bits travel on the wire."""
+
+    NO_VALUE = 1
+    """The chip gave no number (channel skipped, power-on value, not finite)."""
+    OUT_OF_RANGE = 2
+    """Outside what the chip can measure or what the configuration allows."""
+    TOO_FAST = 4
+    """Changed faster than the configuration allows."""
+    OUTLIER = 8
+    """Further from the filter's prediction than noise explains."""
+    TIME_BACKWARDS = 16
+    """Stamped earlier than the reading before it."""
+
+
+NOT_SENT: Final = -1
+"""Status of a cell whose reading the deadband suppressed, or that the sensor did not measure."""
+
+
+def status_of(flags: Flag) -> int:
+    """Fold flags and the quality that follows from them into the one small integer that is stored per cell.
+
+    Returns:
+        `flags << 2 | quality`: 0 for a good reading.
+    """
+    if flags & (Flag.NO_VALUE | Flag.OUT_OF_RANGE):
+        return flags << 2 | Quality.BAD
+    if flags & Flag.OUTLIER:
+        return flags << 2 | Quality.ESTIMATED
+    return flags << 2 | (Quality.SUSPECT if flags else Quality.GOOD)
+
+
+def quality_of(status: int) -> Quality:
+    """The quality in a cell's status."""
+    return Quality(status & 3)
+
+
+def flags_of(status: int) -> Flag:
+    """The flags in a cell's status."""
+    return Flag(status >> 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """All quantities of one sensor at one moment.
+
+    Attributes:
+        sensor: id of the sensor.
+        boot_ns: moment of the conversion, nanoseconds since boot.
+        quantities: names, e.g. `("temperature_c", "humidity_pct")`.
+        values: in the canonical unit of each quantity; None where the chip gave no number.
+    """
+
+    sensor: str
+    boot_ns: int
+    quantities: tuple[str, ...]
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a window of one channel was like, over its readings that have a value and are not bad.
+
+    Attributes:
+        count: readings that went in.
+        mean, std, minimum, maximum: in the channel's canonical unit; std is of the population.
+        slope_per_s: least-squares slope over real time, canonical unit per second.
+    """
+
+    count: int
+    mean: float
+    std: float
+    minimum: float
+    maximum: float
+    slope_per_s: float
+
+
+class EventKind(Enum):
+    """What an event tells. The text travels on the wire."""
+
+    SENSOR_STATE = "sensor-state"
+    TIME_FIX = "time-fix"
+    OUTBOX_RESET = "outbox-reset"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened once, for a person or a rule to act on.
+
+    Attributes:
+        kind: what it tells.
+        boot_ns: when.
+        subject: what it is about: a sensor id, `clock`, `outbox`.
+        state: what the subject is now, one word.
+        cause: one sentence with evidence and, where there is one, the fix.
+    """
+
+    kind: EventKind
+    boot_ns: int
+    subject: str
+    state: str
+    cause: str
+
+
+class RecordKind(IntEnum):
+    """What a record holds. The numbers travel on the wire."""
+
+    BATCH = 0
+    EVENT = 1
+    TOMBSTONE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A batch, event or tombstone as it leaves the outbox, identified by (node, epoch, seq).
+
+    Attributes:
+        rowid: its place in the outbox, ascending in commit order.
+        epoch, seq: identity; seq ascends within the epoch.
+        kind: what the body holds.
+        boot: ordinal of the boot that its stamps belong to.
+        offset_ns: wall minus boot time of that boot, by the best anchor known when it was handed out.
+        time_quality: quality of that anchor.
+        readings: how many readings it holds or, for a tombstone, tells of.
+        body: encoded content, without the envelope.
+    """
+
+    rowid: int
+    epoch: int
+    seq: int
+    kind: RecordKind
+    boot: int
+    offset_ns: int
+    time_quality: ClockQuality
+    readings: int
+    body: bytes
+
+
+class Lane(Enum):
+    """Which way a record travels: what is fresh overtakes what has waited. The text is the topic's last level."""
+
+    LIVE = "live"
+    BACKLOG = "backlog"
