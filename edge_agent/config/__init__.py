@@ -1,0 +1,1 @@
+"""One TOML file in, frozen objects out, every mistake in it told at once."""

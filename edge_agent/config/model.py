@@ -1,0 +1,168 @@
+"""What the configuration says. Keys of the TOML file equal field names one to one. Pure.
+
+`config/edge-agent.toml` shows every key with its default and its meaning; a test holds the two together.
+"""
+
+# No `from __future__ import annotations` here: cattrs drops Annotated from annotations that are text.
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal
+
+from edge_agent.drivers.base import DriverInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a number may be; None does not limit."""
+
+    above: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The regular expression that a text must match as a whole."""
+
+    pattern: str
+
+
+NAME_PATTERN: Final = "[a-z0-9-]{1,64}"
+Name = Annotated[str, Matches(NAME_PATTERN)]
+"""Ids of gateways, buses and sensors: they become topic levels and file names."""
+AbsolutePath = Annotated[str, Matches("/.*")]
+Positive = Annotated[float, Limits(above=0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """`[gateway]`: who we are. `site` and `location` travel with the birth message."""
+
+    id: Name
+    site: str = ""
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """`[bus.NAME]`: one device that sensors hang on. Serial settings mean nothing to the other kinds."""
+
+    device: AbsolutePath
+    kind: Literal["i2c", "serial", "sysfs"] | None = None
+    baud: Annotated[int, Limits(at_least=50, at_most=4_000_000)] = 9600
+    parity: Literal["N", "E", "O"] = "N"
+    stopbits: Literal[1, 2] = 1
+    echo: bool = False
+
+    def resolved_kind(self) -> str | None:
+        """The kind as given, or as the device path tells it; None if neither does."""
+        if self.kind is not None:
+            return self.kind
+        if self.device.startswith("/dev/i2c-"):
+            return "i2c"
+        if self.device.startswith(("/dev/tty", "/dev/serial/", "/dev/pts/", "/dev/rfcomm")):
+            return "serial"
+        return "sysfs" if self.device.startswith("/sys/") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """`[sensor.QUANTITY]`: how one quantity of one sensor is treated. Numbers are in the canonical unit."""
+
+    gain: float = 1.0
+    offset: float = 0.0
+    points: tuple[tuple[float, float], ...] = ()
+    range: tuple[float, float] | None = None
+    max_rate_per_s: Positive | None = None
+    filter: Literal["kalman", "none"] = "kalman"
+    sigma: Positive | None = None
+    drift_per_s: Positive | None = None
+    deadband: Annotated[float, Limits(at_least=0)] = 0.0
+    heartbeat_s: Positive = 300.0
+    resolution: Positive | None = None
+    send_raw: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """`[[sensor]]`: one configured chip.
+
+    Attributes:
+        id: name in messages, unique.
+        driver: declaration of its driver.
+        bus: name of a `[bus.NAME]`.
+        address: 7-bit I2C address or Modbus unit; 0 on buses without addresses.
+        period_s: seconds between measurements.
+        options: the driver's own keys, an instance of `driver.options`.
+        channels: one entry per quantity of the driver.
+    """
+
+    id: str
+    driver: DriverInfo
+    bus: str
+    address: int
+    period_s: float
+    options: Any
+    channels: Mapping[str, Channel]
+
+
+@dataclass(frozen=True, slots=True)
+class SensorKeys:
+    """The keys that every `[[sensor]]` may have, whatever its driver."""
+
+    id: Name
+    driver: str
+    bus: str
+    address: int | None = None
+    period_s: Annotated[float, Limits(at_least=0.01, at_most=86_400)] = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`[batch]`: what one message holds."""
+
+    period_s: Annotated[float, Limits(at_least=0.1, at_most=3600)] = 60.0
+    features: bool = True
+    time_resolution_s: Annotated[float, Limits(at_least=1e-9, at_most=1)] = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """`[outbox]`: what is kept until it has arrived."""
+
+    directory: AbsolutePath = "/var/lib/edge-agent"
+    durability_s: Annotated[float, Limits(at_least=0.1, at_most=3600)] = 10.0
+    max_mib: Annotated[float, Limits(at_least=1, at_most=1_048_576)] = 256.0
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """`[uplink]`: where it goes."""
+
+    url: str = "mqtt://127.0.0.1:1883"
+    ack: Literal["puback"] = "puback"
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    prefix: str | None = None
+    client_id: str | None = None
+    username: str | None = None
+    password_file: AbsolutePath | None = None
+    password_credential: str | None = None
+    ca_file: AbsolutePath | None = None
+    cert_file: AbsolutePath | None = None
+    key_file: AbsolutePath | None = None
+    insecure_plaintext: bool = False
+    keepalive_s: Annotated[int, Limits(at_least=5, at_most=1200)] = 30
+    window: Annotated[int, Limits(at_least=1, at_most=1000)] = 16
+    heartbeat_s: Annotated[float, Limits(at_least=1, at_most=86_400)] = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole file."""
+
+    gateway: Gateway
+    buses: Mapping[str, Bus]
+    sensors: tuple[Sensor, ...]
+    batch: Batch = field(default_factory=Batch)
+    outbox: Outbox = field(default_factory=Outbox)
+    uplink: Uplink = field(default_factory=Uplink)
