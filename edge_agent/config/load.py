@@ -285,14 +285,18 @@ def _sequence(value: Any, kind: Any) -> Any:
     return tuple(_CONVERTER.structure(part, each) for part, each in zip(value, kinds, strict=True))
 
 
+def _origin(kind: Any) -> Any:
+    return get_origin(kind)
+
+
 def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
     for kind in (int, float, str, bool):
         converter.register_structure_hook(kind, _exactly)
     converter.register_structure_hook_func(lambda kind: type(None) in get_args(kind), _optional)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) == Literal, _choice)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) == Annotated, _within)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) == tuple, _sequence)
+    converter.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _choice)
+    converter.register_structure_hook_func(lambda kind: _origin(kind) is Annotated, _within)
+    converter.register_structure_hook_func(lambda kind: _origin(kind) is tuple, _sequence)
     return converter
 
 

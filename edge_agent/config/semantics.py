@@ -112,8 +112,10 @@ def _check_url(uplink: Uplink, url: SplitResult) -> Iterator[tuple[tuple[str | i
     if url.scheme == "mqtt" and host not in LOOPBACK and not uplink.insecure_plaintext:
         yield (
             ("uplink", "url"),
-            "anyone on the way can read and change what goes over mqtt://; "
-            "use mqtts://, or say insecure_plaintext = true",
+            (
+                "anyone on the way can read and change what goes over mqtt://; "
+                "use mqtts://, or say insecure_plaintext = true"
+            ),
         )
     if url.scheme == "mqtt" and (uplink.ca_file or uplink.cert_file):
         yield ("uplink", "ca_file"), "certificates mean nothing to mqtt://; use mqtts://"

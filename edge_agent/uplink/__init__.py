@@ -1,1 +1,1 @@
-"""TBD."""
+"""Records out: `session` decides what to send next, `mqtt` carries it."""

@@ -1,0 +1,116 @@
+"""Tables of the outbox, and how a database is opened so that a commit survives power loss.
+
+`synchronous=FULL` with WAL: NORMAL loses every commit since the last checkpoint when the power goes.
+`locking_mode=EXCLUSIVE`: no -shm file, and no second agent on the same directory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.errors import Unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSION: Final = 1
+PAGE_BYTES: Final = 4096
+_SPARE_PAGES: Final = 256
+"""Room below the hard page limit, so that deleting still works when the policy limit was missed."""
+
+_SETTINGS: Final = (
+    f"PRAGMA page_size={PAGE_BYTES}",
+    "PRAGMA locking_mode=EXCLUSIVE",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA wal_autocheckpoint=500",
+    "PRAGMA journal_size_limit=1048576",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA cache_size=-512",
+)
+
+
+def open_database(path: Path, max_bytes: int) -> sqlite3.Connection:
+    """Open, bring the schema up to date, and bound the file.
+
+    The connection may be handed to another thread, but only one may use it at a time.
+
+    Raises:
+        Unavailable: another process holds it.
+        sqlite3.DatabaseError: it is damaged.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
+    try:
+        for setting in _SETTINGS:
+            connection.execute(setting).fetchall()
+        # Not stored in the file, so said at each opening; deletes keep working at this limit, unlike on a full disk.
+        connection.execute(f"PRAGMA max_page_count={max_bytes // PAGE_BYTES + _SPARE_PAGES}").fetchall()
+        connection.execute("BEGIN IMMEDIATE").connection.execute("ROLLBACK")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise Unavailable(f"{path} was written by a newer edge-agent (schema {version}); upgrade this one")  # noqa: TRY301 closed below
+        if version < VERSION:
+            _migrate(connection)
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if "locked" in str(error):
+            raise Unavailable(f"another edge-agent is using {path}; stop it, or give this one a --state-dir") from None
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Apply what is missing. sqlite-utils costs 10 MiB, so it is loaded only by the start that needs it."""
+    from sqlite_utils import Database, Migrations  # noqa: PLC0415 see above
+
+    migrations = Migrations("edge-agent")
+
+    @migrations()
+    def records(db: Any) -> None:
+        db["record"].create(
+            {
+                "rowid": int,
+                "epoch": int,
+                "seq": int,
+                "kind": int,
+                "boot": int,
+                "readings": int,
+                "first_ns": int,
+                "last_ns": int,
+                "crc": int,
+                "body": bytes,
+            },
+            pk="rowid",
+            not_null={"epoch", "seq", "kind", "boot", "readings", "first_ns", "last_ns", "crc", "body"},
+            strict=True,
+        )
+        # Readings of a batch that is not sealed yet: what the next start makes a record of if this one is cut short.
+        db["segment"].create(
+            {
+                "rowid": int,
+                "boot": int,
+                "readings": int,
+                "first_ns": int,
+                "last_ns": int,
+                "crc": int,
+                "body": bytes,
+            },
+            pk="rowid",
+            not_null={"boot", "readings", "first_ns", "last_ns", "crc", "body"},
+            strict=True,
+        )
+        db["epoch"].create({"epoch": int, "boot": int}, pk="epoch", not_null={"boot"}, strict=True)
+        db["boot"].create(
+            {"boot": int, "boot_id": str, "offset_ns": int, "quality": int, "max_error_ns": int},
+            pk="boot",
+            not_null={"boot_id", "offset_ns", "quality", "max_error_ns"},
+            strict=True,
+        )
+
+    database = Database(connection, execute_plugins=False)
+    migrations.apply(database)
+    connection.execute(f"PRAGMA user_version={VERSION}")

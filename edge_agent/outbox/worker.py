@@ -1,0 +1,180 @@
+"""The store's worker: the only one that touches SQLite."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import NS_PER_S, Anchor, Clock, Inbox
+from edge_agent.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge_agent.outbox.outbox import Content, Outbox
+    from edge_agent.reading import Lane, Record
+
+log = logging.getLogger(__name__)
+
+INBOX_LIMIT: Final = 10_000
+RETRY_NS: Final = 5 * NS_PER_S
+"""How long after a failed commit the next is tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Take a record in."""
+
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSegment:
+    """Take in part of a batch that is not sealed yet."""
+
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Make everything durable now."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOut:
+    """The uplink has room for so many records."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """The uplink begins anew: whatever was on its way is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The record reached the other end."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """The record can never be accepted."""
+
+    record: Record
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetAnchor:
+    """Wall time stepped or became known."""
+
+    anchor: Anchor
+
+
+Message = Store | StoreSegment | Commit | HandOut | Rewind | Arrived | Undeliverable | SetAnchor
+
+
+class StoreWorker:
+    """Serialises everything that is done to the outbox.
+
+    Commits when told to, and at the latest `durability_ns` after something arrived that needs one.
+
+    Args:
+        offer: called with the records that a `HandOut` asked for, possibly none.
+        committed: called after each commit.
+    """
+
+    name = "store"
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        clock: Clock,
+        *,
+        durability_ns: int,
+        offer: Callable[[Sequence[tuple[Lane, Record]]], object],
+        committed: Callable[[], object],
+    ) -> None:
+        self.inbox: Inbox[Message] = Inbox(INBOX_LIMIT)
+        self.outbox = outbox
+        self.failures = 0
+        self._clock = clock
+        self._durability_ns = durability_ns
+        self._offer = offer
+        self._committed = committed
+        self._commit_due_ns: int | None = None
+        self._failing = False
+
+    def step(self) -> int | None:
+        """Do what arrived, and commit if it is time to."""
+        commit = False
+        for message in self.inbox.take_all():
+            commit = self._handle(message) or commit
+        now_ns = self._clock.now_ns()
+        if commit or (self._commit_due_ns is not None and now_ns >= self._commit_due_ns):
+            self._commit_due_ns = self._try_to_commit(now_ns)
+        return self._commit_due_ns
+
+    def _handle(self, message: Message) -> bool:
+        """Returns whether to commit now."""
+        match message:
+            case Store(content):
+                self.outbox.add(content)
+            case StoreSegment(content):
+                self.outbox.add_segment(content)
+            case Commit():
+                return not self._failing
+            case HandOut(limit):
+                self._offer(self._hand_out(limit))
+                return False
+            case Rewind():
+                self.outbox.rewind()
+                return False
+            case Arrived(record):
+                self.outbox.confirm(record)
+            case Undeliverable(record, reason):
+                self.outbox.refuse(record, reason)
+            case SetAnchor(anchor):
+                self.outbox.set_anchor(anchor)
+                return False
+        if self._commit_due_ns is None:
+            self._commit_due_ns = self._clock.now_ns() + self._durability_ns
+        return False
+
+    def _hand_out(self, limit: int) -> Sequence[tuple[Lane, Record]]:
+        try:
+            return self.outbox.hand_out(limit)
+        except sqlite3.Error as error:
+            self._say_failing(error)
+            return ()
+
+    def _try_to_commit(self, now_ns: int) -> int | None:
+        """Commit. Returns when to try again, or None."""
+        try:
+            if self._failing:
+                self.outbox.reopen()
+            wrote = self.outbox.commit()
+        except (sqlite3.Error, Unavailable) as error:
+            self._say_failing(error)
+            return now_ns + RETRY_NS
+        if self._failing:
+            log.warning("the outbox works again; nothing was lost meanwhile")
+            self._failing = False
+        if wrote:
+            self._committed()
+        return None
+
+    def _say_failing(self, error: Exception) -> None:
+        self.failures += 1
+        if not self._failing:
+            log.error(
+                "the outbox cannot be written; readings are kept in memory and it is tried again every %d s reason=%r",
+                RETRY_NS // NS_PER_S,
+                str(error),
+            )
+        self._failing = True

@@ -1,0 +1,216 @@
+"""One worker per bus: triggers every sensor that is due, waits once, collects them all.
+
+A sensor that fails never delays or stops the others. Its state is an event when it changes, and a count otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.clock import NS_PER_S, Inbox
+from edge_agent.errors import BadReply, BusDenied, BusGone, EdgeAgentError, WrongChip
+from edge_agent.reading import Event, EventKind, Measurement
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator, Sequence
+
+    from edge_agent.clock import Clock
+    from edge_agent.drivers.base import Driver
+
+log = logging.getLogger(__name__)
+
+FAILURES_TO_ABSENT: Final = 3
+BACKOFF_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""Seconds between attempts to bring an absent sensor back; the last one for ever."""
+
+
+class SensorState(Enum):
+    """Where a sensor stands. The text is what people and events see."""
+
+    STARTING = "starting"
+    SAMPLING = "sampling"
+    DEGRADED = "degraded"
+    ABSENT = "absent"
+
+
+@dataclass(slots=True)
+class SensorOnBus:
+    """A configured sensor and how it is doing.
+
+    Attributes:
+        id: as configured.
+        driver: makes its measurements.
+        period_ns: between two of them.
+        last: its latest measurement, for people to look at.
+        measurements, errors, missed: counts; `missed` are slots that passed while the bus was busy or stuck.
+    """
+
+    id: str
+    driver: Driver
+    period_ns: int
+    state: SensorState = SensorState.STARTING
+    due_ns: int = 0
+    measurements: int = 0
+    errors: int = 0
+    missed: int = 0
+    last: Measurement | None = None
+    cause: str = ""
+    failures: int = 0
+    attempts: int = 0
+    probing: Iterator[int] | None = None
+    first_slot_ns: int | None = None
+
+
+@dataclass(slots=True)
+class _Cycle:
+    """Sensors that were triggered at one moment and are collected together."""
+
+    triggered_ns: int
+    ready_ns: int
+    sensors: list[SensorOnBus] = field(default_factory=list)
+
+
+class BusWorker:
+    """Samples the sensors of one bus.
+
+    Args:
+        name: of the bus.
+        sensors: on it.
+        clock: gives the time; the worker itself never waits.
+        rng: spreads the attempts to bring sensors back.
+        deliver: takes measurements and events; returns False if it had no room.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sensors: Sequence[SensorOnBus],
+        *,
+        clock: Clock,
+        rng: random.Random,
+        deliver: Callable[[Measurement | Event], bool],
+    ) -> None:
+        self.name = f"bus {name}"
+        self.inbox: Inbox[Any] = Inbox(1)
+        self.sensors = tuple(sensors)
+        self._clock = clock
+        self._rng = rng
+        self._deliver = deliver
+        self._cycles: list[_Cycle] = []
+
+    def step(self) -> int | None:
+        """Collect what is ready, trigger what is due. Returns when the next of either is."""
+        for cycle in [cycle for cycle in self._cycles if cycle.ready_ns <= self._clock.now_ns()]:
+            self._cycles.remove(cycle)
+            for sensor in cycle.sensors:
+                self._collect(sensor, cycle.triggered_ns)
+        now_ns = self._clock.now_ns()
+        due = [sensor for sensor in self.sensors if sensor.due_ns <= now_ns]
+        for sensor in due:
+            if sensor.state in {SensorState.STARTING, SensorState.ABSENT}:
+                self._probe(sensor)
+        self._trigger([sensor for sensor in due if sensor.due_ns <= now_ns], now_ns)
+        times = [sensor.due_ns for sensor in self.sensors] + [cycle.ready_ns for cycle in self._cycles]
+        return min(times, default=None)
+
+    def _probe(self, sensor: SensorOnBus) -> None:
+        """Go one step on in bringing the sensor up."""
+        try:
+            if sensor.probing is None:
+                sensor.probing = sensor.driver.probe()
+            wait_ns = next(sensor.probing, None)
+        except (EdgeAgentError, OSError) as error:
+            sensor.errors += 1
+            self._lose(sensor, error)
+            return
+        now_ns = self._clock.now_ns()
+        if wait_ns is not None:
+            sensor.due_ns = now_ns + wait_ns
+            return
+        sensor.probing = None
+        sensor.attempts = sensor.failures = 0
+        sensor.due_ns = self._next_slot(sensor, now_ns)
+        self._change(sensor, SensorState.SAMPLING, "")
+
+    def _trigger(self, due: list[SensorOnBus], now_ns: int) -> None:
+        """Start a conversion on each, and plan to collect all of them when the slowest is done."""
+        cycle = _Cycle(now_ns, now_ns)
+        for sensor in due:
+            sensor.due_ns = self._next_slot(sensor, now_ns + 1)
+            try:
+                conversion_ns = sensor.driver.trigger()
+            except (EdgeAgentError, OSError) as error:
+                self._fail(sensor, error)
+                continue
+            cycle.ready_ns = max(cycle.ready_ns, self._clock.now_ns() + conversion_ns)
+            cycle.sensors.append(sensor)
+        if not cycle.sensors:
+            return
+        if cycle.ready_ns <= self._clock.now_ns():
+            for sensor in cycle.sensors:
+                self._collect(sensor, cycle.triggered_ns)
+        else:
+            self._cycles.append(cycle)
+
+    def _collect(self, sensor: SensorOnBus, triggered_ns: int) -> None:
+        try:
+            values = sensor.driver.collect()
+        except (EdgeAgentError, OSError) as error:
+            self._fail(sensor, error)
+            return
+        measurement = Measurement(sensor.id, triggered_ns, sensor.driver.quantities, values)
+        sensor.measurements += 1
+        sensor.last = measurement
+        sensor.failures = 0
+        self._deliver(measurement)
+        if sensor.state is not SensorState.SAMPLING:
+            self._change(sensor, SensorState.SAMPLING, "")
+
+    def _fail(self, sensor: SensorOnBus, error: Exception) -> None:
+        """One measurement is missing. A chip that lost its settings is set up anew; one that is silent is lost."""
+        sensor.errors += 1
+        sensor.failures += 1
+        gone = isinstance(error, WrongChip | BusGone | BusDenied)
+        if isinstance(error, BadReply) and sensor.failures < FAILURES_TO_ABSENT:
+            self._change(sensor, SensorState.DEGRADED, str(error))
+            sensor.state = SensorState.STARTING
+            sensor.due_ns = self._clock.now_ns()
+        elif gone or sensor.failures >= FAILURES_TO_ABSENT:
+            self._lose(sensor, error)
+        else:
+            self._change(sensor, SensorState.DEGRADED, str(error))
+
+    def _lose(self, sensor: SensorOnBus, error: Exception) -> None:
+        """Give the sensor up for a while that grows with each attempt."""
+        sensor.probing = None
+        wait_s = BACKOFF_S[min(sensor.attempts, len(BACKOFF_S) - 1)]
+        sensor.attempts += 1
+        sensor.due_ns = self._clock.now_ns() + round(wait_s * self._rng.uniform(0.9, 1.1) * NS_PER_S)
+        self._change(sensor, SensorState.ABSENT, str(error))
+
+    def _next_slot(self, sensor: SensorOnBus, from_ns: int) -> int:
+        """The first slot at or after `from_ns`; slots are whole periods from the first. Counts those passed over."""
+        if sensor.first_slot_ns is None:
+            sensor.first_slot_ns = from_ns
+            return from_ns
+        past_ns = from_ns - sensor.first_slot_ns
+        slot_ns = sensor.first_slot_ns + -(-past_ns // sensor.period_ns) * sensor.period_ns
+        if sensor.state in {SensorState.SAMPLING, SensorState.DEGRADED}:
+            sensor.missed += max(0, (slot_ns - sensor.due_ns) // sensor.period_ns - 1)
+        return slot_ns
+
+    def _change(self, sensor: SensorOnBus, state: SensorState, cause: str) -> None:
+        """Tell a change of state once: to the log, and as an event."""
+        before, sensor.state, sensor.cause = sensor.state, state, cause
+        if state is before:
+            return
+        if state is SensorState.SAMPLING:
+            log.info("sensor %s is sampling", sensor.id)
+        else:
+            log.warning("sensor %s is %s: %s", sensor.id, state.value, cause)
+        if (before, state) != (SensorState.STARTING, SensorState.SAMPLING):
+            self._deliver(Event(EventKind.SENSOR_STATE, self._clock.now_ns(), sensor.id, state.value, cause))

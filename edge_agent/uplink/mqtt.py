@@ -1,0 +1,250 @@
+"""MQTT by paho. The only door to it.
+
+Each connection is a client of its own that is thrown away when it ends: paho keeps unacknowledged messages in memory
+and sends them again by itself, and the outbox must be the only one that remembers. Callbacks do nothing but `emit`.
+A connection ends in exactly one `LinkDown`, whatever ended it.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge_agent.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from paho.mqtt.reasoncodes import ReasonCode
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S: Final = 5.0
+_USER_TIMEOUT_MS: Final = 20_000
+"""TCP gives a connection up when sent bytes stay unacknowledged for so long: half-open links show themselves."""
+_LARGEST_PACKET: Final = 268_435_455
+_UNSUPPORTED_VERSION: Final = 0x84
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """The broker accepted us.
+
+    Attributes:
+        receive_maximum: unacknowledged publishes that it takes.
+        maximum_packet: largest packet that it takes, bytes.
+    """
+
+    receive_maximum: int
+    maximum_packet: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The connection ended, or was never made.
+
+    Attributes:
+        reason: one sentence.
+        wrong_version: the broker does not speak this version of MQTT, or closed without a word, as old ones do.
+    """
+
+    reason: str
+    wrong_version: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Puback:
+    """The broker acknowledged or refused the publish that `Link.publish` numbered `mid`; code 0 in MQTT 3.1.1."""
+
+    mid: int
+    code: int
+
+
+LinkEvent = LinkUp | LinkDown | Puback
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where and as whom to connect.
+
+    Attributes:
+        host, port: where.
+        tls: None for plain TCP.
+        client_id: as whom; unique per broker.
+        username, password: None if the broker asks for none.
+        keepalive_s: silence after which the link is probed; a dead one is noticed after twice this.
+    """
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    client_id: str
+    username: str | None
+    password: str | None
+    keepalive_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes, retained, if we vanish."""
+
+    topic: str
+    payload: bytes
+
+
+def tls_context(ca_file: str | None, cert_file: str | None, key_file: str | None) -> ssl.SSLContext:
+    """Verify the broker's certificate and name, by the given authority alone or by the system's.
+
+    Raises:
+        Unavailable: a file cannot be read, or is not what it should be.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if cert_file is not None:
+            context.load_cert_chain(cert_file, key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise Unavailable(f"the TLS files of [uplink] cannot be used: {error}") from None
+    return context
+
+
+class Link:
+    """One connection, from its first packet to its last.
+
+    Args:
+        broker: where to.
+        will: what is published if we vanish.
+        version: 5, or 4 for MQTT 3.1.1.
+        emit: called from the link's thread with each event.
+    """
+
+    def __init__(self, broker: Broker, will: Will, version: int, emit: Callable[[LinkEvent], object]) -> None:
+        self._emit = emit
+        self._broker = broker
+        self._version = version
+        self._down = LinkDown("the broker closed the connection without a word", wrong_version=True)
+        self._client = client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=broker.client_id,
+            protocol=paho.MQTTv5 if version == paho.MQTTv5 else paho.MQTTv311,
+            clean_session=None if version == paho.MQTTv5 else True,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.max_queued_messages_set(0)
+        client.max_inflight_messages_set(65_535)  # the session's window is the only one
+        client.will_set(will.topic, will.payload, qos=1, retain=True)
+        if broker.tls is not None:
+            client.tls_set_context(broker.tls)
+        if broker.username is not None:
+            client.username_pw_set(broker.username, broker.password)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_socket_open = _bound_unacknowledged_bytes
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+
+    def open(self) -> None:
+        """Begin to connect; a `LinkUp` or a `LinkDown` will follow."""
+        self._thread.start()
+
+    def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, properties: dict[str, str] | None = None
+    ) -> int:
+        """Publish with QoS 1. Returns the number that its `Puback` will bear."""
+        sent: Properties | None = None
+        if properties is not None and self._version == paho.MQTTv5:
+            sent = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            sent.ContentType = properties.pop("content-type")
+            sent.UserProperty = list(properties.items())
+        return self._client.publish(topic, payload, qos=1, retain=retain, properties=sent).mid
+
+    def close(self) -> None:
+        """Say goodbye, so that the will is not published, and end the thread."""
+        self._client.disconnect()
+        self._thread.join(1.0)
+
+    def abandon(self) -> None:
+        """Give up a connection that does not answer: no goodbye, so that the will tells of it."""
+        self._emit = _ignore
+        sock = self._client.socket()
+        if isinstance(sock, socket.socket):
+            sock.close()
+
+    def _run(self) -> None:
+        try:
+            self._client.connect(  # returns when TCP and TLS stand
+                self._broker.host,
+                self._broker.port,
+                keepalive=self._broker.keepalive_s,
+                clean_start=True if self._version == paho.MQTTv5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
+            )
+            self._client.loop_forever(retry_first_connection=False)
+        except (OSError, ValueError) as error:
+            self._down = LinkDown(_explain(error, self._broker))
+        except Exception as error:
+            log.exception("the MQTT library failed; the link starts anew")
+            self._down = LinkDown(f"internal error: {error}")
+        finally:
+            self._emit(self._down)
+
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, properties: Any) -> None:
+        if code.is_failure:
+            wrong_version = code.value in {_UNSUPPORTED_VERSION, 1}
+            self._down = LinkDown(f"the broker refuses us: {str(code).lower()}", wrong_version=wrong_version)
+            return
+        self._down = LinkDown("the broker closed the connection")
+        self._emit(
+            LinkUp(
+                receive_maximum=getattr(properties, "ReceiveMaximum", 65_535),
+                maximum_packet=getattr(properties, "MaximumPacketSize", _LARGEST_PACKET),
+            )
+        )
+
+    def _on_disconnect(self, _client: Any, _data: Any, flags: Any, code: ReasonCode, _properties: Any) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self._down = LinkDown(f"the broker says: {str(code).lower()}")
+
+    def _on_publish(self, _client: Any, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
+        self._emit(Puback(mid, code.value))
+
+
+def _ignore(_event: LinkEvent) -> None:
+    """What an abandoned link has to say."""
+
+
+def _bound_unacknowledged_bytes(_client: Any, _data: Any, sock: Any) -> None:
+    if isinstance(sock, socket.socket) and sock.family in {socket.AF_INET, socket.AF_INET6}:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+
+
+def _explain(error: Exception, broker: Broker) -> str:  # noqa: PLR0911 a table
+    """One sentence from whatever the network said."""
+    where = f"{broker.host}:{broker.port}"
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"the certificate of {where} is not accepted: {error.verify_message} (check ca_file and the clock)"
+        case ssl.SSLError():
+            return f"TLS with {where} failed: {error.reason or error}"
+        case socket.gaierror():
+            return f"the name {broker.host} cannot be resolved"
+        case ConnectionRefusedError():
+            return f"nothing listens at {where}"
+        case TimeoutError():
+            return f"{where} does not answer"
+        case OSError():
+            return f"{where}: {error.strerror or error}"
+        case _:
+            return f"{where}: {error}"
+
+
+__all__ = ["Broker", "Link", "LinkDown", "LinkEvent", "LinkUp", "MQTTErrorCode", "Puback", "Will", "tls_context"]

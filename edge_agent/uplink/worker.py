@@ -1,0 +1,234 @@
+"""The uplink's worker: owner of the link. Carries out what the session decides, and tells it what happened."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import Inbox
+from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, Will
+from edge_agent.uplink.session import Action, Ask, Bury, Drop, LinkState, Open, Restart, Send, Session, Settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge_agent.clock import Clock
+    from edge_agent.reading import Lane, Record, RecordKind
+    from edge_agent.uplink.mqtt import Broker
+
+log = logging.getLogger(__name__)
+
+INBOX_LIMIT: Final = 100_000
+_MQTT_5: Final = 5
+_MQTT_311: Final = 4
+_PUBLISH_OVERHEAD: Final = 128
+"""What topic and properties add to a payload in a PUBLISH packet, generously."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The outbox hands out records."""
+
+    records: Sequence[tuple[Lane, Record]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The outbox has committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishStatus:
+    """It is time for a heartbeat."""
+
+
+Message = LinkEvent | Offered | Stored | PublishStatus
+
+
+class OutboxSide:
+    """What the uplink asks of the outbox; each call only leaves a message there."""
+
+    def __init__(
+        self,
+        *,
+        restart: Callable[[], object],
+        ask: Callable[[int], object],
+        settle: Callable[[Record], object],
+        bury: Callable[[Record, str], object],
+    ) -> None:
+        self.restart, self.ask, self.settle, self.bury = restart, ask, settle, bury
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Where things go below the prefix."""
+
+    prefix: str
+
+    def of_record(self, lane: Lane, kind: RecordKind) -> str:
+        """Batches and tombstones by lane; events on a topic of their own."""
+        return f"{self.prefix}/event" if kind.name == "EVENT" else f"{self.prefix}/{lane.value}"
+
+    @property
+    def status(self) -> str:
+        """Birth, heartbeat, last will."""
+        return f"{self.prefix}/status"
+
+
+class UplinkWorker:
+    """Keeps one link and sends records over it.
+
+    Args:
+        broker: where to.
+        topics: on which topics.
+        versions: MQTT versions to try in turn: 5, 4 (which is 3.1.1).
+        session: decides.
+        outbox: gives and takes back records.
+        encode: the message of a record.
+        status: the JSON of the retained status, given its state: `online`, `stopped`, `offline`.
+        clock: only for the session's deadlines.
+    """
+
+    name = "uplink"
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        topics: Topics,
+        versions: tuple[int, ...],
+        session: Session,
+        outbox: OutboxSide,
+        encode: Callable[[Record], bytes],
+        status: Callable[[str], bytes],
+        clock: Clock,
+    ) -> None:
+        self.inbox: Inbox[Message] = Inbox(INBOX_LIMIT)
+        self.session = session
+        self.bytes_sent = 0
+        self._broker = broker
+        self._topics = topics
+        self._versions = versions
+        self._version = versions[0]
+        self._outbox = outbox
+        self._encode = encode
+        self._status = status
+        self._clock = clock
+        self._link: Link | None = None
+        self._maximum_packet = 0
+        self._mids: dict[int, Record] = {}
+        self._said = ""
+
+    def step(self) -> int | None:
+        """Hear what happened and do what follows from it."""
+        for message in self.inbox.take_all():
+            self._hear(message)
+        self.session.tick(self._clock.now_ns())
+        while actions := self.session.take_actions():
+            for action in actions:
+                self._carry_out(action)
+        self._say_changes()
+        return self.session.deadline_ns()
+
+    def stop(self, state: str) -> None:
+        """Leave a last status and close the link."""
+        if self._link is None:
+            return
+        if self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:
+            self._link.publish(self._topics.status, self._status(state), retain=True)
+        self._link.close()
+        self._link = None
+
+    def _hear(self, message: Message) -> None:
+        now_ns = self._clock.now_ns()
+        match message:
+            case LinkUp(receive_maximum, maximum_packet):
+                self._maximum_packet = maximum_packet
+                self.session.connected(receive_maximum)
+                self._publish_status()
+            case LinkDown(reason, wrong_version):
+                self._link = None
+                self._mids.clear()
+                if wrong_version:
+                    self._version = self._versions[(self._versions.index(self._version) + 1) % len(self._versions)]
+                self.session.disconnected(now_ns, reason)
+            case Puback(mid, code):
+                record = self._mids.pop(mid, None)
+                if record is not None:
+                    self.session.acknowledged(now_ns, record, code)
+            case Offered(records):
+                self.session.offered(now_ns, records)
+            case Stored():
+                self.session.stored()
+            case PublishStatus():
+                self._publish_status()
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Open():
+                self._open()
+            case Drop():
+                self._abandon()
+            case Restart():
+                self._outbox.restart()
+            case Ask(limit):
+                self._outbox.ask(limit)
+            case Send(lane, record):
+                self._send(lane, record)
+            case Settle(record):
+                self._outbox.settle(record)
+            case Bury(record, reason):
+                log.error("a record cannot be delivered and is replaced by a tombstone reason=%r", reason)
+                self._outbox.bury(record, reason)
+
+    def _open(self) -> None:
+        self._link = Link(
+            self._broker, Will(self._topics.status, self._status("offline")), self._version, self.inbox.put
+        )
+        self._link.open()
+
+    def _abandon(self) -> None:
+        if self._link is not None:
+            self._link.abandon()
+            self._link = None
+        self._mids.clear()
+
+    def _send(self, lane: Lane, record: Record) -> None:
+        payload = self._encode(record)
+        if len(payload) + _PUBLISH_OVERHEAD > self._maximum_packet:
+            self.session.too_large(record, len(payload) + _PUBLISH_OVERHEAD, self._maximum_packet)
+            return
+        if self._link is None:
+            return  # a LinkDown is on its way, and the record is sent again after it
+        mid = self._link.publish(
+            self._topics.of_record(lane, record.kind),
+            payload,
+            properties={
+                "content-type": f"application/vnd.edge-agent.batch;v={payload[0]}",
+                "epoch": str(record.epoch),
+                "seq": str(record.seq),
+                "n": str(record.readings),
+                "v": str(payload[0]),
+            },
+        )
+        self._mids[mid] = record
+        self.bytes_sent += len(payload)
+
+    def _publish_status(self) -> None:
+        if self._link is not None and self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:
+            self._link.publish(self._topics.status, self._status("online"), retain=True)
+
+    def _say_changes(self) -> None:
+        """Log a change of state or cause once."""
+        state, reason = self.session.state, self.session.reason
+        if state is LinkState.CONNECTING:
+            return
+        said = f"{state.value} {reason}"
+        if said != self._said:
+            where = f"{self._broker.host}:{self._broker.port}"
+            if state is LinkState.ONLINE:
+                log.info("uplink online broker=%s mqtt=%s", where, "5" if self._version == _MQTT_5 else "3.1.1")
+            else:
+                log.warning("uplink %s, records wait in the outbox reason=%r", state.value, reason)
+            self._said = said
