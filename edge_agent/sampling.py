@@ -59,10 +59,13 @@ class SensorOnBus:
     missed: int = 0
     last: Measurement | None = None
     cause: str = ""
+    ready: bool = False
+    """Whether it has been probed and configured since it was last lost."""
     failures: int = 0
+    """Measurements missed in a row."""
     attempts: int = 0
+    """Attempts in a row to bring it back."""
     probing: Iterator[int] | None = None
-    first_slot_ns: int | None = None
 
 
 @dataclass(slots=True)
@@ -111,9 +114,9 @@ class BusWorker:
         now_ns = self._clock.now_ns()
         due = [sensor for sensor in self.sensors if sensor.due_ns <= now_ns]
         for sensor in due:
-            if sensor.state in {SensorState.STARTING, SensorState.ABSENT}:
+            if not sensor.ready:
                 self._probe(sensor)
-        self._trigger([sensor for sensor in due if sensor.due_ns <= now_ns], now_ns)
+        self._trigger([sensor for sensor in due if sensor.ready and sensor.due_ns <= now_ns], now_ns)
         times = [sensor.due_ns for sensor in self.sensors] + [cycle.ready_ns for cycle in self._cycles]
         return min(times, default=None)
 
@@ -132,15 +135,18 @@ class BusWorker:
             sensor.due_ns = now_ns + wait_ns
             return
         sensor.probing = None
-        sensor.attempts = sensor.failures = 0
-        sensor.due_ns = self._next_slot(sensor, now_ns)
-        self._change(sensor, SensorState.SAMPLING, "")
+        sensor.ready = True
+        sensor.due_ns = now_ns  # the first measurement at once, the others in their slots
 
     def _trigger(self, due: list[SensorOnBus], now_ns: int) -> None:
         """Start a conversion on each, and plan to collect all of them when the slowest is done."""
         cycle = _Cycle(now_ns, now_ns)
+        converting = {sensor.id for cycle in self._cycles for sensor in cycle.sensors}
         for sensor in due:
-            sensor.due_ns = self._next_slot(sensor, now_ns + 1)
+            sensor.due_ns = self._next_slot(sensor, now_ns)
+            if sensor.id in converting:
+                sensor.missed += 1
+                continue
             try:
                 conversion_ns = sensor.driver.trigger()
             except (EdgeAgentError, OSError) as error:
@@ -165,42 +171,37 @@ class BusWorker:
         measurement = Measurement(sensor.id, triggered_ns, sensor.driver.quantities, values)
         sensor.measurements += 1
         sensor.last = measurement
-        sensor.failures = 0
+        sensor.failures = sensor.attempts = 0
         self._deliver(measurement)
-        if sensor.state is not SensorState.SAMPLING:
-            self._change(sensor, SensorState.SAMPLING, "")
+        self._change(sensor, SensorState.SAMPLING, "")
 
     def _fail(self, sensor: SensorOnBus, error: Exception) -> None:
         """One measurement is missing. A chip that lost its settings is set up anew; one that is silent is lost."""
         sensor.errors += 1
         sensor.failures += 1
-        gone = isinstance(error, WrongChip | BusGone | BusDenied)
-        if isinstance(error, BadReply) and sensor.failures < FAILURES_TO_ABSENT:
-            self._change(sensor, SensorState.DEGRADED, str(error))
-            sensor.state = SensorState.STARTING
-            sensor.due_ns = self._clock.now_ns()
-        elif gone or sensor.failures >= FAILURES_TO_ABSENT:
+        if isinstance(error, WrongChip | BusGone | BusDenied) or sensor.failures >= FAILURES_TO_ABSENT:
             self._lose(sensor, error)
-        else:
-            self._change(sensor, SensorState.DEGRADED, str(error))
+            return
+        if isinstance(error, BadReply):
+            sensor.ready = False
+            sensor.due_ns = self._clock.now_ns()
+        self._change(sensor, SensorState.DEGRADED, str(error))
 
     def _lose(self, sensor: SensorOnBus, error: Exception) -> None:
         """Give the sensor up for a while that grows with each attempt."""
-        sensor.probing = None
+        sensor.probing, sensor.ready = None, False
         wait_s = BACKOFF_S[min(sensor.attempts, len(BACKOFF_S) - 1)]
         sensor.attempts += 1
         sensor.due_ns = self._clock.now_ns() + round(wait_s * self._rng.uniform(0.9, 1.1) * NS_PER_S)
         self._change(sensor, SensorState.ABSENT, str(error))
 
-    def _next_slot(self, sensor: SensorOnBus, from_ns: int) -> int:
-        """The first slot at or after `from_ns`; slots are whole periods from the first. Counts those passed over."""
-        if sensor.first_slot_ns is None:
-            sensor.first_slot_ns = from_ns
-            return from_ns
-        past_ns = from_ns - sensor.first_slot_ns
-        slot_ns = sensor.first_slot_ns + -(-past_ns // sensor.period_ns) * sensor.period_ns
-        if sensor.state in {SensorState.SAMPLING, SensorState.DEGRADED}:
-            sensor.missed += max(0, (slot_ns - sensor.due_ns) // sensor.period_ns - 1)
+    def _next_slot(self, sensor: SensorOnBus, after_ns: int) -> int:
+        """The slot after `after_ns`, counting those that passed unused.
+
+        Slots are whole periods since boot, so that sensors of one period share moments, on all buses.
+        """
+        slot_ns = (after_ns // sensor.period_ns + 1) * sensor.period_ns
+        sensor.missed += max(0, (slot_ns - sensor.due_ns) // sensor.period_ns - 1)
         return slot_ns
 
     def _change(self, sensor: SensorOnBus, state: SensorState, cause: str) -> None:

@@ -1,0 +1,392 @@
+"""The composition root: configuration → objects → threads, or one simulated timeline. Start, stop, drain.
+
+Read this first. The path is put together in `Agent.__init__`, in its order: bus workers → pipeline → store → uplink.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from edge_agent import __version__
+from edge_agent.clock import NS_PER_S, SystemClock
+from edge_agent.health import (
+    ByteCounts,
+    ClockHealth,
+    ReadingCounts,
+    RecordCounts,
+    Report,
+    SensorHealth,
+    process_usage,
+    status_json,
+    storage_bytes_written,
+)
+from edge_agent.outbox.outbox import Dropped, Outbox
+from edge_agent.outbox.worker import Arrived, HandOut, Rewind, SetAnchor, StoreWorker, Undeliverable
+from edge_agent.pipeline import ChannelSettings, Pipeline
+from edge_agent.quantity import QUANTITIES
+from edge_agent.reading import Event, EventKind, Record
+from edge_agent.sampling import BusWorker, SensorOnBus
+from edge_agent.scheduler import ClockWatch, Housekeeping, Job, SimulatedHousekeeping, Threads, Worker, run_simulated
+from edge_agent.stages.calibrate import Calibration
+from edge_agent.stages.kalman import KalmanSettings
+from edge_agent.uplink.mqtt import Broker, tls_context
+from edge_agent.uplink.secret import read_password
+from edge_agent.uplink.session import LinkState, Session
+from edge_agent.uplink.worker import Offered, OutboxSide, PublishStatus, Stored, Topics, UplinkWorker
+from edge_agent.wire.batch import Envelope, Tombstone
+from edge_agent.wire.codec import encode_message, encode_tombstone
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from edge_agent.bus.base import AnyBus
+    from edge_agent.clock import Clock, SimulatedClock
+    from edge_agent.config import model
+    from edge_agent.scheduler import Pace
+
+log = logging.getLogger(__name__)
+
+DRAIN_S: Final = 5.0
+"""How long the records that are on their way may take when we stop."""
+_STOP_S: Final = 3.0
+"""How long a worker may take to finish its step when we stop."""
+
+
+class Agent:
+    """A gateway at work.
+
+    Args:
+        config: what to do.
+        settings: channels of every sensor.
+        clock: real or simulated.
+        rng: for epochs and waiting times.
+        directory: of the outbox.
+        seed: for the report; None if nothing is simulated.
+    """
+
+    def __init__(
+        self,
+        config: model.Config,
+        *,
+        settings: Mapping[str, Sequence[ChannelSettings]],
+        clock: Clock,
+        rng: random.Random,
+        directory: Path,
+        seed: int | None = None,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self._seed = seed
+        self._started_ns, self._real = clock.now_ns(), SystemClock()
+        self._real_started_ns = self._real.now_ns()
+        self._written_before = storage_bytes_written()
+        broker = _broker(config)
+
+        self.outbox = Outbox(
+            directory,
+            max_bytes=round(config.outbox.max_mib * 1_048_576),
+            boot_id=clock.boot_id(),
+            anchor=clock.anchor(),
+            rng=rng,
+            encode_tombstone=_encode_dropped,
+        )
+        self.store = StoreWorker(
+            self.outbox,
+            clock,
+            durability_ns=round(config.outbox.durability_s * NS_PER_S),
+            offer=lambda records: self.uplink.inbox.put(Offered(records)),
+            committed=lambda: self.uplink.inbox.put(Stored()),
+        )
+        self.pipeline = Pipeline(
+            settings,
+            clock=clock,
+            batch_ns=round(config.batch.period_s * NS_PER_S),
+            durability_ns=round(config.outbox.durability_s * NS_PER_S),
+            time_step_ns=max(1, round(config.batch.time_resolution_s * NS_PER_S)),
+            features=config.batch.features,
+            store=self.store.inbox.put,
+        )
+        self.uplink = UplinkWorker(
+            broker=broker,
+            topics=Topics(config.uplink.prefix or f"edge/{config.gateway.id}"),
+            versions={"auto": (5, 4), "5": (5,), "3.1.1": (4,)}[config.uplink.protocol],
+            session=Session(
+                window=config.uplink.window, ack_timeout_ns=2 * config.uplink.keepalive_s * NS_PER_S, rng=rng
+            ),
+            outbox=OutboxSide(
+                restart=lambda: self.store.inbox.put(Rewind()),
+                ask=lambda limit: self.store.inbox.put(HandOut(limit)),
+                settle=lambda record: self.store.inbox.put(Arrived(record)),
+                bury=lambda record, reason: self.store.inbox.put(Undeliverable(record, reason)),
+            ),
+            encode=self._encode,
+            status=self._status,
+            clock=clock,
+        )
+        self.watch = ClockWatch(clock, self._clock_changed)
+        self.sources: list[Worker] = []
+        self.bus_workers: list[BusWorker] = []
+        self._housekeeping: Housekeeping | None = None
+        self._patient = True
+        if self.outbox.salvage is not None:
+            salvage = self.outbox.salvage
+            cause = f"{salvage.reason}; {salvage.records} records go on, the rest is in {salvage.aside}"
+            self.pipeline.deliver(Event(EventKind.OUTBOX_RESET, clock.now_ns(), "outbox", "reset", cause))
+
+    def sample(self, sensors_by_bus: Mapping[str, Sequence[SensorOnBus]], rng: random.Random) -> None:
+        """Add a worker for each bus."""
+        self.bus_workers = [
+            BusWorker(name, sensors, clock=self.clock, rng=rng, deliver=self.pipeline.deliver)
+            for name, sensors in sensors_by_bus.items()
+        ]
+        self.sources += self.bus_workers
+
+    # ---- running
+
+    def run_threads(self, stop: threading.Event) -> None:
+        """Work until `stop`, each worker in a thread, then drain and close."""
+        self._housekeeping = Housekeeping(self._jobs())
+        sources = Threads(self.sources, self.clock)
+        rest = Threads([self.pipeline, self.store, self.uplink, self.watch], self.clock)
+        rest.start()
+        sources.start()
+        self._housekeeping.start()
+        stop.wait()
+        self._housekeeping.stop()
+        sources.stop(_STOP_S)
+        rest.stop(_STOP_S)
+        self.drain(DRAIN_S)
+
+    def run_simulated(self, clock: SimulatedClock, pace: Pace, *, end_ns: int | None, stop: threading.Event) -> None:
+        """Work until `end_ns` or `stop` on a simulated clock, worker after worker. Does not drain."""
+        housekeeping = SimulatedHousekeeping(self._jobs(), clock)
+        workers = [*self.sources, self.pipeline, self.store, self.uplink, self.watch, housekeeping]
+        run_simulated(workers, clock, pace, end_ns=end_ns, stop=stop)
+
+    def await_network(self, patience_s: float) -> None:
+        """Wait, in real time, for an answer of the broker if one is due; not again after it failed to come.
+
+        For simulated time, which stands still meanwhile: otherwise an hour would pass before a PUBACK.
+        """
+        if len(self.uplink.inbox):
+            self._patient = True
+        elif self._patient and not self.uplink.session.idle:
+            self._real.wait(self.uplink.inbox.arrival, self._real.now_ns() + round(patience_s * NS_PER_S))
+            self._patient = len(self.uplink.inbox) > 0
+
+    def drain(self, timeout_s: float) -> None:
+        """Seal, commit, give what is on its way up to `timeout_s`, close. Workers must not run any more."""
+        self.pipeline.finish()
+        deadline_ns = self._real.now_ns() + round(timeout_s * NS_PER_S)
+        while True:
+            self.store.step()
+            self.uplink.step()
+            if len(self.store.inbox):
+                continue
+            online = self.uplink.session.state in {LinkState.ONLINE, LinkState.CONNECTING}
+            if not online or self.uplink.session.idle or self._real.now_ns() >= deadline_ns:
+                break
+            self._real.wait(self.uplink.inbox.arrival, deadline_ns)
+        self.uplink.stop("stopped")
+        try:
+            self.outbox.close()
+        except Exception as error:  # whatever is wrong with the disk, the rest is closed already
+            log.exception("the last commit failed reason=%r", str(error))
+
+    # ---- telling
+
+    def report(self) -> Report:
+        """What the run did so far."""
+        counts, tally, session = self.pipeline.counts, self.outbox.tally(), self.uplink.session
+        max_rss_bytes, cpu_s = process_usage()
+        simulated_s = (self.clock.now_ns() - self._started_ns) / NS_PER_S
+        return Report(
+            node=self.config.gateway.id,
+            epoch=self.outbox.epoch,
+            seed=self._seed,
+            simulated_s=None if self._seed is None else simulated_s,
+            wall_s=(self._real.now_ns() - self._real_started_ns) / NS_PER_S,
+            sensors={
+                sensor.id: SensorHealth(
+                    sensor.state.value, sensor.measurements, sensor.errors, sensor.missed, sensor.cause
+                )
+                for worker in self.bus_workers
+                for sensor in worker.sensors
+            },
+            readings=ReadingCounts(
+                counts.sampled,
+                counts.good,
+                counts.estimated,
+                counts.suspect,
+                counts.bad,
+                counts.suppressed,
+                counts.dropped,
+            ),
+            records=RecordCounts(
+                committed=tally.committed,
+                published=session.sent,
+                puback=session.acknowledged_count,
+                confirmed=tally.confirmed,
+                tombstoned=tally.tombstoned,
+                pending=tally.pending,
+                carried_over=tally.carried_over,
+            ),
+            bytes=ByteCounts(self.uplink.bytes_sent, storage_bytes_written() - self._written_before),
+            alerts=0,
+            clock=ClockHealth(self.clock.anchor().quality.name.lower(), self.watch.steps),
+            max_rss_bytes=max_rss_bytes,
+            cpu_s=cpu_s,
+        )
+
+    def _status(self, state: str) -> bytes:
+        """Birth and heartbeat say everything; the last will and a farewell only who is gone."""
+        who = {"node": self.config.gateway.id, "epoch": self.outbox.epoch}
+        if state != "online":
+            return status_json(state, who)
+        tally, anchor = self.outbox.tally(), self.clock.anchor()
+        states = {sensor.id: sensor.state.value for worker in self.bus_workers for sensor in worker.sensors}
+        return status_json(
+            state,
+            {
+                **who,
+                "version": __version__,
+                "site": self.config.gateway.site,
+                "location": self.config.gateway.location,
+                "t_ns": self.clock.now_ns() + anchor.offset_ns,
+                "t_quality": anchor.quality.name.lower(),
+                "records": {
+                    "committed": tally.committed,
+                    "confirmed": tally.confirmed,
+                    "tombstoned": tally.tombstoned,
+                    "pending": tally.pending,
+                },
+                "sensors": {
+                    sensor.id: {
+                        "driver": sensor.driver.name,
+                        "bus": sensor.bus,
+                        "address": sensor.address,
+                        "period_s": sensor.period_s,
+                        "state": states.get(sensor.id, "replayed"),
+                        "quantities": {name: QUANTITIES[name].unit for name in sensor.channels},
+                    }
+                    for sensor in self.config.sensors
+                },
+            },
+        )
+
+    # ---- inside
+
+    def _jobs(self) -> list[Job]:
+        return [
+            Job("heartbeat", self.config.uplink.heartbeat_s, lambda: self.uplink.inbox.put(PublishStatus())),
+            Job("anchor", 3600.0, lambda: self.store.inbox.put(SetAnchor(self.clock.anchor()))),
+        ]
+
+    def _clock_changed(self, moved_ns: int) -> None:
+        """Wall time stepped or changed quality: stored records are restated, the others told of."""
+        anchor = self.clock.anchor()
+        self.store.inbox.put(SetAnchor(anchor))
+        cause = f"wall time moved by {moved_ns} ns against boot time and is {anchor.quality.name.lower()}"
+        log.warning("clock changed: %s", cause)
+        self.pipeline.deliver(
+            Event(EventKind.TIME_FIX, self.clock.now_ns(), "clock", anchor.quality.name.lower(), cause)
+        )
+        if self._housekeeping is not None:
+            self._housekeeping.reschedule()
+
+    def _encode(self, record: Record) -> bytes:
+        envelope = Envelope(
+            node=self.config.gateway.id,
+            epoch=record.epoch,
+            seq=record.seq,
+            boot=record.boot,
+            offset_ns=record.offset_ns,
+            time_quality=record.time_quality,
+        )
+        return encode_message(record.kind, envelope, record.body)
+
+
+def sensors_on(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, list[SensorOnBus]]:
+    """Configured sensors by bus, each with its driver; nothing is touched yet."""
+    by_bus: dict[str, list[SensorOnBus]] = {name: [] for name in config.buses}
+    for sensor in config.sensors:
+        driver = sensor.driver.open(buses[sensor.bus], sensor.address, sensor.options)
+        by_bus[sensor.bus].append(SensorOnBus(sensor.id, driver, round(sensor.period_s * NS_PER_S)))
+    return {name: sensors for name, sensors in by_bus.items() if sensors}
+
+
+def open_buses(config: model.Config) -> dict[str, AnyBus]:
+    """Real buses by name. Devices are opened at their first use."""
+    from edge_agent.bus.smbus import SmbusI2C  # noqa: PLC0415 a simulation needs none of the three
+    from edge_agent.bus.sysfs import SysfsTree  # noqa: PLC0415
+    from edge_agent.bus.uart import Uart  # noqa: PLC0415
+
+    buses: dict[str, AnyBus] = {}
+    for name, bus in config.buses.items():
+        match bus.resolved_kind():
+            case "i2c":
+                buses[name] = SmbusI2C(bus.device)
+            case "serial":
+                buses[name] = Uart(bus.device, baud=bus.baud, parity=bus.parity, stopbits=bus.stopbits, echo=bus.echo)
+            case _:
+                buses[name] = SysfsTree(bus.device)
+    return buses
+
+
+def channel_settings(config: model.Config) -> dict[str, list[ChannelSettings]]:
+    """Settings of every channel: what the configuration says, then what the chip is, then what the quantity is."""
+    return {sensor.id: [_channel(sensor, name) for name in sensor.channels] for sensor in config.sensors}
+
+
+def _channel(sensor: model.Sensor, name: str) -> ChannelSettings:
+    channel, quantity = sensor.channels[name], QUANTITIES[name]
+    measured = next(each for each in sensor.driver.quantities if each.quantity == name)
+    low, high = channel.range or (measured.minimum, measured.maximum)
+    kalman = KalmanSettings(
+        sigma=channel.sigma or quantity.sigma, drift_per_s=channel.drift_per_s or quantity.drift_per_s
+    )
+    return ChannelSettings(
+        quantity=name,
+        minimum=max(low, measured.minimum),
+        maximum=min(high, measured.maximum),
+        max_rate_per_s=channel.max_rate_per_s,
+        calibration=Calibration(gain=channel.gain, offset=channel.offset, points=channel.points),
+        filter=kalman if channel.filter == "kalman" else None,
+        resolution=channel.resolution or measured.resolution or quantity.resolution,
+        deadband=channel.deadband,
+        heartbeat_ns=round(channel.heartbeat_s * NS_PER_S),
+        send_raw=channel.send_raw,
+    )
+
+
+def _broker(config: model.Config) -> Broker:
+    uplink, url = config.uplink, urlsplit(config.uplink.url)
+    secure = url.scheme == "mqtts"
+    return Broker(
+        host=url.hostname or "127.0.0.1",
+        port=url.port or (8883 if secure else 1883),
+        tls=tls_context(uplink.ca_file, uplink.cert_file, uplink.key_file) if secure else None,
+        client_id=uplink.client_id or f"edge-agent-{config.gateway.id}",
+        username=uplink.username,
+        password=read_password(uplink.password_file, uplink.password_credential),
+        keepalive_s=uplink.keepalive_s,
+    )
+
+
+def _encode_dropped(dropped: Dropped) -> bytes:
+    return encode_tombstone(
+        Tombstone(
+            first_seq=dropped.first_seq,
+            last_seq=dropped.last_seq,
+            records=dropped.records,
+            readings=dropped.readings,
+            reason=dropped.reason,
+            first_ns=dropped.first_ns,
+            last_ns=dropped.last_ns,
+        )
+    )

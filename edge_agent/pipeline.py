@@ -1,0 +1,326 @@
+"""The order of the stages: measurement → validate → calibrate → filter → round → deadband → batch → outbox.
+
+`_Channel.process` is the road that every reading takes. The worker around it gathers what comes out into batches:
+a batch is sealed when its oldest reading is `batch_ns` old, and what is not sealed yet is written to the outbox as a
+segment when its oldest part is `durability_ns` old, so that a power cut costs no more than that.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import Inbox
+from edge_agent.outbox.outbox import Content
+from edge_agent.outbox.worker import Commit, Store, StoreSegment
+from edge_agent.reading import NOT_SENT, Event, Measurement, Quality, RecordKind, quality_of, status_of
+from edge_agent.stages.calibrate import Calibration, calibrate
+from edge_agent.stages.deadband import Deadband
+from edge_agent.stages.features import features_of
+from edge_agent.stages.kalman import Kalman, KalmanSettings
+from edge_agent.stages.validate import Validator
+from edge_agent.wire.batch import Batch, Column, Group, Tombstone
+from edge_agent.wire.codec import encode_batch, encode_event, encode_tombstone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from edge_agent.clock import Clock
+
+log = logging.getLogger(__name__)
+
+INBOX_LIMIT: Final = 10_000
+MAX_OPEN_CELLS: Final = 50_000
+"""A batch that has grown to so many cells is sealed early, which keeps messages far below every broker's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSettings:
+    """How one quantity of one sensor is treated; numbers in its canonical unit.
+
+    Attributes:
+        quantity: which.
+        minimum, maximum: outside, a measured value is bad.
+        max_rate_per_s: faster changes are suspect; None allows any.
+        calibration: measured → true.
+        filter: None sends what was measured.
+        resolution: values are rounded to a multiple of it; None sends them as they are.
+        deadband: a reading closer than this to the last one sent is not sent; 0 sends all.
+        heartbeat_ns: but at least one in so many nanoseconds is.
+        send_raw: whether the calibrated measurement travels beside the filtered value.
+    """
+
+    quantity: str
+    minimum: float
+    maximum: float
+    max_rate_per_s: float | None = None
+    calibration: Calibration = Calibration()
+    filter: KalmanSettings | None = None
+    resolution: float | None = None
+    deadband: float = 0.0
+    heartbeat_ns: int = 300 * 1_000_000_000
+    send_raw: bool = True
+
+
+@dataclass(slots=True)
+class Counts:
+    """Readings by what became of them: sampled = good + estimated + suspect + bad; suppressed ones are among them."""
+
+    sampled: int = 0
+    good: int = 0
+    estimated: int = 0
+    suspect: int = 0
+    bad: int = 0
+    suppressed: int = 0
+    dropped: int = 0
+
+
+class _Channel:
+    """One quantity of one sensor: the state of its stages, and its part of the open batch."""
+
+    def __init__(self, settings: ChannelSettings, counts: Counts) -> None:
+        self.quantity = settings.quantity
+        self.last_value: float | None = None
+        self.last_quality = Quality.BAD
+        self.values: list[float | None] = []
+        self.raws: list[float | None] = []
+        self.statuses: list[int] = []
+        self._settings = settings
+        self._counts = counts
+        self._validator = Validator(settings.minimum, settings.maximum, settings.max_rate_per_s)
+        self._kalman = Kalman(settings.filter) if settings.filter is not None else None
+        self._deadband = Deadband(settings.deadband, settings.heartbeat_ns)
+
+    def process(self, times_ns: Sequence[int], measured: Sequence[float | None]) -> None:
+        """Take a block of measurements through the stages into the open batch."""
+        flags = self._validator.check(times_ns, measured)
+        raws = calibrate(self._settings.calibration, measured)
+        values = raws if self._kalman is None else self._kalman.filter(times_ns, raws, flags)
+        values = _rounded(values, self._settings.resolution)
+        statuses = [status_of(flag) for flag in flags]
+        kept = self._deadband.keep(times_ns, values, statuses)
+        self._count(statuses, kept)
+        self.last_value, self.last_quality = values[-1], quality_of(statuses[-1])
+        self.values += values
+        self.raws += _rounded(raws, self._settings.resolution)
+        self.statuses += [status if keep else NOT_SENT for status, keep in zip(statuses, kept, strict=True)]
+
+    def column(self, first: int, times_ns: Sequence[int] | None) -> Column:
+        """The open batch from row `first` on; with features if `times_ns` are given."""
+        values, statuses = self.values[first:], self.statuses[first:]
+        return Column(
+            quantity=self.quantity,
+            values=values,
+            raws=self.raws[first:] if self._settings.send_raw else None,
+            statuses=statuses,
+            features=None if times_ns is None else features_of(times_ns, values, statuses),
+        )
+
+    def clear(self) -> None:
+        """Begin a new batch."""
+        self.values, self.raws, self.statuses = [], [], []
+
+    def _count(self, statuses: Sequence[int], kept: Sequence[bool]) -> None:
+        counts = self._counts
+        counts.sampled += len(statuses)
+        good = statuses.count(0)
+        counts.good += good
+        if good < len(statuses):
+            qualities = [quality_of(status) for status in statuses]
+            counts.estimated += qualities.count(Quality.ESTIMATED)
+            counts.suspect += qualities.count(Quality.SUSPECT)
+            counts.bad += qualities.count(Quality.BAD)
+        counts.suppressed += len(kept) - sum(kept)
+
+
+def _rounded(values: Sequence[float | None], resolution: float | None) -> list[float | None]:
+    """Round to multiples of the resolution, such that 0.01 gives exactly the doubles that decimals are read as."""
+    if resolution is None:
+        return list(values)
+    if resolution < 1:
+        steps = round(1 / resolution)
+        return [None if value is None else round(value * steps) / steps for value in values]
+    return [None if value is None else round(value / resolution) * resolution for value in values]
+
+
+class _Sensor:
+    """The open batch of one sensor: its times, and a column per channel."""
+
+    def __init__(self, settings: Sequence[ChannelSettings], counts: Counts) -> None:
+        self.channels = {each.quantity: _Channel(each, counts) for each in settings}
+        self.times_ns: list[int] = []
+        self.in_segments = 0
+
+    def process(self, quantities: tuple[str, ...], block: Sequence[Measurement], time_step_ns: int) -> None:
+        """Take measurements, all of the same quantities, into the open batch."""
+        times_ns = [each.boot_ns // time_step_ns * time_step_ns for each in block]
+        for index, quantity in enumerate(quantities):
+            self.channels[quantity].process(times_ns, [each.values[index] for each in block])
+        for quantity in self.channels.keys() - set(quantities):
+            self._pad(self.channels[quantity], len(block))
+        self.times_ns += times_ns
+
+    def group(self, name: str, first: int, *, features: bool) -> Group:
+        """The open batch from row `first` on."""
+        times_ns = self.times_ns[first:]
+        columns = [
+            channel.column(first, times_ns if features else None)
+            for channel in self.channels.values()
+            if any(status != NOT_SENT for status in channel.statuses[first:])
+        ]
+        return Group(name, times_ns, tuple(columns))
+
+    def clear(self) -> None:
+        """Begin a new batch."""
+        self.times_ns = []
+        self.in_segments = 0
+        for channel in self.channels.values():
+            channel.clear()
+
+    @staticmethod
+    def _pad(channel: _Channel, rows: int) -> None:
+        channel.values += [None] * rows
+        channel.raws += [None] * rows
+        channel.statuses += [NOT_SENT] * rows
+
+
+class Pipeline:
+    """The processing worker.
+
+    Args:
+        sensors: settings of every channel, by sensor id.
+        clock: for deadlines.
+        batch_ns, durability_ns: see the module.
+        time_step_ns: stamps are rounded down to multiples of it.
+        features: whether batches carry features.
+        store: puts a message into the store's inbox; returns False if it has no room.
+    """
+
+    name = "pipeline"
+
+    def __init__(
+        self,
+        sensors: Mapping[str, Sequence[ChannelSettings]],
+        *,
+        clock: Clock,
+        batch_ns: int,
+        durability_ns: int,
+        time_step_ns: int,
+        features: bool,
+        store: Callable[[Store | StoreSegment | Commit], bool],
+    ) -> None:
+        self.inbox: Inbox[Measurement | Event] = Inbox(INBOX_LIMIT)
+        self.counts = Counts()
+        self.batches = 0
+        self._sensors = {name: _Sensor(settings, self.counts) for name, settings in sensors.items()}
+        self._clock = clock
+        self._batch_ns = batch_ns
+        self._durability_ns = durability_ns
+        self._time_step_ns = time_step_ns
+        self._features = features
+        self._store = store
+        self._seal_due_ns: int | None = None
+        self._commit_due_ns: int | None = None
+        self._refused: list[Measurement] = []
+        self._refused_lock = threading.Lock()
+
+    def deliver(self, item: Measurement | Event) -> bool:
+        """Take a measurement or event in, from any thread. What there is no room for is accounted for later."""
+        if self.inbox.put(item):
+            return True
+        if isinstance(item, Measurement):
+            with self._refused_lock:
+                self._refused.append(item)
+        return False
+
+    def latest(self, sensor: str) -> list[tuple[str, float | None, Quality]]:
+        """Quantity, value and quality of the latest reading of each channel, for people to look at."""
+        return [(each.quantity, each.last_value, each.last_quality) for each in self._sensors[sensor].channels.values()]
+
+    def step(self) -> int | None:
+        """Process what arrived; seal and secure what is due."""
+        arrived: dict[tuple[str, tuple[str, ...]], list[Measurement]] = defaultdict(list)
+        for item in self.inbox.take_all():
+            if isinstance(item, Measurement):
+                arrived[item.sensor, item.quantities].append(item)
+            else:
+                self._store_event(item)
+        for (name, quantities), block in arrived.items():
+            self._sensors[name].process(quantities, block, self._time_step_ns)
+            self._plan(min(each.boot_ns for each in block))
+        self._account_for_refused()
+        now_ns = self._clock.now_ns()
+        if self._seal_due_ns is not None and (now_ns >= self._seal_due_ns or self._open_cells() > MAX_OPEN_CELLS):
+            self.seal()
+        if self._commit_due_ns is not None and now_ns >= self._commit_due_ns:
+            self._secure()
+        return min((due for due in (self._seal_due_ns, self._commit_due_ns) if due is not None), default=None)
+
+    def seal(self) -> None:
+        """Make a record of the open batch, if there is anything in it."""
+        self._seal_due_ns = None
+        groups = [
+            sensor.group(name, 0, features=self._features) for name, sensor in self._sensors.items() if sensor.times_ns
+        ]
+        self._put(Store, groups)
+        self.batches += bool(groups)
+        for sensor in self._sensors.values():
+            sensor.clear()
+
+    def finish(self) -> None:
+        """Seal and commit: nothing more will come."""
+        self.step()
+        self.seal()
+        self._store(Commit())
+
+    def _plan(self, first_ns: int) -> None:
+        if self._seal_due_ns is None:
+            self._seal_due_ns = first_ns + self._batch_ns
+        if self._commit_due_ns is None:
+            self._commit_due_ns = first_ns + self._durability_ns
+
+    def _secure(self) -> None:
+        """Write what is not in a batch or segment yet as a segment, and commit."""
+        self._commit_due_ns = None
+        groups = []
+        for name, sensor in self._sensors.items():
+            if len(sensor.times_ns) > sensor.in_segments:
+                groups.append(sensor.group(name, sensor.in_segments, features=False))
+                sensor.in_segments = len(sensor.times_ns)
+        self._put(StoreSegment, groups)
+        self._store(Commit())
+
+    def _put(self, message: type[Store | StoreSegment], groups: list[Group]) -> None:
+        readings = sum(
+            len(column.statuses) - list(column.statuses).count(NOT_SENT) for group in groups for column in group.columns
+        )
+        if not readings:
+            return
+        times_ns = [time_ns for group in groups for time_ns in group.times_ns]
+        body = encode_batch(Batch(tuple(groups)))
+        content = Content(RecordKind.BATCH, readings, min(times_ns), max(times_ns), body)
+        if not self._store(message(content)) and message is Store:
+            self.counts.dropped += readings
+            log.error("the store takes nothing in: a batch is lost readings=%d", readings)
+
+    def _store_event(self, event: Event) -> None:
+        self._store(Store(Content(RecordKind.EVENT, 0, event.boot_ns, event.boot_ns, encode_event(event))))
+
+    def _account_for_refused(self) -> None:
+        """Leave a tombstone for measurements that found the inbox full."""
+        if not self._refused:
+            return
+        with self._refused_lock:
+            refused, self._refused = self._refused, []
+        first_ns, last_ns = refused[0].boot_ns, refused[-1].boot_ns
+        readings = sum(len(each.values) for each in refused)
+        self.counts.dropped += readings
+        log.error("processing fell behind: measurements were dropped readings=%d", readings)
+        body = encode_tombstone(Tombstone(0, 0, 0, readings, "processing fell behind", first_ns, last_ns))
+        self._store(Store(Content(RecordKind.TOMBSTONE, readings, first_ns, last_ns, body)))
+
+    def _open_cells(self) -> int:
+        return sum(len(sensor.times_ns) * len(sensor.channels) for sensor in self._sensors.values())

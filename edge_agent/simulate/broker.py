@@ -1,0 +1,95 @@
+"""An MQTT 5 broker inside `edge-agent --simulate`, so that the whole path runs with nothing else installed.
+
+It is rumqttd, which iotcore carries in its wheel, in a child process that listens on loopback alone.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from edge_agent.errors import Unavailable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+HOST: Final = "127.0.0.1"
+_CONFIG: Final = """
+id = 0
+[router]
+id = 0
+max_connections = 100
+max_outgoing_packet_count = 200
+max_segment_size = 16777216
+max_segment_count = 4
+[v5.1]
+name = "v5"
+listen = "{host}:{port}"
+next_connection_delay_ms = 1
+[v5.1.connections]
+connection_timeout_ms = 60000
+max_payload_size = 1048576
+max_inflight_count = 100
+dynamic_filters = true
+"""
+"""One listener, MQTT 5 only: with a second one for 3.1.1, rumqttd panics when a property reaches its subscriber."""
+
+
+class EmbeddedBroker:
+    """A broker on a free loopback port, for as long as the `with` block lasts."""
+
+    def __init__(self) -> None:
+        self.port = _free_port()
+        self._directory = tempfile.TemporaryDirectory(prefix="edge-agent-broker-")
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"mqtt://{HOST}:{self.port}"
+
+    def __enter__(self) -> Self:
+        """Start it.
+
+        Raises:
+            Unavailable: it is not installed, or does not start.
+        """
+        try:
+            from iotcore import Broker  # noqa: PLC0415 an extra
+        except ImportError:
+            self._directory.cleanup()
+            raise Unavailable(
+                "the embedded broker is not installed: pip install 'edge-agent[simulate]', or give --broker URL"
+            ) from None
+        path = Path(self._directory.name) / "rumqttd.toml"
+        path.write_text(_CONFIG.format(host=HOST, port=self.port), encoding="ascii")
+        self._broker = Broker(config_path=str(path))
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        # The child inherits what we do with SIGINT: Ctrl-C must not take the broker away before we said goodbye to it.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
+        try:
+            self._broker.start()
+        except (OSError, RuntimeError) as error:
+            self._directory.cleanup()
+            raise Unavailable(f"the embedded broker does not start: {error}") from None
+        finally:
+            if in_main_thread:
+                signal.signal(signal.SIGINT, before)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        self._broker.stop()
+        self._directory.cleanup()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
