@@ -2,6 +2,9 @@
 
 Reads only, but for one command: the status request of the SHT3x, on its own two addresses. Nothing is sent
 to an address whose usual tenants would take it for an order.
+
+Limits:
+    A TCA9548A multiplexer at 0x76 or 0x77 takes the register numbers read there for channel masks.
 """
 
 from __future__ import annotations

@@ -174,6 +174,15 @@ class ModbusOptions:
     profile: Literal["xy-md02", "rs-ws-n01"] = "xy-md02"
     timeout_s: float = 0.5
 
+    def __post_init__(self) -> None:
+        """Refuse a time-out that would block the line.
+
+        Raises:
+            ValueError: it does.
+        """
+        if not 0 < self.timeout_s <= 10:
+            raise ValueError(f"timeout_s must be above 0 and at most 10, not {self.timeout_s}")
+
 
 class ModbusRtu:
     """One transmitter on a serial line.

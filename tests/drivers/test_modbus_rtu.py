@@ -149,6 +149,12 @@ def test_silence_is_a_timeout_that_tells_about_the_wiring(port: ScriptedPort) ->
         ModbusRtu(port, 1, ModbusOptions()).collect()
 
 
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, 11.0, float("nan")])
+def test_a_timeout_that_would_block_the_line_is_refused(timeout_s: float) -> None:
+    with pytest.raises(ValueError, match="timeout_s"):
+        ModbusOptions(timeout_s=timeout_s)
+
+
 def test_a_damaged_reply_is_a_checksum_mismatch_with_its_evidence(port: ScriptedPort) -> None:
     damaged = REPLY[:4] + b"\xff" + REPLY[5:]
     port.answers = [damaged]
