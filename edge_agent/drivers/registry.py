@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edge_agent.drivers.base import DriverInfo
 
 ENTRY_POINT_GROUP: Final = "edge_agent.drivers"
-_NOT_DRIVERS: Final = frozenset({"base", "registry", "checksum"})
+_NOT_DRIVERS: Final = frozenset({"base", "registry", "checksum", "identify"})
 
 
 def find_driver(name: str) -> DriverInfo | None:

@@ -1,0 +1,87 @@
+"""A kernel driver's readings as small text files. Owns file access below one root, and holds nothing open."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import PurePosixPath
+from typing import Final
+
+from edge_agent.errors import BusDenied, BusError, BusGone
+
+W1_ROOT: Final = "/sys/bus/w1/devices"
+_LONGEST_BYTES: Final = 4096
+"""What the kernel hands out at most: one page per attribute."""
+
+
+class SysfsTree:
+    """The files below one folder of /sys.
+
+    Args:
+        root: the folder; another one in tests.
+    """
+
+    def __init__(self, root: str = W1_ROOT) -> None:
+        self._root = root
+
+    def read(self, path: str) -> str:
+        """Read the text at `path` below the root, at most 4096 bytes.
+
+        Raises:
+            BusGone: it is not there.
+            BusDenied: it may not be read, or it lies outside the root.
+            BusError: the kernel's driver failed; `errno` is its reason.
+        """
+        full = self._below_root(path)
+        try:
+            descriptor = os.open(full, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                # One read: the kernel makes the text when it is asked, and a second read would measure again.
+                text = os.read(descriptor, _LONGEST_BYTES)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise _explain(error, full) from error
+        return text.decode("ascii", "replace")
+
+    def write(self, path: str, text: str) -> None:
+        """Write `text` to the existing file at `path` below the root. Raises as `read` does."""
+        full = self._below_root(path)
+        try:
+            descriptor = os.open(full, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, text.encode("ascii"))
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise _explain(error, full) from error
+
+    def names(self) -> list[str]:
+        """Entries directly below the root, sorted; empty if the root is not there."""
+        try:
+            return sorted(os.listdir(self._root))  # noqa: PTH208 names, not paths
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise _explain(error, self._root) from error
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _below_root(self, path: str) -> str:
+        """Join by text, not by resolving: the entries of /sys/bus are links that lead out of it by design."""
+        inside = PurePosixPath(path)
+        if not path or "\0" in path or inside.is_absolute() or ".." in inside.parts:
+            raise BusDenied(f"{path!r} is not a path below {self._root}", errno=errno.EACCES)
+        return str(PurePosixPath(self._root) / inside)
+
+
+def _explain(error: OSError, path: str) -> BusError:
+    """Turn what the kernel said into what a person can act on."""
+    match error.errno:
+        case errno.ENOENT | errno.ENODEV | errno.ENXIO:
+            return BusGone(f"{path} is not there: the device or its kernel driver is gone", errno=error.errno)
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return BusDenied(f"{path} may not be accessed: {error.strerror}", errno=error.errno)
+        case _:
+            return BusError(f"{path}: the kernel driver failed: {error.strerror or error}", errno=error.errno)

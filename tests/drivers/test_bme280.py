@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.drivers.bme280 import (
+    DRIVERS,
+    Bme280,
+    Bme280Options,
+    Bmp280Options,
+    Trim,
+    conversion_ns,
+    decode,
+)
+from edge_agent.errors import BadReply, NotReady, WrongChip
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.drivers.conftest import ScriptedI2C
+
+# The datasheet's worked example (BMP280, section 3.12), with the humidity trim of a common chip.
+LOW = bytes.fromhex("706b436718fc7d8e43d6d00b270b8c00f9ff8c3cf8c67017004b")
+HIGH = bytes.fromhex("6801001504001e")
+DATA = bytes.fromhex("655ac07eed007530")
+TEMPERATURE_C, PRESSURE_PA, HUMIDITY_PCT = 25.08247793081682, 100653.25814481472, 46.00144790836155
+
+
+def expect_start(i2c: ScriptedI2C, *, chip_id: int = 0x60, humid: bool = True) -> None:
+    i2c.expect(b"\xd0", bytes((chip_id,)))
+    i2c.expect(b"\xe0\xb6")
+    i2c.expect(b"\xf3", b"\x00")
+    i2c.expect(b"\x88", LOW if humid else LOW[:24])
+    if humid:
+        i2c.expect(b"\xe1", HIGH)
+    i2c.expect(b"\xf5\x00")
+    if humid:
+        i2c.expect(b"\xf2\x01")
+    i2c.expect(b"\xf4\x24")
+
+
+def started(i2c: ScriptedI2C, *, humid: bool = True) -> Bme280:
+    chip = Bme280(i2c, 0x76, Bme280Options() if humid else Bmp280Options())
+    expect_start(i2c, humid=humid)
+    assert list(chip.probe()) == [2_000_000]
+    return chip
+
+
+def test_the_datasheet_example_gives_the_datasheet_values() -> None:
+    temperature, humidity, pressure = decode(DATA, Trim.from_registers(LOW, HIGH))
+    assert temperature == pytest.approx(TEMPERATURE_C, abs=1e-4)
+    assert pressure == pytest.approx(PRESSURE_PA, abs=0.05)
+    assert humidity == pytest.approx(HUMIDITY_PCT, abs=0.01)
+
+
+def test_trim_signs_are_where_the_datasheet_puts_them() -> None:
+    trim = Trim.from_registers(LOW, HIGH)
+    assert trim.t == (27504, 26435, -1000)
+    assert trim.p == (36477, -10685, 3024, 2855, 140, -7, 15500, -14600, 6000)
+    assert trim.h == (75, 360, 0, 340, 0, 30)
+    # H2, H4, H5 and H6 negative, H1 and H3 above 127; E5 feeds both H4 and H5.
+    negative = Trim.from_registers(LOW[:25] + b"\xff", bytes.fromhex("ffffff80a5ffff"))
+    assert negative.h == (255, -1, 255, -2048 + 0x5, -16 + 0xA, -1)
+    assert Trim.from_registers(LOW[:24]).h is None
+
+
+@pytest.mark.parametrize("chip", ["bme280", "bmp280"])
+def test_every_plausible_shared_row_is_within_tolerance(shared_dir: Path, chip: str) -> None:
+    rows = json.loads((shared_dir / f"data/vectors/{chip}.json").read_text())["vectors"]
+    compared = 0
+    for row in rows:
+        temperature, humidity, pressure = decode(_data(row), _trim(row))
+        if row["kind"].startswith("raw"):
+            continue
+        compared += 1
+        expect = row["expect"]
+        assert temperature == pytest.approx(expect["temperature_c"], abs=1e-4)
+        assert pressure == pytest.approx(expect["pressure_pa"], abs=0.05)
+        if expect["humidity_pct"] is not None:
+            assert humidity == pytest.approx(expect["humidity_pct"], abs=0.01)
+    assert compared > 100
+
+
+@pytest.mark.parametrize("chip", ["bme280", "bmp280"])
+def test_every_odd_shared_row_gives_none_for_what_was_skipped(shared_dir: Path, chip: str) -> None:
+    rows = json.loads((shared_dir / f"data/vectors/{chip}.json").read_text())["vectors"]
+    for row in rows:
+        temperature, humidity, pressure = decode(_data(row), _trim(row))
+        skipped, expect = row["skipped"], row["expect"]
+        assert not skipped["t"] or temperature is None
+        assert not skipped["p"] or pressure is None
+        assert not skipped.get("h") or humidity is None
+        if temperature is not None and not row.get("clamped", {}).get("t"):
+            assert temperature == pytest.approx(expect["temperature_c"], abs=1e-4)
+
+
+def _data(row: dict[str, Any]) -> bytes:
+    return bytes.fromhex(row["raw_hex"]["0xF7"])
+
+
+def _trim(row: dict[str, Any]) -> Trim:
+    blocks = row["calib_hex"]
+    return Trim.from_registers(bytes.fromhex(blocks["0x88"]), bytes.fromhex(blocks.get("0xE1", "")))
+
+
+@pytest.mark.parametrize(
+    ("data", "none"),
+    [
+        ("800000 800000 8000", (True, True, True)),
+        ("655ac0 800000 7530", (True, True, True)),
+        ("800000 7eed00 7530", (False, False, True)),
+        ("655ac0 7eed00 8000", (False, True, False)),
+    ],
+)
+def test_a_skipped_channel_is_none_and_so_is_what_needs_it(data: str, none: tuple[bool, ...]) -> None:
+    values = decode(bytes.fromhex(data), Trim.from_registers(LOW, HIGH))
+    assert tuple(value is None for value in values) == none
+
+
+def test_a_calibration_that_would_divide_by_zero_gives_no_pressure() -> None:
+    without_p1 = LOW[:6] + b"\x00\x00" + LOW[8:]
+    temperature, _, pressure = decode(DATA, Trim.from_registers(without_p1, HIGH))
+    assert temperature is not None
+    assert pressure is None
+
+
+def test_humidity_stays_within_0_and_100() -> None:
+    trim = Trim.from_registers(LOW, HIGH)
+    assert decode(DATA[:6] + b"\x00\x00", trim)[1] == 0.0
+    assert decode(DATA[:6] + b"\xff\xff", trim)[1] == 100.0
+
+
+@pytest.mark.parametrize("fill", [0x00, 0xFF])
+def test_a_calibration_without_content_is_refused(fill: int) -> None:
+    with pytest.raises(BadReply, match="calibration"):
+        Trim.from_registers(bytes((fill,)) * 24)
+    with pytest.raises(BadReply, match="calibration"):
+        Trim.from_registers(LOW, bytes((fill,)) * 7)
+
+
+REGISTERS = st.tuples(st.binary(max_size=30), st.binary(max_size=9), st.binary(max_size=10))
+WHOLE_REGISTERS = st.tuples(*(st.binary(min_size=size, max_size=size) for size in (26, 7, 8)))
+
+
+@given(REGISTERS | WHOLE_REGISTERS)
+def test_any_bytes_give_finite_values_or_none_or_a_refusal(registers: tuple[bytes, bytes, bytes]) -> None:
+    low, high, data = registers
+    try:
+        trim = Trim.from_registers(low, high)
+    except BadReply:
+        return
+    assert all(value is None or math.isfinite(value) for value in decode(data, trim))
+
+
+def test_conversion_times_are_the_datasheet_maxima() -> None:
+    assert conversion_ns(1, 1, 1) == 9_300_000
+    assert conversion_ns(16, 16, 16) == 112_800_000
+    assert conversion_ns(1, 1, 0) == 6_425_000
+
+
+def test_a_poll_is_one_write_and_one_burst(i2c: ScriptedI2C) -> None:
+    chip = started(i2c)
+    assert chip.quantities == ("temperature_c", "humidity_pct", "pressure_pa")
+    i2c.expect(b"\xf4\x25")
+    assert chip.trigger() == 9_300_000
+    i2c.expect(b"\xf3", b"\x00\x24\x00\x00" + DATA)
+    assert chip.collect() == pytest.approx((TEMPERATURE_C, HUMIDITY_PCT, PRESSURE_PA), abs=0.01)
+
+
+def test_options_reach_the_registers(i2c: ScriptedI2C) -> None:
+    options = Bme280Options(
+        temperature_oversampling=2, humidity_oversampling=4, pressure_oversampling=16, iir_filter=16
+    )
+    chip = Bme280(i2c, 0x77, options)
+    expect_start(i2c)
+    i2c.script[-3:] = [(b"\xf5\x10", b""), (b"\xf2\x03", b""), (b"\xf4\x54", b"")]
+    list(chip.probe())
+    i2c.expect(b"\xf4\x55")
+    assert chip.trigger() == conversion_ns(2, 16, 4)
+    assert i2c.addresses == {0x77}
+
+
+def test_a_board_with_a_bmp280_goes_on_without_humidity(i2c: ScriptedI2C) -> None:
+    chip = Bme280(i2c, 0x76, Bme280Options())
+    expect_start(i2c, chip_id=0x58, humid=False)
+    list(chip.probe())
+    assert chip.quantities == ("temperature_c", "pressure_pa")
+    i2c.expect(b"\xf4\x25")
+    assert chip.trigger() == 6_425_000
+    i2c.expect(b"\xf3", b"\x00\x24\x00\x00" + DATA[:6])
+    assert chip.collect() == pytest.approx((TEMPERATURE_C, PRESSURE_PA), abs=0.05)
+
+
+def test_the_right_chip_plugged_in_later_brings_humidity_back(i2c: ScriptedI2C) -> None:
+    chip = Bme280(i2c, 0x76, Bme280Options())
+    expect_start(i2c, chip_id=0x58, humid=False)
+    list(chip.probe())
+    expect_start(i2c)
+    list(chip.probe())
+    assert "humidity_pct" in chip.quantities
+
+
+def test_a_bme280_configured_as_bmp280_runs_as_one(i2c: ScriptedI2C) -> None:
+    chip = Bme280(i2c, 0x76, Bmp280Options())
+    expect_start(i2c, chip_id=0x60, humid=False)
+    list(chip.probe())
+    assert chip.quantities == ("temperature_c", "pressure_pa")
+
+
+@pytest.mark.parametrize(
+    ("chip_id", "sentence"),
+    [
+        (0x61, "BME680"),
+        (0x55, "BMP180"),
+        (0x00, "BMP388"),
+        (0xFF, "held fast"),
+        (0x42, "unknown chip id 0x42"),
+    ],
+)
+def test_another_chip_is_named_and_left_alone(i2c: ScriptedI2C, chip_id: int, sentence: str) -> None:
+    i2c.expect(b"\xd0", bytes((chip_id,)))
+    with pytest.raises(WrongChip, match=sentence):
+        list(Bme280(i2c, 0x76, Bme280Options()).probe())
+
+
+def test_calibration_is_read_only_after_the_chip_has_copied_it(i2c: ScriptedI2C) -> None:
+    chip = Bme280(i2c, 0x76, Bme280Options())
+    expect_start(i2c)
+    i2c.script[2:2] = [(b"\xf3", b"\x01"), (b"\xf3", b"\x01")]
+    assert list(chip.probe()) == [2_000_000] * 3
+
+
+def test_a_chip_that_never_finishes_copying_is_not_waited_for_for_ever(i2c: ScriptedI2C) -> None:
+    i2c.expect(b"\xd0", b"\x60")
+    i2c.expect(b"\xe0\xb6")
+    for _ in range(5):
+        i2c.expect(b"\xf3", b"\x01")
+    waits: list[int] = []
+    with pytest.raises(BadReply, match="calibration"):
+        waits.extend(Bme280(i2c, 0x76, Bme280Options()).probe())
+    assert waits == [2_000_000] * 5
+
+
+def test_collected_too_early_is_not_ready(i2c: ScriptedI2C) -> None:
+    chip = started(i2c)
+    i2c.expect(b"\xf3", b"\x08\x25\x00\x00" + DATA)
+    with pytest.raises(NotReady):
+        chip.collect()
+
+
+@pytest.mark.parametrize("burst", ["00" * 12, "ff" * 12, "00000000" + "800000" * 2 + "8000"])
+def test_a_chip_that_lost_its_configuration_is_not_believed(i2c: ScriptedI2C, burst: str) -> None:
+    chip = started(i2c)
+    i2c.expect(b"\xf3", bytes.fromhex(burst))
+    with pytest.raises(BadReply, match="ctrl_meas"):
+        chip.collect()
+
+
+def test_a_chip_that_was_never_probed_or_failed_to_start_gives_nothing(i2c: ScriptedI2C) -> None:
+    chip = started(i2c)
+    i2c.expect(b"\xd0", b"\x61")
+    with pytest.raises(WrongChip):
+        list(chip.probe())
+    with pytest.raises(BadReply, match="probed"):
+        chip.collect()
+
+
+def test_declarations_name_both_chips_at_both_addresses() -> None:
+    assert [info.name for info in DRIVERS] == ["bme280", "bmp280"]
+    assert all(info.addresses == (0x76, 0x77) for info in DRIVERS)
+    assert [len(info.quantities) for info in DRIVERS] == [3, 2]
