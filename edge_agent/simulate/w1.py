@@ -75,7 +75,7 @@ class SimulatedW1:
         self._damaged[name] += count
 
     def empty_next(self, name: str, count: int = 1) -> None:
-        """Let the next `count` reads of a device give an empty text, as the kernel does when nobody answers."""
+        """Let the next `count` reads of a device give nothing, as the kernel does when nobody answers."""
         self._empty[name] += count
 
     def read(self, path: str) -> str:

@@ -109,6 +109,7 @@ class Bosch280:
         self._osrs_h = 0
         self._started_ns: int | None = None
         self._queued: int | None = None
+        self._conversion_ends_ns = 0
         self._finished = -1
         self._filtered: tuple[float, float] | None = None
         self._settle()
@@ -123,10 +124,9 @@ class Bosch280:
             self._registers[_CONFIG] = value & 0xFD
             self._filtered = None
         elif register == _CTRL_MEAS:
-            if (
-                self._registers[_STATUS] & 0x08
-            ):  # a change of mode waits for the end of the conversion (3.3.1)
-                self._queued = value
+            if self._registers[_STATUS] & 0x08:
+                # A change of mode waits for the end of the conversion; more of them are ignored (3.3.1).
+                self._queued = value if self._queued is None else self._queued
             else:
                 self._start(value, self._clock.now_ns())
             self._settle()
@@ -145,31 +145,35 @@ class Bosch280:
             for register in _CALIBRATION:
                 self._registers[register] = self._nvm[register]
             self._nvm_ready_ns = None
-        measuring = False
-        while self._started_ns is not None and not measuring:
-            ctrl_meas = self._registers[_CTRL_MEAS]
-            conversion_ns = self._conversion_ns(ctrl_meas)
-            done_ns = self._started_ns + conversion_ns
-            if ctrl_meas & 3 != _NORMAL:
-                measuring = now_ns < done_ns
-                if not measuring:
-                    self._convert(self._started_ns, 1)
-                    self._registers[_CTRL_MEAS] = ctrl_meas & 0xFC
-                    self._started_ns = None
-            else:
-                period_ns = conversion_ns + self._standby_us[self._registers[_CONFIG] >> 5] * 1_000
-                done = (now_ns - done_ns) // period_ns
-                if done > self._finished:
-                    self._convert(self._started_ns + done * period_ns, done - self._finished)
-                    self._finished = done
-                measuring = (now_ns - self._started_ns) % period_ns < conversion_ns
-                done_ns = now_ns
-            if not measuring and self._queued is not None:
-                self._start(self._queued, done_ns)
-                self._queued = None
-            elif ctrl_meas & 3 == _NORMAL:
-                break
+        if self._queued is not None and now_ns >= self._conversion_ends_ns:
+            ctrl_meas, self._queued = self._queued, None
+            self._advance(self._conversion_ends_ns)
+            self._start(ctrl_meas, self._conversion_ends_ns)
+        measuring = self._advance(now_ns)
         self._registers[_STATUS] = measuring << 3 | (self._nvm_ready_ns is not None)
+
+    def _advance(self, now_ns: int) -> bool:
+        """Finish the conversions that have ended by then. Returns whether another is running."""
+        if self._started_ns is None:
+            return False
+        ctrl_meas = self._registers[_CTRL_MEAS]
+        conversion_ns = self._conversion_ns(ctrl_meas)
+        elapsed_ns = now_ns - self._started_ns
+        if ctrl_meas & 3 == _NORMAL:
+            period_ns = conversion_ns + self._standby_us[self._registers[_CONFIG] >> 5] * 1_000
+            last = (elapsed_ns - conversion_ns) // period_ns
+            if last > self._finished:
+                self._convert(self._started_ns + last * period_ns, last - self._finished)
+                self._finished = last
+            into_ns = elapsed_ns % period_ns
+        else:
+            into_ns = elapsed_ns
+            if into_ns >= conversion_ns:
+                self._convert(self._started_ns, 1)
+                self._registers[_CTRL_MEAS] = ctrl_meas & 0xFC
+                self._started_ns = None
+        self._conversion_ends_ns = now_ns - into_ns + conversion_ns
+        return into_ns < conversion_ns
 
     def _conversion_ns(self, ctrl_meas: int) -> int:
         """Typical duration (section 9.1); a driver that waits for the maximum finds it done."""

@@ -29,31 +29,32 @@ class Ds18b20:
         drawn = f"{part.random.getrandbits(40):012x}"
         serial = (part.serial or drawn).lower()
         self.name = serial if "-" in serial else f"28-{serial}"
-        self._started_ns: int | None = None
-        self._take(self._air(self._clock.now_ns()))
+        self._converting: tuple[int, Air] | None = None
+        self.convert()
 
     def start(self) -> None:
         """Start a conversion of the air of this moment; the scratchpad keeps the old one for 750 ms."""
         self.scratchpad()
-        self._started_ns = self._clock.now_ns()
+        now_ns = self._clock.now_ns()
+        self._converting = now_ns + CONVERSION_NS, self._air(now_ns)
 
     def convert(self) -> None:
         """Convert the air of this moment at once."""
-        self._started_ns = None
+        self._converting = None
         self._take(self._air(self._clock.now_ns()))
 
     def scratchpad(self) -> bytes:
         """Nine bytes: temperature, TH, TL, configuration, three reserved, CRC."""
-        if self._started_ns is not None and self._clock.now_ns() >= self._started_ns + CONVERSION_NS:
-            self._take(self._air(self._started_ns))
-            self._started_ns = None
+        if self._converting is not None and self._clock.now_ns() >= self._converting[0]:
+            self._take(self._converting[1])
+            self._converting = None
         data = self._raw.to_bytes(2, "little", signed=True)
         data += bytes((0x4B, 0x46, 0x7F, 0xFF, self._byte_6, 0x10))
         return data + bytes([dallas_crc(data)])
 
     def power_cycle(self) -> None:
         """Lose the last conversion: the temperature reads 85 °C until the next."""
-        self._started_ns = None
+        self._converting = None
         self._raw, self._byte_6 = _RAW_AT_START, _BYTE_6_AT_START
 
     def _take(self, air: Air) -> None:
