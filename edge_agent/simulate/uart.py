@@ -7,6 +7,7 @@ Limits: a pty has no baud rate and no parity; bytes arrive at once.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -108,6 +109,7 @@ class _Session:
         self._near, self._far = os.openpty()
         # The far end stays open here too, so that a client may close and open it without hanging us up.
         tty.setraw(self._far)
+        os.set_blocking(self._near, False)
         self.path = os.ttyname(self._far)
         self._woken, self._wake = os.pipe()
         self._thread = threading.Thread(target=self._run, name=f"pty {self.path}", daemon=True)
@@ -143,4 +145,6 @@ class _Session:
     def _answer(self, frame: bytes) -> None:
         reply = self._device.reply_to(frame)
         if reply:
-            os.write(self._near, reply)
+            # A client that never reads loses bytes, as a UART's does, and does not hold up the thread.
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._near, reply)

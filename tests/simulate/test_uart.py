@@ -94,6 +94,14 @@ def test_faults_spoil_one_reply_each(port: serial.Serial, device: PtyDevice) -> 
     assert len(exchange(port, REQUEST, 9)) == 9
 
 
+def test_client_that_never_reads_does_not_hold_up_the_line(device: PtyDevice) -> None:
+    with serial.Serial(device.path, 9600, timeout=1.0) as port:
+        for _ in range(1000):
+            port.write(REQUEST)
+        port.read(1)
+        device.hang_up()
+
+
 def test_port_can_be_closed_and_opened_again(device: PtyDevice) -> None:
     for _ in range(3):
         with serial.Serial(device.path, 9600) as port:

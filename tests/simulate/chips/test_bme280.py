@@ -60,6 +60,19 @@ def test_datasheet_worked_example() -> None:
     assert calibration.pressure_of(fine)(415_148) == 25_767_233  # 100653.25 Pa
 
 
+def test_formulas_agree_with_the_kernel_on_a_part_with_negative_h5() -> None:
+    calibration = Calibration.from_registers(
+        bytes.fromhex("4b6db36632002a93b0d5d00b0c142700f9ff8c3c5cc77017004b"), bytes.fromhex("700100136ffffb")
+    )
+    assert calibration.h5 == -10
+    data = bytes.fromhex("6e0f30811680879d")
+    fine = calibration.fine_temperature(int.from_bytes(data[3:6], "big") >> 4)
+    assert (fine * 5 + 128) >> 8 == 2542
+    # Linux bmp280-core.c on the same bytes.
+    assert calibration.pressure_of(fine)(int.from_bytes(data[:3], "big") >> 4) == 21_883_890
+    assert calibration.humidity_of(fine)(int.from_bytes(data[6:], "big")) == 81_150
+
+
 def test_loaded_bytes_are_what_every_conversion_gives(chip: Bosch280, clock: SimulatedClock) -> None:
     example = bytes.fromhex("655ac07eed007530")
     chip.load({0xD0: b"\x60", 0x88: DATASHEET_LOW, 0xF7: example})
