@@ -1,0 +1,200 @@
+"""A rig: simulated buses with the chips of given sensors, in one world. Owns temporary directories and ptys.
+
+What a rig hands out stands where the hardware would stand; everything above it is the production code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import random
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+import edge_agent.simulate.chips
+from edge_agent.bus.base import BusKind
+from edge_agent.errors import Unavailable
+from edge_agent.simulate.chips.base import AnyChip, I2CChip, Part, SerialSlave, W1Chip
+from edge_agent.simulate.i2c import SimulatedI2C
+from edge_agent.simulate.uart import PtyDevice
+from edge_agent.simulate.w1 import SimulatedW1
+from edge_agent.simulate.world import Air, Place, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    from edge_agent.clock import Clock
+    from edge_agent.simulate.chips.base import Makers
+
+SimulatedBus: TypeAlias = SimulatedI2C | SimulatedW1 | PtyDevice
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedBusSpec:
+    """A bus to simulate.
+
+    Attributes:
+        name: as in the configuration.
+        kind: I2C, serial, or the kernel's 1-Wire tree.
+    """
+
+    name: str
+    kind: BusKind
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedSensor:
+    """A sensor to simulate.
+
+    Attributes:
+        driver: name of the driver that will read it.
+        bus: name of its bus.
+        address: I2C or Modbus address; 0 where the bus has none.
+        serial: number burnt into the chip, hexadecimal (1-Wire: with or without the family, `28-…`);
+            None draws one.
+        profile: which device, for drivers that serve many.
+    """
+
+    driver: str
+    bus: str
+    address: int = 0
+    serial: str | None = None
+    profile: str | None = None
+
+
+class Rig:
+    """Simulated buses by name.
+
+    Attributes:
+        world: the weather that all sensors share.
+        buses: by name: an `I2CBus`, a `Sysfs`, or for a serial bus the device whose `path` is to be opened.
+
+    Raises:
+        Unavailable: a driver has no chip model, a sensor names no bus of the list, or a bus of another kind.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        clock: Clock,
+        buses: Iterable[SimulatedBusSpec],
+        sensors: Iterable[SimulatedSensor],
+        *,
+        world: World | None = None,
+    ) -> None:
+        # The air goes by true time: it does not jump when the gateway's idea of the wall clock is stepped.
+        self._offset_ns = clock.anchor().offset_ns
+        self._clock = clock
+        self._seed = seed
+        self.world = world or World(seed, self._offset_ns + clock.now_ns())
+        self._chips: dict[SimulatedSensor, AnyChip] = {}
+        self._places: dict[SimulatedSensor, Place] = {}
+        kinds = {bus.name: bus.kind for bus in buses}
+        for sensor in sensors:
+            self._chips[sensor] = self._make(sensor, kinds)
+        self._directory = tempfile.TemporaryDirectory(prefix="edge-agent-rig-", ignore_cleanup_errors=True)
+        self.buses: Mapping[str, SimulatedBus] = {
+            name: self._wire(name, kind) for name, kind in kinds.items()
+        }
+
+    @classmethod
+    def greenhouse(
+        cls, seed: int, clock: Clock, buses: Iterable[SimulatedBusSpec], sensors: Iterable[SimulatedSensor]
+    ) -> Rig:
+        """A day in a greenhouse, by seed."""
+        return cls(seed, clock, buses, sensors)
+
+    def chip(self, sensor: SimulatedSensor) -> AnyChip:
+        """The model behind a sensor, to inject faults into."""
+        return self._chips[sensor]
+
+    def truth(self, sensor: SimulatedSensor, boot_ns: int) -> Air:
+        """The air that really was around a sensor at a moment in ns since boot."""
+        return self._places[sensor].air(boot_ns + self._offset_ns)
+
+    def close(self) -> None:
+        """End the ptys and remove the directories. Twice is harmless."""
+        for bus in self.buses.values():
+            bus.close()
+        self._directory.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _make(self, sensor: SimulatedSensor, kinds: Mapping[str, BusKind]) -> AnyChip:
+        makers = chip_makers()
+        if sensor.driver not in makers:
+            known = ", ".join(sorted(makers))
+            raise Unavailable(f'there is no simulated chip for driver "{sensor.driver}"; there are: {known}')
+        draw = random.Random(f"{self._seed}/{sensor.bus}/{sensor.address}/{sensor.serial}")
+        place = Place(
+            self.world,
+            temperature_offset_c=draw.uniform(-0.6, 0.6),
+            lag_s=draw.uniform(0.0, 180.0),
+            height_m=draw.uniform(-0.5, 2.0),
+        )
+        offset_ns = self._offset_ns
+        self._places[sensor] = place
+        chip = makers[sensor.driver](
+            Part(
+                clock=self._clock,
+                air=lambda boot_ns: place.air(boot_ns + offset_ns),
+                random=draw,
+                address=sensor.address,
+                serial=sensor.serial,
+                profile=sensor.profile,
+            )
+        )
+        if kinds.get(sensor.bus) is not _kind_of(chip):
+            kind = _kind_of(chip).value
+            raise Unavailable(
+                f'the simulated {sensor.driver} needs a bus of kind "{kind}", and "{sensor.bus}" is none'
+            )
+        return chip
+
+    def _wire(self, name: str, kind: BusKind) -> SimulatedBus:
+        here = [(sensor, chip) for sensor, chip in self._chips.items() if sensor.bus == name]
+        root = Path(self._directory.name)
+        match kind:
+            case BusKind.I2C:
+                i2c = SimulatedI2C(self._clock, name=name)
+                for sensor, chip in here:
+                    if isinstance(chip, I2CChip):
+                        i2c.attach(sensor.address, chip)
+                return i2c
+            case BusKind.SYSFS:
+                (root / name).mkdir()
+                w1 = SimulatedW1(root / name, self._clock)
+                for _, chip in here:
+                    if isinstance(chip, W1Chip):
+                        w1.attach(chip)
+                return w1
+            case BusKind.SERIAL:
+                slaves = [chip for _, chip in here if isinstance(chip, SerialSlave)]
+                return PtyDevice(slaves, link=root / f"{name}-port")
+
+
+@cache
+def chip_makers() -> Makers:
+    """Every chip model, by the name of the driver that reads it: what the modules in `chips/` offer."""
+    package = edge_agent.simulate.chips
+    modules = [
+        importlib.import_module(f"{package.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(package.__path__)
+    ]
+    return {name: make for module in modules for name, make in getattr(module, "CHIPS", {}).items()}
+
+
+def _kind_of(chip: AnyChip) -> BusKind:
+    if isinstance(chip, SerialSlave):
+        return BusKind.SERIAL
+    return BusKind.SYSFS if isinstance(chip, W1Chip) else BusKind.I2C
