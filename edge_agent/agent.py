@@ -6,7 +6,6 @@ Read this first. The path is put together in `Agent.__init__`, in its order: bus
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -41,6 +40,7 @@ from edge_agent.wire.codec import encode_message, encode_tombstone
 
 if TYPE_CHECKING:
     import random
+    import threading
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
@@ -195,8 +195,8 @@ class Agent:
         self.uplink.stop("stopped")
         try:
             self.outbox.close()
-        except Exception as error:  # whatever is wrong with the disk, the rest is closed already
-            log.exception("the last commit failed reason=%r", str(error))
+        except Exception:  # whatever is wrong with the disk, the rest is closed already
+            log.exception("the last commit failed")
 
     # ---- telling
 

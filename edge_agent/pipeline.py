@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import Inbox
@@ -57,7 +57,7 @@ class ChannelSettings:
     minimum: float
     maximum: float
     max_rate_per_s: float | None = None
-    calibration: Calibration = Calibration()
+    calibration: Calibration = field(default_factory=Calibration)
     filter: KalmanSettings | None = None
     resolution: float | None = None
     deadband: float = 0.0

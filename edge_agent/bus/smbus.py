@@ -168,9 +168,7 @@ class SmbusI2C:
         owner = _owner(self._device, address) if error.errno == errno.EBUSY else ""
         reason = error.strerror or str(error)
         return kind(
-            sentence.format(
-                device=self._device, where=f"{address:#04x} on {self._device}", owner=owner, reason=reason
-            ),
+            sentence.format(device=self._device, where=f"{address:#04x} on {self._device}", owner=owner, reason=reason),
             errno=error.errno,
         )
 

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from serial import Serial, SerialException, SerialTimeoutException
 
+from edge_agent.clock import NS_PER_S, SystemClock
 from edge_agent.errors import BusDenied, BusError, BusGone, BusTimeout
 
 _BITS_PER_BYTE: Final = 11
@@ -49,6 +50,8 @@ class Uart:
         self._echo = echo
         self._byte_s = _BITS_PER_BYTE / baud
         self._port: Serial | None = None
+        self._clock = SystemClock()  # a line is silent in real time, also where measuring is simulated
+        self._quiet_since_ns = 0
 
     def exchange(self, request: bytes, *, reply_length: int, timeout_s: float) -> bytes:
         """Drop stale input, send `request`, and read until the reply is there or time is up.
@@ -72,11 +75,13 @@ class Uart:
         length = reply_length + (len(request) if self._echo else 0)
         try:
             port.reset_input_buffer()
-            port.timeout = max(3.5 * self._byte_s, _GAP_FLOOR_S)
-            port.read(256)
+            if (gap_s := self._gap_left_s()) > 0:
+                port.timeout = gap_s
+                port.read(256)
             port.write(request)
             port.timeout = timeout_s + self._byte_s * (len(request) + reply_length)
             received = port.read(length)
+            self._quiet_since_ns = self._clock.now_ns()
         except SerialTimeoutException as error:
             self.close()
             raise BusTimeout(f"{self._device} takes no bytes: flow control or a stalled adapter") from error
@@ -88,6 +93,11 @@ class Uart:
                 errno=getattr(error, "errno", None),
             ) from error
         return _after_echo(received, request, reply_length) if self._echo else received
+
+    def _gap_left_s(self) -> float:
+        """How long the line has to stay silent yet, so that slaves see the last frame as ended."""
+        silent_s = (self._clock.now_ns() - self._quiet_since_ns) / NS_PER_S
+        return max(3.5 * self._byte_s, _GAP_FLOOR_S) - silent_s
 
     def close(self) -> None:
         """Give the port back. Closing twice is harmless; the next exchange opens it again."""
@@ -127,9 +137,7 @@ class Uart:
                     errno=number,
                 )
             case errno.EAGAIN | errno.EBUSY:
-                return BusDenied(
-                    f"another program{_holder(self._device)} has {self._device} open", errno=number
-                )
+                return BusDenied(f"another program{_holder(self._device)} has {self._device} open", errno=number)
             case _:
                 return BusError(f"{self._device} cannot be opened as a serial port: {error}", errno=number)
 

@@ -183,7 +183,7 @@ class _Reading:
         elif isinstance(error, KeyError):
             self._say(path, "missing")
         else:
-            self._say(path, str(error) if isinstance(error, _BeyondLimits) else _mismatch(error, kind))
+            self._say(path, str(error) if isinstance(error, ValueError) else _mismatch(error, kind))
 
     def _say(self, path: KeyPath, text: str) -> None:
         self.problems.append(Problem(path, text))

@@ -234,9 +234,7 @@ class Bme280:
             if not self._read(STATUS, 1)[0] & IM_UPDATE:
                 break
             if look == STARTUP_LOOKS:
-                raise BadReply(
-                    "the chip does not finish copying its calibration after a reset: check its supply"
-                )
+                raise BadReply("the chip does not finish copying its calibration after a reset: check its supply")
             yield STARTUP_NS
 
         humid = bool(self._humidity)
@@ -280,9 +278,7 @@ class Bme280:
     def _set_humidity(self, oversampling: int) -> None:
         self._humidity = oversampling
         self.quantities = (
-            ("temperature_c", "humidity_pct", "pressure_pa")
-            if oversampling
-            else ("temperature_c", "pressure_pa")
+            ("temperature_c", "humidity_pct", "pressure_pa") if oversampling else ("temperature_c", "pressure_pa")
         )
 
     @property

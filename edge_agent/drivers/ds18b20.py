@@ -55,9 +55,7 @@ def scratchpad(text: str) -> bytes:
         BadReply: not the expected text, or the bytes of a line that is held low or floats.
     """
     if not text.strip("\0 \n"):
-        raise NotReady(
-            "the kernel has no data of this sensor: cable length, pull-up (4.7 kΩ), or still converting"
-        )
+        raise NotReady("the kernel has no data of this sensor: cable length, pull-up (4.7 kΩ), or still converting")
     match = _SCRATCHPAD_LINE.match(text)
     if match is None:
         raise BadReply(f"w1_slave does not hold nine bytes and a checksum: {text[:60]!r}")

@@ -119,18 +119,12 @@ def find_payload(received: bytes, address: int, function: int, length: int) -> t
             if frame[0] == address and _intact(frame[:_OVERHEAD]):
                 code = frame[2]
                 raise BadReply(f"slave {address} refuses, code {code}: {EXCEPTIONS.get(code, 'unknown')}")
-        elif (
-            frame[1] == function
-            and len(frame) >= _OVERHEAD + frame[2]
-            and _intact(frame[: _OVERHEAD + frame[2]])
-        ):
+        elif frame[1] == function and len(frame) >= _OVERHEAD + frame[2] and _intact(frame[: _OVERHEAD + frame[2]]):
             if frame[0] == address and frame[2] == length:
                 return frame[3 : 3 + length], start
             stranger = stranger or frame
     if stranger is not None and stranger[0] != address:
-        raise BadReply(
-            f"slave {stranger[0]} replied where {address} was asked: two of one address, or a late reply"
-        )
+        raise BadReply(f"slave {stranger[0]} replied where {address} was asked: two of one address, or a late reply")
     if stranger is not None:
         raise BadReply(f"slave {address} sent {stranger[2]} data bytes where {length} were asked")
     start = frame_start(received, address, function, length)
@@ -141,9 +135,7 @@ def find_payload(received: bytes, address: int, function: int, length: int) -> t
         )
     if start >= 0:
         raise BadReply(f"the reply of slave {address} broke off: {received.hex()}")
-    raise BadReply(
-        f"noise instead of a reply ({received.hex()}): wrong baud rate or parity, or no bias on the line"
-    )
+    raise BadReply(f"noise instead of a reply ({received.hex()}): wrong baud rate or parity, or no bias on the line")
 
 
 def frame_start(received: bytes, address: int, function: int, length: int) -> int:
@@ -234,9 +226,7 @@ class ModbusRtu:
         return decode(payload, self._profile)
 
     def _exchange(self, length: int) -> bytes:
-        received = self._bus.exchange(
-            self._request, reply_length=_OVERHEAD + length, timeout_s=self._timeout_s
-        )
+        received = self._bus.exchange(self._request, reply_length=_OVERHEAD + length, timeout_s=self._timeout_s)
         if not received:
             raise BusTimeout(
                 f"slave {self._address} is silent: if all are, swap A and B and check termination, baud rate "

@@ -47,9 +47,7 @@ class SimulatedI2C:
         timeout_s: how long the adapter waits on a stuck bus before it gives up.
     """
 
-    def __init__(
-        self, clock: Clock, *, name: str = "i2c", log_limit: int = 0, timeout_s: float = 1.0
-    ) -> None:
+    def __init__(self, clock: Clock, *, name: str = "i2c", log_limit: int = 0, timeout_s: float = 1.0) -> None:
         self._clock = clock
         self._name = name
         self._timeout_ns = round(timeout_s * NS_PER_S)

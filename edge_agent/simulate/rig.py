@@ -97,9 +97,7 @@ class Rig:
         for sensor in sensors:
             self._chips[sensor] = self._make(sensor, kinds)
         self._directory = tempfile.TemporaryDirectory(prefix="edge-agent-rig-", ignore_cleanup_errors=True)
-        self.buses: Mapping[str, SimulatedBus] = {
-            name: self._wire(name, kind) for name, kind in kinds.items()
-        }
+        self.buses: Mapping[str, SimulatedBus] = {name: self._wire(name, kind) for name, kind in kinds.items()}
 
     @classmethod
     def greenhouse(
@@ -156,9 +154,7 @@ class Rig:
         )
         if kinds.get(sensor.bus) is not _kind_of(chip):
             kind = _kind_of(chip).value
-            raise Unavailable(
-                f'the simulated {sensor.driver} needs a bus of kind "{kind}", and "{sensor.bus}" is none'
-            )
+            raise Unavailable(f'the simulated {sensor.driver} needs a bus of kind "{kind}", and "{sensor.bus}" is none')
         return chip
 
     def _wire(self, name: str, kind: BusKind) -> SimulatedBus:

@@ -64,8 +64,7 @@ class Kernel:
     def _note(self, request: int, arg: Any) -> None:
         if request == I2C_RDWR:
             messages = [
-                ("read", m.addr, m.len) if m.flags else ("write", m.addr, bytes(m))
-                for m in arg.msgs[: arg.nmsgs]
+                ("read", m.addr, m.len) if m.flags else ("write", m.addr, bytes(m)) for m in arg.msgs[: arg.nmsgs]
             ]
             self.calls.append((request, messages))
         elif request == I2C_SMBUS:

@@ -209,9 +209,7 @@ def test_a_port_that_another_program_holds_is_denied_and_the_holder_named_if_the
 ) -> None:
     with (
         serial.Serial(line.device, BAUD, exclusive=True),
-        pytest.raises(
-            BusDenied, match=rf"another program( \(.*, pid {os.getpid()}\))? has /dev/.* open"
-        ) as caught,
+        pytest.raises(BusDenied, match=rf"another program( \(.*, pid {os.getpid()}\))? has /dev/.* open") as caught,
     ):
         Uart(line.device, baud=BAUD).exchange(REQUEST, reply_length=9, timeout_s=SHORT_S)
     assert caught.value.errno == errno.EAGAIN

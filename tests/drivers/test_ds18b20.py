@@ -90,9 +90,7 @@ def started(tree: Tree, serial: str | None = None) -> Ds18b20:
         ("90fc", -55.0),
     ],
 )
-def test_the_datasheet_table_comes_out_of_the_bytes_and_not_of_the_kernels_figure(
-    raw: str, degrees: float
-) -> None:
+def test_the_datasheet_table_comes_out_of_the_bytes_and_not_of_the_kernels_figure(raw: str, degrees: float) -> None:
     text = w1_slave(raw + "4b467fff0c10", millidegrees=-127_000)
     assert temperature_c(scratchpad(text)) == degrees
 

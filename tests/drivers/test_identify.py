@@ -37,9 +37,7 @@ def test_pressure_sensors_are_told_apart_by_reading_alone(
 
 
 @pytest.mark.parametrize(("status", "driver"), [(b"\x80\x10\xe1", "sht3x"), (b"\xff\xff\xff", None)])
-def test_an_sht3x_is_known_by_the_checksum_of_its_status(
-    i2c: ScriptedI2C, status: bytes, driver: str | None
-) -> None:
+def test_an_sht3x_is_known_by_the_checksum_of_its_status(i2c: ScriptedI2C, status: bytes, driver: str | None) -> None:
     i2c.expect(b"\xf3\x2d")
     i2c.expect(b"", status)
     assert identify(i2c, 0x44).driver == driver
@@ -55,9 +53,7 @@ def test_nothing_is_sent_to_other_addresses(i2c: ScriptedI2C, address: int) -> N
 
 def test_a_chip_that_refuses_to_be_read_is_unknown_and_a_stuck_bus_is_an_error(i2c: ScriptedI2C) -> None:
     i2c.expect(b"\xf3\x2d", NoAcknowledge("no"))
-    assert identify(i2c, 0x45) == Identity(
-        None, "answers, and then refuses to be read (SHT4x, OPT3001 or INA219?)"
-    )
+    assert identify(i2c, 0x45) == Identity(None, "answers, and then refuses to be read (SHT4x, OPT3001 or INA219?)")
     i2c.expect(b"\xf3\x2d", BusTimeout("stuck"))
     with pytest.raises(BusTimeout):
         identify(i2c, 0x45)

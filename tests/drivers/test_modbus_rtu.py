@@ -135,9 +135,7 @@ def test_noise_that_looks_like_our_address_does_not_hide_the_reply() -> None:
         (REQUEST + b"\x01", "echo = true"),
     ],
 )
-def test_a_reply_that_is_not_ours_or_not_good_says_what_it_is(
-    port: ScriptedPort, answer: bytes, sentence: str
-) -> None:
+def test_a_reply_that_is_not_ours_or_not_good_says_what_it_is(port: ScriptedPort, answer: bytes, sentence: str) -> None:
     port.answers = [answer]
     with pytest.raises(BadReply, match=sentence):
         ModbusRtu(port, 1, ModbusOptions()).collect()

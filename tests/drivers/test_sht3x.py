@@ -29,12 +29,8 @@ def test_every_shared_row_agrees_with_two_other_drivers(shared_dir: Path) -> Non
     for row in rows:
         temperature, humidity = decode(bytes.fromhex(row["raw_hex"]))
         for peer in row["peers"].values():
-            assert temperature == (
-                None if row["adc"]["t"] in {0, 0xFFFF} else pytest.approx(peer["t"], abs=1e-9)
-            )
-            assert humidity == (
-                None if row["adc"]["h"] in {0, 0xFFFF} else pytest.approx(peer["h"], abs=1e-9)
-            )
+            assert temperature == (None if row["adc"]["t"] in {0, 0xFFFF} else pytest.approx(peer["t"], abs=1e-9))
+            assert humidity == (None if row["adc"]["h"] in {0, 0xFFFF} else pytest.approx(peer["h"], abs=1e-9))
     assert len(rows) > 50
 
 

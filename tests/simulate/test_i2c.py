@@ -79,9 +79,7 @@ def test_plugged_chip_has_lost_its_power(bus: SimulatedI2C) -> None:
     assert chip.starts == 1
 
 
-def test_stuck_bus_times_out_at_every_address_until_it_is_recovered(
-    bus: SimulatedI2C, clock: SimulatedClock
-) -> None:
+def test_stuck_bus_times_out_at_every_address_until_it_is_recovered(bus: SimulatedI2C, clock: SimulatedClock) -> None:
     bus.attach(0x76, Memory())
     bus.stuck = True
     before_ns = clock.now_ns()

@@ -49,9 +49,7 @@ def test_day_is_plausible(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_humidity_falls_when_temperature_rises(seed: int) -> None:
     day = [World(seed, START_NS).air(moment) for moment in DAY]
-    assert (
-        statistics.correlation([air.temperature_c for air in day], [air.humidity_pct for air in day]) < -0.8
-    )
+    assert statistics.correlation([air.temperature_c for air in day], [air.humidity_pct for air in day]) < -0.8
 
 
 def test_air_moves_smoothly() -> None:

@@ -17,7 +17,7 @@ AirAt: TypeAlias = Callable[[int], Air]
 """The air around a chip at a moment in ns since boot."""
 
 
-class Nack(Exception):  # noqa: N818 a line level, not a failure of the model
+class Nack(Exception):
     """The chip does not acknowledge: busy, or the command is unknown to it."""
 
 

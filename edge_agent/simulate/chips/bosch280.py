@@ -89,9 +89,7 @@ class Calibration:
     def fine_temperature(self, adc: int) -> int:
         """The datasheet's `t_fine`: temperature in 1/5120 °C."""
         difference = (adc >> 4) - self.t1
-        return ((((adc >> 3) - (self.t1 << 1)) * self.t2) >> 11) + (
-            (((difference * difference) >> 12) * self.t3) >> 14
-        )
+        return ((((adc >> 3) - (self.t1 << 1)) * self.t2) >> 11) + ((((difference * difference) >> 12) * self.t3) >> 14)
 
     def pressure_of(self, t_fine: int) -> Callable[[int], int]:
         """Fix the temperature: the function that is left maps counts to pressure in 1/256 Pa, falling."""
@@ -126,9 +124,7 @@ class Calibration:
         return humidity_q22_10
 
 
-def counts_for(
-    target: int, function: Callable[[int], int], guess: int, full_scale: int, *, rising: bool = True
-) -> int:
+def counts_for(target: int, function: Callable[[int], int], guess: int, full_scale: int, *, rising: bool = True) -> int:
     """Find the first counts at which a monotonic function has reached `target`, or an end of the scale.
 
     The bracket grows from `guess`, which is the last conversion's result: air changes little between two.

@@ -93,9 +93,7 @@ class XyMd02:
             content = body[5:]
             if words[1] == 0 or len(content) != 2 * words[1] or body[4] != len(content):
                 raise ModbusError(_ILLEGAL_VALUE)
-            self._write(
-                words[0], [int.from_bytes(content[at : at + 2], "big") for at in range(0, len(content), 2)]
-            )
+            self._write(words[0], [int.from_bytes(content[at : at + 2], "big") for at in range(0, len(content), 2)])
             return bytes([function]) + body[:4]
         raise ModbusError(_ILLEGAL_FUNCTION)
 

@@ -124,9 +124,7 @@ def test_conversion_measures_the_air_of_its_start(clock: SimulatedClock) -> None
     assert asked == [start_ns]
 
 
-@pytest.mark.parametrize(
-    "true", [AIR, Air(-39.0, 99.0, 31_000.0), Air(84.0, 1.0, 109_000.0), Air(200.0, 500.0, 5.0)]
-)
+@pytest.mark.parametrize("true", [AIR, Air(-39.0, 99.0, 31_000.0), Air(84.0, 1.0, 109_000.0), Air(200.0, 500.0, 5.0)])
 def test_air_comes_back_through_the_formulas(clock: SimulatedClock, true: Air) -> None:
     for seed in range(10):
         chip = Bosch280("bme280", Part(clock, lambda _: true, random.Random(seed)))

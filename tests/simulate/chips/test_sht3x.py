@@ -40,9 +40,7 @@ def test_crc_of_the_datasheet() -> None:
     assert sensirion_crc(b"\x00\x00") == 0x81
 
 
-@pytest.mark.parametrize(
-    ("command", "typical_ns"), [("2400", 12_500_000), ("240b", 4_500_000), ("2416", 2_500_000)]
-)
+@pytest.mark.parametrize(("command", "typical_ns"), [("2400", 12_500_000), ("240b", 4_500_000), ("2416", 2_500_000)])
 def test_measurement_is_the_air(chip: Sht3x, clock: SimulatedClock, command: str, typical_ns: int) -> None:
     chip.write(bytes.fromhex(command))
     clock.advance_to(clock.now_ns() + typical_ns)
