@@ -1,0 +1,119 @@
+"""`edge-agent decode`: captured messages to readings. Reads files or standard input, prints."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READING_KEYS: Final = (
+    "node",
+    "epoch",
+    "seq",
+    "sensor",
+    "quantity",
+    "t",
+    "t_ns",
+    "t_quality",
+    "value",
+    "raw",
+    "quality",
+    "flags",
+)
+
+
+@click.command
+@click.argument("files", nargs=-1, type=click.Path(allow_dash=True, dir_okay=False), metavar="[FILE…|-]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["ndjson", "csv", "line"]),
+    default="ndjson",
+    show_default=True,
+    help="ndjson: everything; csv: readings only; line: InfluxDB line protocol, readings that have a value.",
+)
+def decode(files: tuple[str, ...], form: str) -> None:
+    """Print what captured messages hold.
+
+    Takes binary messages one after another, hex text one message per line, JSON status messages, each with or
+    without its topic before it: what mosquitto_sub writes. Without FILE, or with -, reads standard input.
+    """
+    writer: Callable[[dict[str, Any]], None] = {
+        "ndjson": _print_json,
+        "csv": _print_csv,
+        "line": _print_line,
+    }[form]
+    failed = False
+    try:
+        if form == "csv":
+            csv.writer(sys.stdout, lineterminator="\n").writerow(READING_KEYS)
+        for name in files or ("-",):
+            failed |= not _decode_file(name, writer)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`). What is left in the buffer must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if failed:
+        raise SystemExit(1)
+
+
+def _decode_file(name: str, writer: Callable[[dict[str, Any]], None]) -> bool:
+    """Print one file; on damage, say so in one sentence. Returns whether all of it was good."""
+    from edge_agent.errors import WireError
+    from edge_agent.wire.codec import decode_stream
+    from edge_agent.wire.rows import objects
+
+    shown = "standard input" if name == "-" else click.format_filename(name)
+    try:
+        with click.open_file(name, "rb") as stream:
+            data: bytes = stream.read()
+    except OSError as error:
+        click.echo(f"{shown}: {error.strerror}", err=True)
+        return False
+    try:
+        for item in decode_stream(data):
+            for row in objects(item):
+                writer(row)
+    except WireError as error:
+        click.echo(f"{shown}: {error}", err=True)
+        return False
+    return True
+
+
+def _print_json(row: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _print_csv(row: dict[str, Any]) -> None:
+    if "kind" not in row:
+        csv.writer(sys.stdout, lineterminator="\n").writerow(
+            [" ".join(row["flags"]) if key == "flags" else row[key] for key in READING_KEYS]
+        )
+
+
+def _print_line(row: dict[str, Any]) -> None:
+    if "kind" not in row and row["value"] is not None:
+        sys.stdout.write(influx_line(row) + "\n")
+
+
+def influx_line(row: dict[str, Any]) -> str:
+    """Write one reading in InfluxDB line protocol: sensor as measurement, node and quality as tags."""
+    tags = "".join(f",{key}={_escape(row[key])}" for key in ("node", "quality") if row[key])
+    measurement = _escape(row["sensor"], keep="=")
+    return f"{measurement}{tags} {_escape(row['quantity'])}={float(row['value'])!r} {row['t_ns']}"
+
+
+def _escape(text: str, *, keep: str = "") -> str:
+    """Escape as the protocol wants it; it has no newline, and a last backslash would eat the separator."""
+    text = text.replace("\r", " ").replace("\n", " ").rstrip("\\")
+    for character in ", =":
+        if character not in keep:
+            text = text.replace(character, "\\" + character)
+    return text

@@ -1,0 +1,60 @@
+"""From what a chip says to what is true: a line, or a polyline through measured points. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How to correct one channel.
+
+    Attributes:
+        offset: added last, canonical unit.
+        gain: multiplied first: true = gain · raw + offset.
+        points: (raw, true) pairs, canonical unit, raw strictly ascending, two at least; a straight line
+            between them, beyond them the line of the end segment. Empty: offset and gain are used instead.
+
+    Raises:
+        ValueError: there is one point only, or the raw values do not ascend.
+    """
+
+    offset: float = 0.0
+    gain: float = 1.0
+    points: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.points) == 1:
+            raise ValueError("one calibration point is an offset; write it as offset, or give two points")
+        if any(later[0] <= earlier[0] for earlier, later in zip(self.points, self.points[1:], strict=False)):
+            raise ValueError("calibration points must ascend in their raw values")
+
+
+def calibrate(calibration: Calibration, values: Sequence[float | None]) -> list[float | None]:
+    """Correct a block of values, canonical unit. None stays None. Keeps no state."""
+    if calibration.points:
+        return _follow_points(calibration.points, values)
+    offset, gain = calibration.offset, calibration.gain
+    if offset == 0.0 and gain == 1.0:
+        return list(values)
+    return [None if value is None else gain * value + offset for value in values]
+
+
+def _follow_points(
+    points: tuple[tuple[float, float], ...], values: Sequence[float | None]
+) -> list[float | None]:
+    inner = [raw for raw, _ in points[1:-1]]
+    corrected: list[float | None] = []
+    for value in values:
+        if value is None:
+            corrected.append(None)
+            continue
+        segment = bisect_right(inner, value)
+        (raw_low, true_low), (raw_high, true_high) = points[segment], points[segment + 1]
+        corrected.append(true_low + (value - raw_low) * (true_high - true_low) / (raw_high - raw_low))
+    return corrected

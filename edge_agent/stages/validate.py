@@ -1,0 +1,108 @@
+"""Judge what a chip delivered, before anything is computed from it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import NS_PER_S
+from edge_agent.reading import Flag
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Made once: combining flags of an enum costs more than all the comparisons of a reading.
+_GOOD: Final = Flag(0)
+_NO_VALUE: Final = Flag.NO_VALUE
+_OUT_OF_RANGE: Final = Flag.OUT_OF_RANGE
+_TOO_FAST: Final = Flag.TOO_FAST
+_TIME_BACKWARDS: Final = Flag.TIME_BACKWARDS
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a channel's readings may be.
+
+    Attributes:
+        minimum, maximum: what the chip can measure, canonical unit, inclusive.
+        configured: the range that the configuration allows, canonical unit, inclusive; None: any.
+        max_rate_per_s: fastest believable change, canonical unit per second; None: any.
+    """
+
+    minimum: float
+    maximum: float
+    configured: tuple[float, float] | None = None
+    max_rate_per_s: float | None = None
+
+
+class Validator:
+    """Flags for the readings of one channel.
+
+    A reading is too fast if it can be reached neither from the last good reading nor from the one before it: a
+    spike leaves what follows it alone, and after a true jump only the first reading is flagged.
+    """
+
+    __slots__ = (
+        "_good_ns",
+        "_good_value",
+        "_high",
+        "_last_ns",
+        "_low",
+        "_previous_ns",
+        "_previous_value",
+        "_rate_per_ns",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        low, high = limits.configured or (limits.minimum, limits.maximum)
+        self._low = max(limits.minimum, low)
+        self._high = min(limits.maximum, high)
+        rate = limits.max_rate_per_s
+        self._rate_per_ns = None if rate is None else rate / NS_PER_S
+        self._last_ns: int | None = None
+        self._previous_ns = 0
+        self._previous_value: float | None = None
+        self._good_ns = 0
+        self._good_value = 0.0
+
+    def run(self, times_ns: Sequence[int], values: Sequence[float | None]) -> list[Flag]:
+        """Judge a block.
+
+        Args:
+            times_ns: nanoseconds since boot.
+            values: as measured, canonical unit; None, NaN and infinities get NO_VALUE, whoever shows the
+                reading further on shows no value then.
+
+        Returns:
+            One flag set per reading; `Flag(0)` is good.
+        """
+        low, high = self._low, self._high
+        last_ns = self._last_ns
+        flags: list[Flag] = []
+        for now_ns, value in zip(times_ns, values, strict=True):
+            backwards = last_ns is not None and now_ns <= last_ns
+            last_ns = now_ns
+            if value is not None and low <= value <= high:
+                flag = _GOOD if self._rate_per_ns is None else self._judge_rate(now_ns, value)
+            elif value is None or not isfinite(value):
+                flag = _NO_VALUE
+            else:
+                flag = _OUT_OF_RANGE
+            flags.append(flag | _TIME_BACKWARDS if backwards else flag)
+        self._last_ns = last_ns
+        return flags
+
+    def _judge_rate(self, now_ns: int, value: float) -> Flag:
+        before, self._previous_value = self._previous_value, value
+        before_ns, self._previous_ns = self._previous_ns, now_ns
+        rate = self._rate_per_ns
+        if before is None or rate is None:
+            flag = _GOOD
+        else:
+            from_good = abs(value - self._good_value) <= rate * abs(now_ns - self._good_ns)
+            from_last = abs(value - before) <= rate * abs(now_ns - before_ns)
+            flag = _GOOD if from_good or from_last else _TOO_FAST
+        if flag is _GOOD:
+            self._good_ns, self._good_value = now_ns, value
+        return flag

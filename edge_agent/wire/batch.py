@@ -1,0 +1,113 @@
+"""What one message holds. Pure.
+
+A message is self-contained: nothing in it refers to an earlier message, so any one can be lost, repeated or
+reordered without damage to another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edge_agent.clock import ClockQuality
+    from edge_agent.reading import Event, Features
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One channel over the rows of its group.
+
+    Attributes:
+        quantity: name, e.g. `temperature_c`.
+        values: canonical unit, one per row; None where there is no number.
+        raws: the values as measured, before calibration and filter, canonical unit; None: not sent.
+        statuses: one per row, see `reading.status_of`; NOT_SENT: the cell is absent, and its value and raw do
+            not travel. 0..65535 otherwise.
+        features: of the window that the rows cover; they travel as float32.
+    """
+
+    quantity: str
+    values: Sequence[float | None]
+    raws: Sequence[float | None] | None
+    statuses: Sequence[int]
+    features: Features | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Channels of one sensor that were measured at the same moments.
+
+    Attributes:
+        sensor: id of the sensor.
+        times_ns: nanoseconds since boot, one per row, int64; need not ascend.
+        columns: each with as many cells as there are rows.
+    """
+
+    sensor: str
+    times_ns: Sequence[int]
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The self-contained unit of sending."""
+
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What was dropped, and why.
+
+    Attributes:
+        first_seq, last_seq: first and last record that is gone, of the epoch in the envelope.
+        records, readings: how many are gone.
+        reason: one word or sentence.
+        first_ns, last_ns: from when to when the lost readings were taken, nanoseconds since boot.
+    """
+
+    first_seq: int
+    last_seq: int
+    records: int
+    readings: int
+    reason: str
+    first_ns: int
+    last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Identity and time of a message.
+
+    Attributes:
+        node: id of the gateway.
+        epoch, seq: identity of the record together with `node`; 0..2**63-1.
+        boot: ordinal of the boot that the stamps inside belong to; 0..2**63-1.
+        offset_ns: add to a stamp to get UNIX time (UTC) in nanoseconds; int64.
+        time_quality: how far to trust `offset_ns`.
+    """
+
+    node: str
+    epoch: int
+    seq: int
+    boot: int
+    offset_ns: int
+    time_quality: ClockQuality
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it is published."""
+
+    envelope: Envelope
+    content: Batch | Event | Tombstone
+
+
+@dataclass(frozen=True, slots=True)
+class StatusText:
+    """A JSON object of the same topic tree (birth, heartbeat, last will, acknowledgement), as found."""
+
+    fields: Mapping[str, object]

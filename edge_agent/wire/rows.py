@@ -1,0 +1,163 @@
+"""Messages to the public JSON objects. Pure.
+
+This is the JSON rim: outside of the program each object is one line of ndjson, so here, and only here, a dict
+is what flows. Keys and their order are public and stable.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.clock import NS_PER_S
+from edge_agent.reading import NOT_SENT, Event, Flag, flags_of, quality_of
+from edge_agent.wire.batch import Batch, StatusText
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_agent.wire.batch import Column, Envelope, Group, Message, Tombstone
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SHORTEST_FRACTION: Final = 3
+
+
+def objects(item: Message | StatusText) -> Iterator[dict[str, Any]]:
+    """Turn what `decode_stream` yields into objects for `json.dumps`.
+
+    Yields:
+        One object per reading that was sent, without `kind`; then one per feature window, event, tombstone or
+        status, with `kind`. Numbers that JSON cannot hold (NaN, infinities) become null.
+    """
+    if isinstance(item, StatusText):
+        yield {"kind": "status", **{key: value for key, value in item.fields.items() if key != "kind"}}
+        return
+    envelope, content = item.envelope, item.content
+    identity: dict[str, Any] = {"node": envelope.node, "epoch": envelope.epoch, "seq": envelope.seq}
+    if isinstance(content, Batch):
+        for group in content.groups:
+            yield from _readings(envelope, identity, group)
+        for group in content.groups:
+            yield from _features(envelope, identity, group)
+    elif isinstance(content, Event):
+        yield _event(envelope, identity, content)
+    else:
+        yield _tombstone(envelope, identity, content)
+
+
+def _readings(envelope: Envelope, identity: dict[str, Any], group: Group) -> Iterator[dict[str, Any]]:
+    walls_ns = [stamp + envelope.offset_ns for stamp in group.times_ns]
+    times = [iso_utc(wall_ns) for wall_ns in walls_ns]
+    t_quality = envelope.time_quality.name.lower()
+    judged: dict[int, tuple[str, list[str]]] = {}
+    for column in group.columns:
+        raws = column.raws if column.raws is not None else [None] * len(times)
+        for t, t_ns, value, raw, status in zip(
+            times, walls_ns, column.values, raws, column.statuses, strict=True
+        ):
+            if status == NOT_SENT:
+                continue
+            if status not in judged:
+                judged[status] = _judge(status)
+            quality, flags = judged[status]
+            yield {
+                **identity,
+                "sensor": group.sensor,
+                "quantity": column.quantity,
+                "t": t,
+                "t_ns": t_ns,
+                "t_quality": t_quality,
+                "value": _finite(value),
+                "raw": _finite(raw),
+                "quality": quality,
+                "flags": list(flags),
+            }
+
+
+def _judge(status: int) -> tuple[str, list[str]]:
+    flags = flags_of(status)
+    return quality_of(status).name.lower(), [str(flag.name).lower() for flag in Flag if flag in flags]
+
+
+def _features(envelope: Envelope, identity: dict[str, Any], group: Group) -> Iterator[dict[str, Any]]:
+    for column in group.columns:
+        if column.features is not None:
+            yield {
+                "kind": "features",
+                **identity,
+                "sensor": group.sensor,
+                "quantity": column.quantity,
+                **_span(envelope, group),
+                **_statistics(column),
+            }
+
+
+def _span(envelope: Envelope, group: Group) -> dict[str, str | None]:
+    if not group.times_ns:
+        return {"t_from": None, "t_to": None}
+    first_ns, last_ns = min(group.times_ns), max(group.times_ns)
+    return {
+        "t_from": iso_utc(first_ns + envelope.offset_ns),
+        "t_to": iso_utc(last_ns + envelope.offset_ns),
+    }
+
+
+def _statistics(column: Column) -> dict[str, float | None]:
+    features = column.features
+    if features is None:
+        return {}
+    return {
+        "count": features.count,
+        "mean": _finite(features.mean),
+        "std": _finite(features.std),
+        "min": _finite(features.minimum),
+        "max": _finite(features.maximum),
+        "slope_per_s": _finite(features.slope_per_s),
+    }
+
+
+def _event(envelope: Envelope, identity: dict[str, Any], event: Event) -> dict[str, Any]:
+    wall_ns = event.boot_ns + envelope.offset_ns
+    return {
+        "kind": "event",
+        **identity,
+        "event": event.kind.value,
+        "subject": event.subject,
+        "state": event.state,
+        "cause": event.cause,
+        "t": iso_utc(wall_ns),
+        "t_ns": wall_ns,
+        "t_quality": envelope.time_quality.name.lower(),
+    }
+
+
+def _tombstone(envelope: Envelope, identity: dict[str, Any], tombstone: Tombstone) -> dict[str, Any]:
+    return {
+        "kind": "tombstone",
+        **identity,
+        "first_seq": tombstone.first_seq,
+        "last_seq": tombstone.last_seq,
+        "records": tombstone.records,
+        "readings": tombstone.readings,
+        "reason": tombstone.reason,
+        "t_from": iso_utc(tombstone.first_ns + envelope.offset_ns),
+        "t_to": iso_utc(tombstone.last_ns + envelope.offset_ns),
+        "t_quality": envelope.time_quality.name.lower(),
+    }
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
+
+
+def iso_utc(wall_ns: int) -> str:
+    """Write UNIX nanoseconds as ISO 8601 UTC, exactly, with the decimals it needs and three at least.
+
+    Args:
+        wall_ns: the sum of two int64 at most, which stays within the years 1385 to 2554.
+    """
+    seconds, fraction_ns = divmod(wall_ns, NS_PER_S)
+    moment = _EPOCH + timedelta(seconds=seconds)
+    fraction = f"{fraction_ns:09d}".rstrip("0").ljust(_SHORTEST_FRACTION, "0")
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction}Z"
