@@ -30,7 +30,9 @@ from edge_agent.reading import Event, EventKind, Record
 from edge_agent.sampling import BusWorker, SensorOnBus
 from edge_agent.scheduler import ClockWatch, Housekeeping, Job, SimulatedHousekeeping, Threads, Worker, run_simulated
 from edge_agent.stages.calibrate import Calibration
+from edge_agent.stages.deadband import DeadbandSettings
 from edge_agent.stages.kalman import KalmanSettings
+from edge_agent.stages.validate import Limits
 from edge_agent.uplink.mqtt import Broker, tls_context
 from edge_agent.uplink.secret import read_password
 from edge_agent.uplink.session import LinkState, Session
@@ -148,15 +150,16 @@ class Agent:
 
     # ---- running
 
-    def run_threads(self, stop: threading.Event) -> None:
-        """Work until `stop`, each worker in a thread, then drain and close."""
+    def run_threads(self, stop: threading.Event, duration_s: float | None) -> None:
+        """Work until `stop` or for `duration_s`, each worker in a thread, then drain and close."""
         self._housekeeping = Housekeeping(self._jobs())
         sources = Threads(self.sources, self.clock)
         rest = Threads([self.pipeline, self.store, self.uplink, self.watch], self.clock)
         rest.start()
         sources.start()
         self._housekeeping.start()
-        stop.wait()
+        end_ns = None if duration_s is None else self.clock.now_ns() + round(duration_s * NS_PER_S)
+        self.clock.wait(stop, end_ns)
         self._housekeeping.stop()
         sources.stop(_STOP_S)
         rest.stop(_STOP_S)
@@ -346,20 +349,16 @@ def channel_settings(config: model.Config) -> dict[str, list[ChannelSettings]]:
 def _channel(sensor: model.Sensor, name: str) -> ChannelSettings:
     channel, quantity = sensor.channels[name], QUANTITIES[name]
     measured = next(each for each in sensor.driver.quantities if each.quantity == name)
-    low, high = channel.range or (measured.minimum, measured.maximum)
-    kalman = KalmanSettings(
-        sigma=channel.sigma or quantity.sigma, drift_per_s=channel.drift_per_s or quantity.drift_per_s
-    )
+    # A chip that counts in coarse steps is no less noisy than half a step, however steady it looks.
+    sigma = channel.sigma or max(quantity.sigma, (measured.resolution or 0.0) / 2)
+    kalman = KalmanSettings(sigma=sigma, drift_per_s=channel.drift_per_s or quantity.drift_per_s)
     return ChannelSettings(
         quantity=name,
-        minimum=max(low, measured.minimum),
-        maximum=min(high, measured.maximum),
-        max_rate_per_s=channel.max_rate_per_s,
+        limits=Limits(measured.minimum, measured.maximum, channel.range, channel.max_rate_per_s),
         calibration=Calibration(gain=channel.gain, offset=channel.offset, points=channel.points),
         filter=kalman if channel.filter == "kalman" else None,
         resolution=channel.resolution or measured.resolution or quantity.resolution,
-        deadband=channel.deadband,
-        heartbeat_ns=round(channel.heartbeat_s * NS_PER_S),
+        deadband=DeadbandSettings(channel.deadband, round(channel.heartbeat_s * NS_PER_S)),
         send_raw=channel.send_raw,
     )
 

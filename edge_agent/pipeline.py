@@ -13,15 +13,15 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.clock import Inbox
+from edge_agent.clock import NS_PER_S, Inbox
 from edge_agent.outbox.outbox import Content
 from edge_agent.outbox.worker import Commit, Store, StoreSegment
-from edge_agent.reading import NOT_SENT, Event, Measurement, Quality, RecordKind, quality_of, status_of
+from edge_agent.reading import NOT_SENT, Event, Features, Measurement, Quality, RecordKind, quality_of, status_of
 from edge_agent.stages.calibrate import Calibration, calibrate
-from edge_agent.stages.deadband import Deadband
-from edge_agent.stages.features import features_of
+from edge_agent.stages.deadband import Deadband, DeadbandSettings
+from edge_agent.stages.features import features, features_table
 from edge_agent.stages.kalman import Kalman, KalmanSettings
-from edge_agent.stages.validate import Validator
+from edge_agent.stages.validate import Limits, Validator
 from edge_agent.wire.batch import Batch, Column, Group, Tombstone
 from edge_agent.wire.codec import encode_batch, encode_event, encode_tombstone
 
@@ -43,25 +43,20 @@ class ChannelSettings:
 
     Attributes:
         quantity: which.
-        minimum, maximum: outside, a measured value is bad.
-        max_rate_per_s: faster changes are suspect; None allows any.
+        limits: outside, a measured value is bad; faster changes than they allow are suspect.
         calibration: measured → true.
         filter: None sends what was measured.
         resolution: values are rounded to a multiple of it; None sends them as they are.
-        deadband: a reading closer than this to the last one sent is not sent; 0 sends all.
-        heartbeat_ns: but at least one in so many nanoseconds is.
+        deadband: which readings are not worth sending.
         send_raw: whether the calibrated measurement travels beside the filtered value.
     """
 
     quantity: str
-    minimum: float
-    maximum: float
-    max_rate_per_s: float | None = None
+    limits: Limits
     calibration: Calibration = field(default_factory=Calibration)
     filter: KalmanSettings | None = None
     resolution: float | None = None
-    deadband: float = 0.0
-    heartbeat_ns: int = 300 * 1_000_000_000
+    deadband: DeadbandSettings = DeadbandSettings(0.0, 300 * NS_PER_S)  # noqa: RUF009 it is frozen
     send_raw: bool = True
 
 
@@ -90,33 +85,32 @@ class _Channel:
         self.statuses: list[int] = []
         self._settings = settings
         self._counts = counts
-        self._validator = Validator(settings.minimum, settings.maximum, settings.max_rate_per_s)
+        self._validator = Validator(settings.limits)
         self._kalman = Kalman(settings.filter) if settings.filter is not None else None
-        self._deadband = Deadband(settings.deadband, settings.heartbeat_ns)
+        self._deadband = Deadband(settings.deadband)
 
     def process(self, times_ns: Sequence[int], measured: Sequence[float | None]) -> None:
         """Take a block of measurements through the stages into the open batch."""
-        flags = self._validator.check(times_ns, measured)
+        flags = self._validator.run(times_ns, measured)
         raws = calibrate(self._settings.calibration, measured)
-        values = raws if self._kalman is None else self._kalman.filter(times_ns, raws, flags)
+        values = raws if self._kalman is None else self._kalman.run(times_ns, raws, flags)
         values = _rounded(values, self._settings.resolution)
         statuses = [status_of(flag) for flag in flags]
-        kept = self._deadband.keep(times_ns, values, statuses)
+        kept = self._deadband.run(times_ns, values, statuses)
         self._count(statuses, kept)
         self.last_value, self.last_quality = values[-1], quality_of(statuses[-1])
         self.values += values
         self.raws += _rounded(raws, self._settings.resolution)
         self.statuses += [status if keep else NOT_SENT for status, keep in zip(statuses, kept, strict=True)]
 
-    def column(self, first: int, times_ns: Sequence[int] | None) -> Column:
-        """The open batch from row `first` on; with features if `times_ns` are given."""
-        values, statuses = self.values[first:], self.statuses[first:]
+    def column(self, first: int, window: Features | None) -> Column:
+        """The open batch from row `first` on."""
         return Column(
             quantity=self.quantity,
-            values=values,
+            values=self.values[first:],
             raws=self.raws[first:] if self._settings.send_raw else None,
-            statuses=statuses,
-            features=None if times_ns is None else features_of(times_ns, values, statuses),
+            statuses=self.statuses[first:],
+            features=window,
         )
 
     def clear(self) -> None:
@@ -163,15 +157,19 @@ class _Sensor:
             self._pad(self.channels[quantity], len(block))
         self.times_ns += times_ns
 
-    def group(self, name: str, first: int, *, features: bool) -> Group:
-        """The open batch from row `first` on."""
+    def group(self, name: str, first: int, *, with_features: bool) -> Group:
+        """The open batch from row `first` on, without channels that have nothing to send."""
+        channels = [each for each in self.channels.values() if any(s != NOT_SENT for s in each.statuses[first:])]
+        windows = self._windows(channels, first) if with_features else [None] * len(channels)
+        columns = [each.column(first, window) for each, window in zip(channels, windows, strict=True)]
+        return Group(name, self.times_ns[first:], tuple(columns))
+
+    def _windows(self, channels: Sequence[_Channel], first: int) -> Sequence[Features | None]:
+        """Features of each channel, of all of them at once where no reading is missing or bad."""
         times_ns = self.times_ns[first:]
-        columns = [
-            channel.column(first, times_ns if features else None)
-            for channel in self.channels.values()
-            if any(status != NOT_SENT for status in channel.statuses[first:])
-        ]
-        return Group(name, times_ns, tuple(columns))
+        if channels and all(each.statuses.count(0) == len(each.statuses) for each in channels):
+            return features_table(times_ns, list(zip(*(each.values[first:] for each in channels), strict=True)))
+        return [features(times_ns, each.values[first:], each.statuses[first:]) for each in channels]
 
     def clear(self) -> None:
         """Begin a new batch."""
@@ -263,7 +261,9 @@ class Pipeline:
         """Make a record of the open batch, if there is anything in it."""
         self._seal_due_ns = None
         groups = [
-            sensor.group(name, 0, features=self._features) for name, sensor in self._sensors.items() if sensor.times_ns
+            sensor.group(name, 0, with_features=self._features)
+            for name, sensor in self._sensors.items()
+            if sensor.times_ns
         ]
         self._put(Store, groups)
         self.batches += bool(groups)
@@ -288,7 +288,7 @@ class Pipeline:
         groups = []
         for name, sensor in self._sensors.items():
             if len(sensor.times_ns) > sensor.in_segments:
-                groups.append(sensor.group(name, sensor.in_segments, features=False))
+                groups.append(sensor.group(name, sensor.in_segments, with_features=False))
                 sensor.in_segments = len(sensor.times_ns)
         self._put(StoreSegment, groups)
         self._store(Commit())

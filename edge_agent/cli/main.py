@@ -24,7 +24,7 @@ COMMANDS: Final = {
     "decode": "Captured messages to readings.",
     "replay": "Recorded readings through the same pipeline.",
 }
-"""Each is a module of this package that defines a click command `command`; loaded only when it is called."""
+"""Each is a module of this package that defines the command under the same name; loaded only when it is called."""
 
 
 class _Commands(click.Group):
@@ -42,7 +42,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 click's signature
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"edge_agent.cli.{cmd_name}").command
+        command: click.Command = getattr(importlib.import_module(f"edge_agent.cli.{cmd_name}"), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

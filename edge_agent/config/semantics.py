@@ -18,7 +18,7 @@ def check_meaning(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]
     """Yield (path, sentence) for everything that does not fit together."""
     yield from _check_buses(config)
     yield from _check_sensors(config)
-    yield from _check_uplink(config.uplink)
+    yield from check_uplink(config.uplink)
 
 
 def _check_buses(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -80,7 +80,8 @@ def _shown_address(sensor: Sensor) -> str:
     return _shown_number(sensor, sensor.address)
 
 
-def _check_uplink(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def check_uplink(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield (path, sentence) for everything in `[uplink]` that does not fit together."""
     try:
         url = urlsplit(uplink.url)
         _port = url.port  # raises where it is not a number

@@ -68,6 +68,21 @@ def open_or_set_aside(directory: Path, max_bytes: int) -> tuple[sqlite3.Connecti
     return connection, None
 
 
+def pending_in(directory: Path) -> int:
+    """How many records a closed outbox still holds; 0 if there is none."""
+    path = directory / DATABASE
+    if not path.exists():
+        return 0
+    connection = sqlite3.connect(path)
+    try:
+        (rows,) = connection.execute("SELECT count(*) FROM record").fetchone()
+    except sqlite3.Error:
+        return 1  # whatever it is, it is not nothing
+    finally:
+        connection.close()
+    return int(rows)
+
+
 def _exists_but_damaged(path: Path, error: sqlite3.OperationalError) -> bool:
     return _size(path) > 0 and error.sqlite_errorname in {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"}
 

@@ -45,9 +45,7 @@ def calibrate(calibration: Calibration, values: Sequence[float | None]) -> list[
     return [None if value is None else gain * value + offset for value in values]
 
 
-def _follow_points(
-    points: tuple[tuple[float, float], ...], values: Sequence[float | None]
-) -> list[float | None]:
+def _follow_points(points: tuple[tuple[float, float], ...], values: Sequence[float | None]) -> list[float | None]:
     inner = [raw for raw, _ in points[1:-1]]
     corrected: list[float | None] = []
     for value in values:

@@ -35,9 +35,7 @@ class Deadband:
         self._value: float | None = None
         self._status: int | None = None  # nothing was reported yet
 
-    def run(
-        self, times_ns: Sequence[int], values: Sequence[float | None], statuses: Sequence[int]
-    ) -> list[bool]:
+    def run(self, times_ns: Sequence[int], values: Sequence[float | None], statuses: Sequence[int]) -> list[bool]:
         """Decide on a block.
 
         Args:

@@ -109,9 +109,7 @@ class Kalman:
         self._outliers: list[float] = []
         self._former: _State | None = None
 
-    def run(
-        self, times_ns: Sequence[int], values: Sequence[float | None], flags: list[Flag]
-    ) -> list[float | None]:
+    def run(self, times_ns: Sequence[int], values: Sequence[float | None], flags: list[Flag]) -> list[float | None]:
         """Estimate a block.
 
         Args:

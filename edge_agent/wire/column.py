@@ -59,9 +59,7 @@ class _Sheet(NamedTuple):
     features: Features | None
 
 
-def encode_columns(
-    columns: Sequence[Column], times: Sequence[Sequence[int]]
-) -> tuple[list[bytes], list[bytes]]:
+def encode_columns(columns: Sequence[Column], times: Sequence[Sequence[int]]) -> tuple[list[bytes], list[bytes]]:
     """Encode value columns and time columns (int64 ns) of a whole batch at once.
 
     Returns:
@@ -75,9 +73,7 @@ def encode_columns(
     parts = [_assemble(sheet, next(scaled), next(scaled)) for sheet in sheets]
     parts += [[np.array(stamps, dtype=np.int64)] for stamps in times]
     blocks = iter(encode_integers([part for block in parts for part in block if not isinstance(part, bytes)]))
-    done = [
-        b"".join([part if isinstance(part, bytes) else next(blocks) for part in block]) for block in parts
-    ]
+    done = [b"".join([part if isinstance(part, bytes) else next(blocks) for part in block]) for block in parts]
     return done[: len(sheets)], done[len(sheets) :]
 
 
@@ -88,16 +84,12 @@ def _take_apart(column: Column) -> _Sheet:
         present = values
     else:
         cells = [_cell(value, status) for value, status in zip(values, statuses, strict=True)]
-        present = [
-            value for value, cell in zip(values, cells, strict=True) if _has_value(cell) and value is not None
-        ]
+        present = [value for value, cell in zip(values, cells, strict=True) if _has_value(cell) and value is not None]
     if raws is None:
         return _Sheet(cells, present, _NO_RAWS, None, (), column.features)  # type: ignore[arg-type]  # None is not in it
     if cells is not None:  # raw values of absent cells do not travel
         raws = [None if cell == _CELL_NOT_SENT else raw for raw, cell in zip(raws, cells, strict=True)]
-        values = [
-            None if cell == _CELL_NOT_SENT else value for value, cell in zip(values, cells, strict=True)
-        ]
+        values = [None if cell == _CELL_NOT_SENT else value for value, cell in zip(values, cells, strict=True)]
     if _same(raws, values):
         return _Sheet(cells, present, _SAME_RAWS, None, (), column.features)  # type: ignore[arg-type]
     missing = [int(raw is None) for raw in raws]

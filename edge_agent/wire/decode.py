@@ -108,9 +108,7 @@ def _unpack(data: bytes, start: int) -> tuple[Any, int]:
 
 
 def _message(fields: Any) -> Message:
-    kind, node, epoch, seq, boot, offset_ns, quality, body = _array(
-        fields, ENVELOPE_FIELDS + 1, "the message"
-    )
+    kind, node, epoch, seq, boot, offset_ns, quality, body = _array(fields, ENVELOPE_FIELDS + 1, "the message")
     envelope = Envelope(
         _text(node, "node"),
         _integer(epoch, _COUNT, "epoch"),

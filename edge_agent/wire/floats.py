@@ -55,9 +55,7 @@ def scale_floats(columns: Sequence[Sequence[float]]) -> list[tuple[int, NDArray[
 def _scale(table: Floats, power: float) -> tuple[Floats, NDArray[np.bool_]]:
     """Scale (C, n) and tell per row whether dividing gives back every bit."""
     with np.errstate(over="ignore", invalid="ignore"):
-        integers = (
-            np.rint(table * power) + 0.0
-        )  # + 0.0 turns -0.0 into 0.0, so that it is seen not to come back
+        integers = np.rint(table * power) + 0.0  # + 0.0 turns -0.0 into 0.0, so that it is seen not to come back
         back = integers / power
     exact = (back.view(np.int64) == table.view(np.int64)).all(axis=1)
     return integers, exact & (np.abs(integers) < _EXACT_END).all(axis=1)

@@ -174,9 +174,7 @@ def _choose(residuals: Ints) -> _Plan:
     order = bits.argmin(axis=0)
     at = (order, np.arange(len(order)))
     rice = (rice_bits < packed_bits)[at]
-    return _Plan(
-        order, rice, np.where(rice, rice_width[at], packed_width[at]), np.where(rice, middle[at], low[at])
-    )
+    return _Plan(order, rice, np.where(rice, rice_width[at], packed_width[at]), np.where(rice, middle[at], low[at]))
 
 
 def _quotient_sum(folded: Words, width: Ints) -> Ints:

@@ -53,9 +53,7 @@ def _readings(envelope: Envelope, identity: dict[str, Any], group: Group) -> Ite
     judged: dict[int, tuple[str, list[str]]] = {}
     for column in group.columns:
         raws = column.raws if column.raws is not None else [None] * len(times)
-        for t, t_ns, value, raw, status in zip(
-            times, walls_ns, column.values, raws, column.statuses, strict=True
-        ):
+        for t, t_ns, value, raw, status in zip(times, walls_ns, column.values, raws, column.statuses, strict=True):
             if status == NOT_SENT:
                 continue
             if status not in judged:

@@ -1,0 +1,82 @@
+"""Options that several commands share, and what their values turn into."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from edge_agent.clock import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_agent.config.model import Config
+
+CommandT = TypeVar("CommandT", bound="Callable[..., Any]")
+DEFAULT_CONFIG: Final = Path("/etc/edge-agent/edge-agent.toml")
+SIMULATION_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def speed(text: str) -> float | None:
+    """Parse `N|max`: simulated seconds per real second; None is as fast as the machine can."""
+    if text == "max":
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.001 <= number <= 1e9:
+        raise click.BadParameter(f"{text!r} is neither max nor a number from 0.001 on")
+    return number
+
+
+def wall_time(text: str) -> int:
+    """Parse an ISO 8601 time, UTC unless it says otherwise, to nanoseconds since 1970."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a time such as 2026-01-01T00:00:00Z") from None
+    return to_ns(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def to_ns(moment: datetime) -> int:
+    """Nanoseconds since 1970, exactly."""
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * NS_PER_S + delta.microseconds * 1_000
+
+
+def config_option(command: CommandT) -> CommandT:
+    """`--config FILE`."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=f"Configuration.  [default: {DEFAULT_CONFIG}]",
+    )(command)
+
+
+def load(config_path: Path | None) -> Config:
+    """Load the configuration at the given place, or at the usual one."""
+    from edge_agent.config.load import load_config
+
+    return load_config(config_path or DEFAULT_CONFIG)
+
+
+def with_broker(config: Config, url: str) -> Config:
+    """The configuration with another broker, as given on the command line.
+
+    Raises:
+        click.BadParameter: it is no MQTT URL.
+    """
+    from edge_agent.config.semantics import check_uplink
+
+    # Who types mqtt:// on the command line has seen that it is plain text.
+    uplink = dataclasses.replace(config.uplink, url=url, insecure_plaintext=True)
+    problems = [sentence for path, sentence in check_uplink(uplink) if path[-1] == "url"]
+    if problems:
+        raise click.BadParameter(problems[0], param_hint="--broker")
+    return dataclasses.replace(config, uplink=uplink)

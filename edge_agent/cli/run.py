@@ -1,0 +1,230 @@
+"""`edge-agent [run]`: the daemon, and with `--simulate` the same thing on a simulated rig."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import random
+import shutil
+import signal
+import tempfile
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from edge_agent.cli.options import SIMULATION_START, config_option, load, speed, to_ns, wall_time, with_broker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_agent.config.model import Config
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S: Final = 2.0
+"""How long simulated time waits for a broker that does not answer."""
+SIMULATED_DRAIN_S: Final = 1.5
+"""Ctrl-C ends a simulation in less than two seconds."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Simulation:
+    """What `--simulate` was asked for. `speed` None is as fast as the machine can."""
+
+    speed: float | None
+    duration_s: float | None
+    seed: int
+    start_ns: int | None
+
+
+@click.command
+@config_option
+@click.option("--simulate", is_flag=True, help="Mock chips under the real drivers; needs no hardware, no root.")
+@click.option("--speed", "pace", default="1", type=speed, metavar="N|max", help="Simulated seconds per second.")
+@click.option(
+    "--duration", "duration_s", type=click.FloatRange(min=0), metavar="SECONDS", help="End after so many seconds."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of weather, noise and epochs.")
+@click.option("--start", "start_ns", type=wall_time, metavar="TIME", help="Simulated wall time at the start.")
+@click.option("--broker", metavar="URL", help="mqtt[s]://HOST[:PORT] instead of the configured or embedded one.")
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path, file_okay=False), help="Where the outbox is; default: as configured."
+)
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write a JSON report at the end.")
+def run(
+    config_path: Path | None,
+    simulate: bool,
+    pace: float | None,
+    duration_s: float | None,
+    seed: int,
+    start_ns: int | None,
+    broker: str | None,
+    state_dir: Path | None,
+    report: Path | None,
+) -> None:
+    """Sample, store and forward until stopped.
+
+    With --simulate the buses are simulated down to the chips' registers, and a broker is started unless --broker
+    names one. The same seed gives the same readings at any speed; simulated time begins at 2026-01-01T00:00:00Z,
+    but with speed 1 and no --start it is now.
+    """
+    if report is not None and not report.parent.is_dir():
+        raise click.BadParameter(f"there is no directory {report.parent}", param_hint="--report")
+    if simulate:
+        _simulate(config_path, Simulation(pace, duration_s, seed, start_ns), broker, state_dir, report)
+    else:
+        _work(config_path, duration_s, broker, state_dir, report)
+
+
+def _work(
+    config_path: Path | None, duration_s: float | None, broker: str | None, state_dir: Path | None, report: Path | None
+) -> None:
+    """Run on real buses until a signal comes."""
+    # numpy's BLAS would start a thread per core and take 20 MiB for multiplications that never come.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from edge_agent.agent import Agent, channel_settings, open_buses, sensors_on
+    from edge_agent.cli.main import set_up_logging
+    from edge_agent.clock import SystemClock
+
+    set_up_logging()
+    config = load(config_path)
+    if broker is not None:
+        config = with_broker(config, broker)
+    if not config.sensors:
+        log.warning("no sensors are configured: `edge-agent scan` prints what to add")
+    rng = random.Random(os.urandom(16))  # noqa: S311 epochs and waiting times, no secrets
+    buses = open_buses(config)
+    stop = threading.Event()
+    _on_signals(stop.set)
+    agent = Agent(
+        config,
+        settings=channel_settings(config),
+        clock=SystemClock(),
+        rng=rng,
+        directory=state_dir or Path(config.outbox.directory),
+    )
+    agent.sample(sensors_on(config, buses), rng)
+    log.info("edge-agent started gateway=%s epoch=%d", config.gateway.id, agent.outbox.epoch)
+    try:
+        agent.run_threads(stop, duration_s)
+    finally:
+        for bus in buses.values():
+            bus.close()
+        if report is not None:
+            agent.report().write(report)
+    tally = agent.outbox.tally()
+    log.info(
+        "edge-agent stopped committed=%d confirmed=%d tombstoned=%d pending=%d",
+        tally.committed,
+        tally.confirmed,
+        tally.tombstoned,
+        tally.pending,
+    )
+
+
+def _simulate(
+    config_path: Path | None, asked: Simulation, broker: str | None, state_dir: Path | None, report: Path | None
+) -> None:
+    """Run on simulated buses until the duration is over or Ctrl-C."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from edge_agent.agent import Agent, channel_settings, sensors_on
+    from edge_agent.cli.picture import picture_of, summary
+    from edge_agent.cli.simulation import rig_config, simulated_buses
+    from edge_agent.clock import NS_PER_S, SimulatedClock
+    from edge_agent.scheduler import Pace
+
+    config = rig_config(config_path)
+    start_ns = _start_ns(asked)
+    # A boot is named by what it is, so that two runs into one --state-dir do not mix up their times.
+    clock = SimulatedClock(start_ns, boot_id=f"simulated-{asked.seed}-{start_ns}")
+    rng = random.Random(asked.seed)  # noqa: S311 meant to be repeatable
+    stop = threading.Event()
+    with ExitStack() as stack:
+        config, headline = _choose_broker(config, broker, stack)
+        directory = state_dir or Path(tempfile.mkdtemp(prefix="edge-agent-"))
+        if state_dir is None:
+            stack.callback(_remove_unless_pending, directory)
+        buses = stack.enter_context(simulated_buses(config, clock, asked.seed))
+        agent = Agent(
+            config, settings=channel_settings(config), clock=clock, rng=rng, directory=directory, seed=asked.seed
+        )
+        agent.sample(sensors_on(config, buses), rng)
+        wake = agent.uplink.inbox.arrival
+
+        def end() -> None:
+            stop.set()
+            wake.set()
+
+        _on_signals(end)
+        picture = picture_of(agent, headline)
+        fast = asked.speed is None or asked.speed > 1
+        pace = Pace(
+            asked.speed,
+            wake,
+            settle=(lambda: agent.await_network(PATIENCE_S)) if fast else _no_wait,
+            shown=picture.show,
+        )
+        end_ns = None if asked.duration_s is None else clock.now_ns() + round(asked.duration_s * NS_PER_S)
+        try:
+            agent.run_simulated(clock, pace, end_ns=end_ns, stop=stop)
+        finally:
+            agent.drain(SIMULATED_DRAIN_S)
+            picture.close()
+            told = agent.report()
+            if report is not None:
+                told.write(report)
+        click.echo(summary(told))
+
+
+def _no_wait() -> None:
+    """At real speed the network has the time that it takes."""
+
+
+def _start_ns(asked: Simulation) -> int:
+    from edge_agent.clock import SystemClock
+
+    if asked.start_ns is not None:
+        return asked.start_ns
+    if asked.speed == 1:
+        clock = SystemClock()
+        return clock.now_ns() + clock.anchor().offset_ns
+    return to_ns(SIMULATION_START)
+
+
+def _choose_broker(config: Config, broker: str | None, stack: ExitStack) -> tuple[Config, str]:
+    """The configuration with the broker to use, and a headline that says which.
+
+    A configured broker is not used unless it is asked for: nobody wants invented readings among real ones.
+    """
+    if broker is not None:
+        return with_broker(config, broker), f"simulating {config.gateway.id}, broker {broker}"
+    from edge_agent.simulate.broker import EmbeddedBroker
+
+    embedded = stack.enter_context(EmbeddedBroker())
+    config = dataclasses.replace(
+        config, uplink=dataclasses.replace(config.uplink, url=embedded.url, username=None, ca_file=None, cert_file=None)
+    )
+    prefix = config.uplink.prefix or f"edge/{config.gateway.id}"
+    return config, (
+        f"simulating {config.gateway.id}, embedded broker {embedded.url}\n"
+        f"watch it:  mosquitto_sub -V 5 -p {embedded.port} -t '{prefix}/#' -F '%t %x' | edge-agent decode"
+    )
+
+
+def _remove_unless_pending(directory: Path) -> None:
+    """Remove a temporary outbox, but not with records that nobody else has."""
+    from edge_agent.outbox.recovery import pending_in
+
+    if pending := pending_in(directory):
+        click.echo(f"{pending} records are kept: run again with --state-dir {directory} to deliver them")
+    else:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _on_signals(act: Callable[[], object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: act())

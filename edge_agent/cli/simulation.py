@@ -1,0 +1,55 @@
+"""The simulated world that commands run in with `--simulate`: production code above mock chips."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from edge_agent.bus.base import AnyBus
+    from edge_agent.clock import Clock
+    from edge_agent.config.model import Config
+
+
+def rig_config(config_path: Path | None) -> Config:
+    """The given configuration, or the default rig's."""
+    from edge_agent.config.load import load_config, parse_config
+
+    if config_path is not None:
+        return load_config(config_path)
+    text = files("edge_agent.simulate").joinpath("greenhouse.toml").read_text(encoding="utf-8")
+    return parse_config(text, "greenhouse.toml")
+
+
+@contextmanager
+def simulated_buses(config: Config, clock: Clock, seed: int) -> Iterator[dict[str, AnyBus]]:
+    """Every configured bus with chips behind it. Serial buses are real ptys under the production port."""
+    from edge_agent.bus.base import BusKind
+    from edge_agent.bus.uart import Uart
+    from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
+    from edge_agent.simulate.uart import PtyDevice
+
+    specs = [SimulatedBusSpec(name, BusKind(bus.resolved_kind())) for name, bus in config.buses.items()]
+    sensors = [
+        SimulatedSensor(
+            driver=sensor.driver.name,
+            bus=sensor.bus,
+            address=sensor.address,
+            serial=getattr(sensor.options, "serial", None),
+            profile=getattr(sensor.options, "profile", None),
+        )
+        for sensor in config.sensors
+    ]
+    with Rig(seed, clock, specs, sensors) as rig:
+        buses: dict[str, AnyBus] = {}
+        for name, bus in rig.buses.items():
+            buses[name] = Uart(str(bus.path), baud=config.buses[name].baud) if isinstance(bus, PtyDevice) else bus
+        try:
+            yield buses
+        finally:
+            for each in buses.values():
+                each.close()
