@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.clock import NS_PER_S, Inbox
 from edge_agent.outbox.outbox import Content
 from edge_agent.outbox.worker import Commit, Store, StoreSegment
-from edge_agent.reading import NOT_SENT, Event, Features, Measurement, Quality, RecordKind, quality_of, status_of
+from edge_agent.reading import NOT_SENT, Event, Features, Flag, Measurement, Quality, RecordKind, quality_of, status_of
 from edge_agent.stages.calibrate import Calibration, calibrate
 from edge_agent.stages.deadband import Deadband, DeadbandSettings
 from edge_agent.stages.features import features, features_table
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INBOX_LIMIT: Final = 10_000
+_NO_FLAG: Final = Flag(0)
 MAX_OPEN_CELLS: Final = 50_000
 """A batch that has grown to so many cells is sealed early, which keeps messages far below every broker's limit."""
 
@@ -95,7 +96,7 @@ class _Channel:
         raws = calibrate(self._settings.calibration, measured)
         values = raws if self._kalman is None else self._kalman.run(times_ns, raws, flags)
         values = _rounded(values, self._settings.resolution)
-        statuses = [status_of(flag) for flag in flags]
+        statuses = [0 if flag is _NO_FLAG else status_of(flag) for flag in flags]
         kept = self._deadband.run(times_ns, values, statuses)
         self._count(statuses, kept)
         self.last_value, self.last_quality = values[-1], quality_of(statuses[-1])
@@ -122,7 +123,7 @@ class _Channel:
         counts.sampled += len(statuses)
         good = statuses.count(0)
         counts.good += good
-        if good < len(statuses):
+        if good < len(statuses):  # which is rare
             qualities = [quality_of(status) for status in statuses]
             counts.estimated += qualities.count(Quality.ESTIMATED)
             counts.suspect += qualities.count(Quality.SUSPECT)

@@ -1,0 +1,168 @@
+"""`edge-agent replay`: recorded readings through the same pipeline, store and uplink."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import shutil
+import tempfile
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from edge_agent.cli.options import speed, with_broker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_agent.config.model import Config
+    from edge_agent.pipeline import ChannelSettings
+    from edge_agent.replay import Mapping, Recording
+
+PATIENCE_S: Final = 5.0
+
+
+@click.command
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--config", "config_path", type=click.Path(path_type=Path, dir_okay=False), help="Channels and uplink.")
+@click.option(
+    "--map",
+    "maps",
+    multiple=True,
+    metavar="COLUMN=SENSOR.QUANTITY[:UNIT]",
+    help="What a column is; repeat it. Units: c k f, pct fraction, pa hpa mbar kpa mmhg inhg, ppm, lx.",
+)
+@click.option("--broker", metavar="URL", help="mqtt[s]://HOST[:PORT]; default: the configured one.")
+@click.option("--speed", "pace", default="max", type=speed, metavar="N|max", help="Recorded seconds per second.")
+@click.option("--seed", type=click.IntRange(min=0), help="Makes the epoch repeatable.")
+@click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), help="Where the outbox is.")
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write a JSON report at the end.")
+def replay(
+    file: Path,
+    config_path: Path | None,
+    maps: tuple[str, ...],
+    broker: str | None,
+    pace: float | None,
+    seed: int | None,
+    state_dir: Path | None,
+    report: Path | None,
+) -> None:
+    """Publish a recording: a CSV file with timestamp_ms, optionally sensor_id, and a column per field.
+
+    Sensors of the configuration are calibrated, filtered and rounded as it says; any other passes as recorded.
+    Rows that cannot be read are told of and left out.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from edge_agent.config.load import load_config
+    from edge_agent.config.model import Config, Gateway
+
+    if config_path is not None:
+        config = load_config(config_path)
+    elif broker is None:
+        raise click.UsageError("say where to: give --broker URL, or --config FILE with an [uplink]")
+    else:
+        config = Config(gateway=Gateway(id="replay"), buses={}, sensors=())
+    if broker is not None:
+        config = with_broker(config, broker)
+    mappings = _mappings(maps or config.replay.map)
+    _run(_open(file, mappings), config, pace, seed, state_dir, report)
+
+
+def _mappings(texts: Sequence[str]) -> list[Mapping]:
+    from edge_agent.replay import parse_mapping
+
+    if not texts:
+        raise click.UsageError(
+            "say what the columns are: --map temp=air.temperature_c --map p=air.pressure_pa:hpa, or [replay] map = […]"
+        )
+    try:
+        return [parse_mapping(text) for text in texts]
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--map") from None
+
+
+def _open(file: Path, mappings: Sequence[Mapping]) -> Recording:
+    from edge_agent.replay import Recording
+
+    return Recording(file, mappings, lambda sentence: click.echo(f"{sentence}; row left out", err=True))
+
+
+def _run(
+    recording: Recording,
+    config: Config,
+    pace: float | None,
+    seed: int | None,
+    state_dir: Path | None,
+    report: Path | None,
+) -> None:
+    from edge_agent.agent import Agent
+    from edge_agent.cli.picture import picture_of, summary
+    from edge_agent.cli.run import on_signals
+    from edge_agent.clock import SimulatedClock
+    from edge_agent.replay import ReplayWorker
+    from edge_agent.scheduler import Pace
+
+    settings = _settings(config, recording)
+    first = next(recording.peek(), None)
+    if first is None:
+        click.echo(f"{recording.path}: no row that can be used")
+        return
+    clock = SimulatedClock(first.wall_ns, boot_id=f"replay-{first.wall_ns}")
+    rng = random.Random(os.urandom(16) if seed is None else seed)  # noqa: S311 epochs and waiting times, no secrets
+    stop = threading.Event()
+    with ExitStack() as stack:
+        directory = state_dir
+        if directory is None:
+            directory = Path(tempfile.mkdtemp(prefix="edge-agent-"))
+        agent = Agent(config, settings=settings, clock=clock, rng=rng, directory=directory, seed=seed)
+        worker = ReplayWorker(recording, clock, agent.pipeline.deliver)
+        agent.sources.append(worker)
+        wake = agent.uplink.inbox.arrival
+
+        def end() -> None:
+            stop.set()
+            wake.set()
+
+        stack.enter_context(on_signals(end))
+        picture = picture_of(agent, f"replaying {recording.path} to {config.uplink.url}")
+        ticks = Pace(pace, wake, settle=lambda: agent.await_network(PATIENCE_S), shown=picture.show)
+        try:
+            agent.run_simulated(clock, ticks, end_ns=None, stop=stop)
+        finally:
+            agent.drain(PATIENCE_S)
+            picture.close()
+            if report is not None:
+                agent.report().write(report)
+    skipped = f", {recording.skipped} left out" if recording.skipped else ""
+    click.echo(f"{worker.rows:,} rows{skipped}\n{summary(agent.report())}")
+    pending = agent.outbox.tally().pending
+    if state_dir is None and pending:
+        click.echo(f"what is pending is kept in {directory}")
+    elif state_dir is None:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _settings(config: Config, recording: Recording) -> dict[str, list[ChannelSettings]]:
+    """Configured sensors as configured; others as recorded: no filter, no rounding."""
+    from edge_agent.agent import channel_settings
+    from edge_agent.pipeline import ChannelSettings
+    from edge_agent.quantity import QUANTITIES
+    from edge_agent.stages.validate import Limits
+
+    configured = channel_settings(config)
+    settings: dict[str, list[ChannelSettings]] = {}
+    for sensor, quantities in recording.sensors().items():
+        known = {each.quantity: each for each in configured.get(sensor, [])}
+        settings[sensor] = [
+            known.get(name)
+            or ChannelSettings(quantity=name, limits=Limits(QUANTITIES[name].minimum, QUANTITIES[name].maximum))
+            for name in quantities
+        ]
+    return settings
+
+
+__all__ = ["dataclasses", "replay"]
