@@ -43,7 +43,9 @@ def test_a_damaged_file_is_named_and_the_others_are_still_decoded(tmp_path: Path
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 4 + 1
     problems = result.stderr.splitlines()
-    assert problems[0] == f"{damaged}: the checksum does not match: the message was damaged at byte {len(good)}"
+    assert (
+        problems[0] == f"{damaged}: the checksum does not match: the message was damaged at byte {len(good)}"
+    )
     assert problems[1] == f"{tmp_path / 'absent'}: No such file or directory"
 
 
@@ -78,7 +80,9 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     many = tmp_path / "many.hex"
     many.write_text((GOLDEN / "v1-full.hex").read_text() * 500)
     program = f"from edge_agent.cli.decode import decode; decode([{str(many)!r}])"
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()

@@ -1,4 +1,4 @@
-"""One message of each kind, from which the golden files were made. `python tests/wire/samples.py` rewrites them.
+"""One message of each kind, from which the golden files were made; `python tests/wire/samples.py` makes them.
 
 Only to be run by hand, when a new version of the format is born: the files of a version never change.
 """
@@ -54,7 +54,9 @@ FULL: Final = Batch(
     )
 )
 
-EVENT: Final = Event(EventKind.SENSOR_STATE, 10_500_000_000, "air", "lost", "no acknowledge at 0x76; check the wiring")
+EVENT: Final = Event(
+    EventKind.SENSOR_STATE, 10_500_000_000, "air", "lost", "no acknowledge at 0x76; check the wiring"
+)
 TOMBSTONE: Final = Tombstone(7, 41, 35, 10_500, "byte cap", 1_000_000_000, 9_000_000_000)
 
 MESSAGES: Final = {

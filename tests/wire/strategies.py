@@ -21,7 +21,9 @@ TIMES = st.lists(INT64, max_size=20) | st.lists(st.sampled_from([0, 5, 10**9, 2 
 
 @st.composite
 def columns(draw: st.DrawFn, rows: int) -> Column:
-    statuses = tuple(draw(st.lists(STATUS, min_size=rows, max_size=rows)) if draw(st.booleans()) else [0] * rows)
+    statuses = tuple(
+        draw(st.lists(STATUS, min_size=rows, max_size=rows)) if draw(st.booleans()) else [0] * rows
+    )
     cell = st.none() | NUMBER if draw(st.booleans()) else NUMBER
     values = draw(st.lists(cell, min_size=rows, max_size=rows))
     values = [None if status == NOT_SENT else value for value, status in zip(values, statuses, strict=True)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import tracemalloc
 import zlib
 from typing import Any
@@ -85,10 +86,8 @@ def test_every_bit_flip_under_a_right_checksum_is_a_message_or_a_wire_error(name
     for bit in range(8, 8 * len(message)):
         flipped = bytearray(message)
         flipped[bit // 8] ^= 1 << bit % 8
-        try:
+        with contextlib.suppress(WireError):
             decode_message(sealed(bytes(flipped)))
-        except WireError:
-            pass
 
 
 @given(st.binary(max_size=300))
@@ -98,7 +97,12 @@ def test_garbage_is_a_wire_error(data: bytes) -> None:
 
 
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.binary(max_size=20) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.floats()
+    | st.binary(max_size=20)
+    | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=20,
 )
@@ -106,10 +110,8 @@ JUNK = st.recursive(
 
 @given(st.integers(0, 2), JUNK)
 def test_confused_types_are_a_wire_error(kind: int, body: Any) -> None:
-    try:
+    with contextlib.suppress(WireError):
         decode_message(packed(kind, "n", 1, 1, 1, 0, 3, body))
-    except WireError:
-        pass
 
 
 @pytest.mark.parametrize("place", range(7))
@@ -118,7 +120,7 @@ def test_confused_envelopes_are_a_wire_error(place: int, wrong: Any) -> None:
     fields: list[Any] = [1, "n", 1, 1, 1, 0, 3, ["time-fix", 0, "clock", "set", "why"]]
     fields[place] = wrong
     if place == 5 and wrong == -1:
-        assert decode_message(packed(*fields))
+        assert decode_message(packed(*fields)).envelope.offset_ns == -1
         return
     with pytest.raises(WireError):
         decode_message(packed(*fields))
@@ -133,7 +135,9 @@ def test_fields_that_a_newer_sender_appends_are_ignored() -> None:
     event = [*msgpack.unpackb(encode_event(EVENT)), 7]
     assert decode_message(packed(1, "node-1", 3, 42, 2, ENVELOPE.offset_ns, 3, event)).content == EVENT
     tombstone = [*msgpack.unpackb(encode_tombstone(TOMBSTONE)), 7]
-    assert decode_message(packed(2, "node-1", 3, 42, 2, ENVELOPE.offset_ns, 3, tombstone)).content == TOMBSTONE
+    assert (
+        decode_message(packed(2, "node-1", 3, 42, 2, ENVELOPE.offset_ns, 3, tombstone)).content == TOMBSTONE
+    )
 
 
 def test_an_unknown_quantity_code_keeps_its_number() -> None:
@@ -156,7 +160,9 @@ def test_a_shared_time_column_is_sent_once() -> None:
 def test_equal_raw_values_cost_nothing() -> None:
     values = tuple(20 + row / 100 for row in range(60))
     with_raws, without = (
-        encode_batch(Batch((Group("a", tuple(range(60)), (Column("co2_ppm", values, raws, (0,) * 60, None),)),)))
+        encode_batch(
+            Batch((Group("a", tuple(range(60)), (Column("co2_ppm", values, raws, (0,) * 60, None),)),))
+        )
         for raws in (values, None)
     )
     assert len(with_raws) == len(without)
@@ -249,4 +255,4 @@ def test_a_large_message_comes_back() -> None:
     message = encode_message(RecordKind.BATCH, ENVELOPE, encode_batch(batch))
     assert len(message) > 80_000
     assert decode_message(message).content == batch
-    assert FULL != batch
+    assert batch != FULL

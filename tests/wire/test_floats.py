@@ -20,7 +20,9 @@ def bits(values: list[float]) -> bytes:
     return struct.pack(f"<{len(values)}d", *values)
 
 
-@given(st.lists(st.lists(DECIMAL, max_size=40) | st.lists(ANY | DECIMAL, max_size=40), min_size=1, max_size=4))
+@given(
+    st.lists(st.lists(DECIMAL, max_size=40) | st.lists(ANY | DECIMAL, max_size=40), min_size=1, max_size=4)
+)
 @settings(deadline=None)
 def test_every_float_comes_back_bit_for_bit(columns: list[list[float]]) -> None:
     for column, (scale, payload) in zip(columns, scale_floats(columns), strict=True):

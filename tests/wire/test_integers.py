@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -90,10 +91,8 @@ def test_long_columns_are_encoded_in_slabs() -> None:
 @given(st.binary(max_size=60), st.integers(0, 300))
 @settings(deadline=None)
 def test_garbage_gives_numbers_or_a_wire_error(data: bytes, count: int) -> None:
-    try:
+    with contextlib.suppress(WireError):
         assert len(decode_integers(Cursor(data), count)) == count
-    except WireError:
-        pass
 
 
 @given(COLUMN.filter(bool), st.data())

@@ -30,15 +30,17 @@ def test_times_are_written_exactly(wall_ns: int, text: str) -> None:
 def test_times_read_back_to_the_microsecond(wall_ns: int) -> None:
     text = iso_utc(wall_ns)
     whole = datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)
-    seconds = (whole - datetime(1970, 1, 1, tzinfo=UTC)).days * 86_400 + (whole - datetime(1970, 1, 1, tzinfo=UTC)).seconds
+    seconds = (whole - datetime(1970, 1, 1, tzinfo=UTC)).days * 86_400 + (
+        whole - datetime(1970, 1, 1, tzinfo=UTC)
+    ).seconds
     assert seconds * 10**9 + int(text[20:-1].ljust(9, "0")) == wall_ns
 
 
 def test_absent_cells_give_no_object_and_features_come_last() -> None:
     rows = list(objects(Message(ENVELOPE, FULL)))
-    assert [row["quantity"] for row in rows] == ["temperature_c"] * 3 + ["soil_pct"] * 2 + ["pressure_pa"] * 3 + [
-        "temperature_c"
-    ]
+    assert [row["quantity"] for row in rows] == ["temperature_c"] * 3 + ["soil_pct"] * 2 + [
+        "pressure_pa"
+    ] * 3 + ["temperature_c"]
     assert rows[-1]["kind"] == "features"
     assert rows[1]["value"] is None
     assert rows[1]["quality"] == "bad"
