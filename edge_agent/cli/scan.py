@@ -16,7 +16,9 @@ ADDRESSES: Final = range(0x08, 0x78)
 
 @click.command
 @click.option("--bus", metavar="NAME|PATH", help="A bus of the configuration or a device; default: every /dev/i2c-*.")
-@click.option("--config", "config_path", type=click.Path(path_type=Path, dir_okay=False), help="Where NAME is looked up.")
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path, dir_okay=False), help="Where NAME is looked up."
+)
 @click.option("--simulate", is_flag=True, help="Scan the simulated default rig.")
 def scan(bus: str | None, config_path: Path | None, simulate: bool) -> None:
     """Find chips on I2C, without writing to addresses where that could do harm.

@@ -1,8 +1,9 @@
 """A Kalman filter of level and slope for one channel, with a gate against outliers. Pure.
 
 Model: the slope wanders (white acceleration), so over a gap of dt seconds the covariance grows by
-q·[[dt³/3, dt²/2], [dt²/2, dt]] with q = drift_per_s² (Bar-Shalom, Estimation with Applications to Tracking
-and Navigation, 2001, §6.2.2). A reading further than `gate` standard deviations from the prediction is refused.
+q·[[dt³/3, dt²/2], [dt²/2, dt]] with q = drift_per_s² (Bar-Shalom, Li, Kirubarajan: Estimation with
+Applications to Tracking and Navigation, 2001, §6.2.2). A reading further than `gate` standard deviations from
+the prediction is refused.
 
 The gate never locks out: refused readings that agree with each other are the new truth. The one before
 is kept for a while, so that two spikes in a row cost one wrong estimate, not a new start.
@@ -109,7 +110,9 @@ class Kalman:
         self._outliers: list[float] = []
         self._former: _State | None = None
 
-    def run(self, times_ns: Sequence[int], values: Sequence[float | None], flags: list[Flag]) -> list[float | None]:
+    def run(  # noqa: PLR0915 one loop: calls would take most of the time
+        self, times_ns: Sequence[int], values: Sequence[float | None], flags: list[Flag]
+    ) -> list[float | None]:
         """Estimate a block.
 
         Args:

@@ -39,8 +39,8 @@ class Limits:
 class Validator:
     """Flags for the readings of one channel.
 
-    A reading is too fast if it can be reached neither from the last good reading nor from the one before it: a
-    spike leaves what follows it alone, and after a true jump only the first reading is flagged.
+    A reading is too fast if it can be reached neither from the last good reading nor from the one before it:
+    a spike leaves what follows it alone, and after a true jump only the first reading is flagged.
     """
 
     __slots__ = (

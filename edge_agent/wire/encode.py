@@ -65,7 +65,7 @@ def encode_batch(batch: Batch) -> bytes:
 
 
 def _check(batch: Batch) -> tuple[list[Column], list[Sequence[int]], list[int | None]]:
-    """Refuse what no decoder takes; return columns, distinct times, and which group shares those of another."""
+    """Refuse what no decoder takes; return columns, distinct times, and who shares the times of whom."""
     if len(batch.groups) > MAX_GROUPS:
         raise WireError(f"a batch holds at most {MAX_GROUPS} groups, not {len(batch.groups)}")
     cells = 0
@@ -149,9 +149,10 @@ def _pack(fields: list[Any]) -> bytes:
 
 
 def _checked_text(text: str, what: str) -> str:
-    if len(text.encode(errors="replace")) > MAX_TEXT_BYTES:
+    octets = text.encode(errors="replace")  # msgpack would refuse half a surrogate pair
+    if len(octets) > MAX_TEXT_BYTES:
         raise WireError(f"{what} has at most {MAX_TEXT_BYTES} bytes: {text[:40]}…")
-    return text
+    return octets.decode()
 
 
 def _cut_text(text: str) -> str:

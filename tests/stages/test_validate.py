@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.reading import Flag
+from edge_agent.stages.validate import Limits, Validator
+
+S = 1_000_000_000
+GOOD = Flag(0)
+
+
+def judged(limits: Limits, values: list[float | None], times_s: list[float] | None = None) -> list[Flag]:
+    times = [int(second * S) for second in times_s] if times_s else [S * (row + 1) for row in range(len(values))]
+    return Validator(limits).run(times, values)
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_number_has_no_value(value: float | None) -> None:
+    assert judged(Limits(-40.0, 85.0), [20.0, value, 20.0]) == [GOOD, Flag.NO_VALUE, GOOD]
+
+
+def test_limits_of_chip_and_configuration_both_hold_and_include_their_ends() -> None:
+    limits = Limits(-40.0, 85.0, configured=(-50.0, 60.0))
+    values: list[float | None] = [-40.0, -40.1, 60.0, 60.1, 90.0]
+    bad = Flag.OUT_OF_RANGE
+    assert judged(limits, values) == [GOOD, bad, GOOD, bad, bad]
+
+
+def test_a_spike_is_too_fast_and_what_follows_is_not() -> None:
+    limits = Limits(-40.0, 85.0, max_rate_per_s=1.0)
+    assert judged(limits, [20.0, 50.0, 20.5, 21.0]) == [GOOD, Flag.TOO_FAST, GOOD, GOOD]
+
+
+def test_after_a_true_jump_the_new_level_is_good() -> None:
+    limits = Limits(-40.0, 85.0, max_rate_per_s=1.0)
+    assert judged(limits, [20.0, 50.0, 50.1, 50.2, 50.0]) == [GOOD, Flag.TOO_FAST, GOOD, GOOD, GOOD]
+
+
+def test_the_rate_is_per_second_of_real_time() -> None:
+    limits = Limits(-40.0, 85.0, max_rate_per_s=1.0)
+    assert judged(limits, [20.0, 50.0], [1, 31]) == [GOOD, GOOD]
+    assert judged(limits, [20.0, 20.5], [1.0, 1.25]) == [GOOD, Flag.TOO_FAST]
+
+
+def test_readings_out_of_range_do_not_count_for_the_rate() -> None:
+    limits = Limits(-40.0, 85.0, max_rate_per_s=1.0)
+    assert judged(limits, [20.0, 200.0, 20.5]) == [GOOD, Flag.OUT_OF_RANGE, GOOD]
+
+
+def test_time_that_does_not_advance_is_flagged_and_never_locks_out() -> None:
+    flags = judged(Limits(-40.0, 85.0), [20.0, 20.0, 20.0, 20.0], [5, 5, 3, 4])
+    assert flags == [GOOD, Flag.TIME_BACKWARDS, Flag.TIME_BACKWARDS, GOOD]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.none() | st.floats(-60, 100)), max_size=30), st.booleans())
+def test_a_block_gives_what_single_readings_give(rows: list[tuple[int, float | None]], rated: bool) -> None:
+    limits = Limits(-40.0, 85.0, max_rate_per_s=2.0 if rated else None)
+    times = [second * S for second, _ in rows]
+    values = [value for _, value in rows]
+    live = Validator(limits)
+    assert Validator(limits).run(times, values) == [
+        live.run([now_ns], [value])[0] for now_ns, value in zip(times, values, strict=True)
+    ]

@@ -1,0 +1,53 @@
+"""What may stand in a message, for Hypothesis."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from edge_agent.clock import ClockQuality
+from edge_agent.reading import NOT_SENT, Event, EventKind, Features
+from edge_agent.wire.batch import Batch, Column, Envelope, Group, Tombstone
+
+INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
+COUNT = st.integers(0, (1 << 63) - 1)
+NAME = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
+NUMBER = st.floats(allow_nan=False) | st.integers(-3000, 9000).map(lambda k: k / 100)
+FEATURES = st.builds(Features, st.integers(0, 1 << 31), FLOAT32, FLOAT32, FLOAT32, FLOAT32, FLOAT32)
+STATUS = st.sampled_from([0, 0, 0, NOT_SENT, 7, 33, 0xFFFF])
+QUANTITY = st.sampled_from(["temperature_c", "pressure_pa", "soil_pct"]) | NAME
+TIMES = st.lists(INT64, max_size=20) | st.lists(st.sampled_from([0, 5, 10**9, 2 * 10**9]), max_size=20)
+
+
+@st.composite
+def columns(draw: st.DrawFn, rows: int) -> Column:
+    statuses = tuple(draw(st.lists(STATUS, min_size=rows, max_size=rows)) if draw(st.booleans()) else [0] * rows)
+    cell = st.none() | NUMBER if draw(st.booleans()) else NUMBER
+    values = draw(st.lists(cell, min_size=rows, max_size=rows))
+    values = [None if status == NOT_SENT else value for value, status in zip(values, statuses, strict=True)]
+    raws = draw(st.none() | st.just(values) | st.lists(cell, min_size=rows, max_size=rows))
+    if raws is not None:
+        raws = [None if status == NOT_SENT else raw for raw, status in zip(raws, statuses, strict=True)]
+    return Column(
+        draw(QUANTITY),
+        tuple(values),
+        None if raws is None else tuple(raws),
+        statuses,
+        draw(st.none() | FEATURES),
+    )
+
+
+@st.composite
+def groups(draw: st.DrawFn, times: tuple[int, ...]) -> Group:
+    return Group(draw(NAME), times, tuple(draw(st.lists(columns(len(times)), max_size=4))))
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Batch:
+    times = [tuple(stamps) for stamps in draw(st.lists(TIMES, min_size=1, max_size=2))]
+    return Batch(tuple(draw(groups(draw(st.sampled_from(times)))) for _ in range(draw(st.integers(0, 4)))))
+
+
+ENVELOPES = st.builds(Envelope, NAME, COUNT, COUNT, COUNT, INT64, st.sampled_from(ClockQuality))
+EVENTS = st.builds(Event, st.sampled_from(EventKind), INT64, NAME, NAME, NAME)
+TOMBSTONES = st.builds(Tombstone, COUNT, COUNT, COUNT, COUNT, NAME, INT64, INT64)

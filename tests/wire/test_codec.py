@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import contextlib
+import tracemalloc
+import zlib
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from samples import ENVELOPE, EVENT, FULL, MESSAGES, SMALL, TOMBSTONE, encoded
+from strategies import ENVELOPES, EVENTS, TOMBSTONES, batches
+
+from edge_agent.errors import Truncated, UnknownVersion, WireError
+from edge_agent.reading import Event, Features, RecordKind
+from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message, Tombstone
+from edge_agent.wire.codec import (
+    MAX_MESSAGE_BYTES,
+    decode_message,
+    encode_batch,
+    encode_event,
+    encode_message,
+    encode_tombstone,
+)
+
+
+def sealed(message: bytes) -> bytes:
+    return message + zlib.crc32(message).to_bytes(4, "big")
+
+
+def packed(*fields: Any) -> bytes:
+    """A well-sealed message of any fields."""
+    return sealed(b"\x01" + msgpack.packb(list(fields)))
+
+
+def batch_of(*groups: Any) -> bytes:
+    return packed(0, "n", 1, 1, 1, 0, 3, [list(groups)])
+
+
+@given(ENVELOPES, batches())
+@settings(deadline=None, max_examples=150)
+def test_a_batch_comes_back(envelope: Envelope, batch: Batch) -> None:
+    message = encode_message(RecordKind.BATCH, envelope, encode_batch(batch))
+    assert repr(decode_message(message)) == repr(Message(envelope, batch))  # repr tells -0.0 from 0.0
+
+
+@given(ENVELOPES, EVENTS)
+def test_an_event_comes_back(envelope: Envelope, event: Event) -> None:
+    message = encode_message(RecordKind.EVENT, envelope, encode_event(event))
+    assert decode_message(message) == Message(envelope, event)
+
+
+@given(ENVELOPES, TOMBSTONES)
+def test_a_tombstone_comes_back(envelope: Envelope, tombstone: Tombstone) -> None:
+    message = encode_message(RecordKind.TOMBSTONE, envelope, encode_tombstone(tombstone))
+    assert decode_message(message) == Message(envelope, tombstone)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_samples_come_back(name: str) -> None:
+    assert decode_message(encoded(name)) == MESSAGES[name][1]
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_every_truncation_is_a_wire_error(name: str) -> None:
+    message = encoded(name)
+    for length in range(len(message)):
+        with pytest.raises(Truncated):
+            decode_message(message[:length])
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_every_bit_flip_is_a_wire_error(name: str) -> None:
+    message = encoded(name)
+    for bit in range(8 * len(message)):
+        flipped = bytearray(message)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(WireError):
+            decode_message(bytes(flipped))
+
+
+@pytest.mark.parametrize("name", ["v1-small", "v1-full"])
+def test_every_bit_flip_under_a_right_checksum_is_a_message_or_a_wire_error(name: str) -> None:
+    message = encoded(name)[:-4]
+    for bit in range(8, 8 * len(message)):
+        flipped = bytearray(message)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with contextlib.suppress(WireError):
+            decode_message(sealed(bytes(flipped)))
+
+
+@given(st.binary(max_size=300))
+def test_garbage_is_a_wire_error(data: bytes) -> None:
+    with pytest.raises(WireError):
+        decode_message(data)
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.binary(max_size=20) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=20,
+)
+
+
+@given(st.integers(0, 2), JUNK)
+def test_confused_types_are_a_wire_error(kind: int, body: Any) -> None:
+    with contextlib.suppress(WireError):
+        decode_message(packed(kind, "n", 1, 1, 1, 0, 3, body))
+
+
+@pytest.mark.parametrize("place", range(7))
+@pytest.mark.parametrize("wrong", [None, True, -1, 1 << 63, 1.5, b"n", [1]])
+def test_confused_envelopes_are_a_wire_error(place: int, wrong: Any) -> None:
+    fields: list[Any] = [1, "n", 1, 1, 1, 0, 3, ["time-fix", 0, "clock", "set", "why"]]
+    fields[place] = wrong
+    if place == 5 and wrong == -1:
+        assert decode_message(packed(*fields)).envelope.offset_ns == -1
+        return
+    with pytest.raises(WireError):
+        decode_message(packed(*fields))
+
+
+def test_fields_that_a_newer_sender_appends_are_ignored() -> None:
+    body = msgpack.unpackb(encode_batch(SMALL))
+    body[0][0].append({"new": 1})
+    body.append("newer")
+    longer = packed(0, "node-1", 3, 42, 2, ENVELOPE.offset_ns, 3, body, ["newest"], {"a": b"1"})
+    assert decode_message(longer) == Message(ENVELOPE, SMALL)
+    event = [*msgpack.unpackb(encode_event(EVENT)), 7]
+    assert decode_message(packed(1, "node-1", 3, 42, 2, ENVELOPE.offset_ns, 3, event)).content == EVENT
+    tombstone = [*msgpack.unpackb(encode_tombstone(TOMBSTONE)), 7]
+    assert decode_message(packed(2, "node-1", 3, 42, 2, ENVELOPE.offset_ns, 3, tombstone)).content == TOMBSTONE
+
+
+def test_an_unknown_quantity_code_keeps_its_number() -> None:
+    content = decode_message(batch_of(["s", 1, b"\x00\x02", [200], b"\x00\x00\x02"])).content
+    assert isinstance(content, Batch)
+    assert content.groups[0].columns == (Column("quantity_200", (1.0,), None, (0,), None),)
+
+
+def test_another_version_is_named() -> None:
+    with pytest.raises(UnknownVersion, match="version 2"):
+        decode_message(b"\x02" + encoded("v1-small")[1:])
+
+
+def test_a_shared_time_column_is_sent_once() -> None:
+    times = tuple(row * 1_234_567 + row % 7 for row in range(60))
+    one = Group("a", times, ())
+    assert len(encode_batch(Batch((one, one, one)))) < len(encode_batch(Batch((one,)))) + 20
+
+
+def test_equal_raw_values_cost_nothing() -> None:
+    values = tuple(20 + row / 100 for row in range(60))
+    with_raws, without = (
+        encode_batch(Batch((Group("a", tuple(range(60)), (Column("co2_ppm", values, raws, (0,) * 60, None),)),)))
+        for raws in (values, None)
+    )
+    assert len(with_raws) == len(without)
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        ["s", 65_537, b"", [], b""],
+        ["s", -1, b"", [], b""],
+        ["s", 65_536, b"\x00\x00", [0] * 17, b"\x00\x00\x00" * 17],
+        ["s", 1, b"\x00\x00", [0] * 65, b"\x00\x00\x00" * 65],
+        ["s", 1, b"\x00\x00\x00", [], b""],
+        ["s", 1, b"\x00\x00", [], b"\x00"],
+        ["s", 1, 0, [], b""],
+        ["s", 60, b"\x06\x00", [], b""],
+        ["s" * 257, 0, b"", [], b""],
+    ],
+)
+def test_caps_and_exact_lengths_hold(group: list[Any]) -> None:
+    with pytest.raises(WireError):
+        decode_message(batch_of(group))
+
+
+def test_too_many_groups_are_refused() -> None:
+    with pytest.raises(WireError):
+        decode_message(batch_of(*[["s", 0, b"", [], b""]] * 1025))
+
+
+def test_a_small_message_cannot_ask_for_much_memory() -> None:
+    bomb = batch_of(*[["s", 65_536, b"\x00\x00", [], b""]] * 1000)
+    tracemalloc.start()
+    with pytest.raises(WireError, match="cells"):
+        decode_message(bomb)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+def test_a_message_over_the_cap_is_refused() -> None:
+    with pytest.raises(WireError):
+        decode_message(b"\x01" + b"\xc6\x7f\xff\xff\xff" + b"\0" * (MAX_MESSAGE_BYTES + 10))
+    with pytest.raises(WireError):
+        decode_message(b"\x01\x98" + b"\xc6\x00\x0f\xff\xf8" + b"\0" * (MAX_MESSAGE_BYTES + 10))
+    with pytest.raises(WireError):
+        encode_message(RecordKind.EVENT, ENVELOPE, b"\0" * MAX_MESSAGE_BYTES)
+
+
+def test_the_encoder_refuses_what_no_decoder_takes() -> None:
+    column = Column("co2_ppm", (1.0,), None, (0,), None)
+    for wrong in (
+        Batch((Group("s", (), ()),) * 1025),
+        Batch((Group("s", (1,), (column,) * 65),)),
+        Batch((Group("s", (1, 2), (column,)),)),
+        Batch((Group("s" * 300, (1,), (column,)),)),
+        Batch((Group("s", (1,), (Column("q", (1.0,), None, (1 << 16,), None),)),)),
+        Batch((Group("s", tuple(range(65_537)), ()),)),
+        Batch((Group("s", tuple(range(65_536)), ()),) * 17),
+    ):
+        with pytest.raises(WireError):
+            encode_batch(wrong)
+
+
+def test_long_causes_are_cut_at_a_character() -> None:
+    event = Event(EVENT.kind, 0, "s", "lost", "ß" * 400)
+    content = decode_message(encode_message(RecordKind.EVENT, ENVELOPE, encode_event(event))).content
+    assert isinstance(content, Event)
+    assert content.cause.endswith("ß…")
+    assert 250 < len(content.cause.encode()) <= 256
+
+
+def test_features_beyond_float32_stay_finite() -> None:
+    features = Features(1, 1e300, 0.0, -1e300, 1e300, 0.0)
+    batch = Batch((Group("s", (1,), (Column("q", (1.0,), None, (0,), features),)),))
+    content = decode_message(encode_message(RecordKind.BATCH, ENVELOPE, encode_batch(batch))).content
+    assert isinstance(content, Batch)
+    decoded = content.groups[0].columns[0].features
+    assert decoded is not None
+    assert 3.4e38 < decoded.maximum < 3.5e38
+
+
+def test_bytes_after_the_end_are_refused() -> None:
+    with pytest.raises(WireError, match="follow the end"):
+        decode_message(encoded("v1-small") + b"\n")
+
+
+def test_a_large_message_comes_back() -> None:
+    values = tuple((row * 7919 % 1000) / 3 for row in range(10_000))
+    batch = Batch((Group("s", tuple(range(10_000)), (Column("q", values, None, (0,) * 10_000, None),)),))
+    message = encode_message(RecordKind.BATCH, ENVELOPE, encode_batch(batch))
+    assert len(message) > 80_000
+    assert decode_message(message).content == batch
+    assert batch != FULL

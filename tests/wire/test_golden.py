@@ -1,0 +1,39 @@
+"""Bytes of version 1 that must never change. `python tests/wire/samples.py` made them, by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from samples import GOLDEN, MESSAGES, encoded, ndjson
+
+import edge_agent.wire
+
+NAMES = sorted(path.stem for path in GOLDEN.glob("v1-*.hex"))
+
+
+def test_every_sample_has_its_golden_file() -> None:
+    assert sorted(MESSAGES) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golden_bytes_decode_to_golden_rows(name: str) -> None:
+    data = bytes.fromhex((GOLDEN / f"{name}.hex").read_text())
+    expected = (GOLDEN / f"{name}.ndjson").read_text()
+    assert ndjson(data) == expected
+    assert all(json.loads(line) for line in expected.splitlines())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_encoder_still_writes_the_golden_bytes(name: str) -> None:
+    assert encoded(name).hex() == (GOLDEN / f"{name}.hex").read_text().strip()
+
+
+def test_the_example_in_the_specification_is_the_golden_message() -> None:
+    text = (Path(edge_agent.wire.__file__).parent / "FORMAT.md").read_text()
+    example = re.search(r"```hex\n(.*?)```", text, re.DOTALL)
+    assert example is not None
+    octets = "".join(line.split("#")[0] for line in example[1].splitlines())
+    assert bytes.fromhex(octets) == encoded("v1-small")
