@@ -80,7 +80,7 @@ class _Channel:
     def __init__(self, settings: ChannelSettings, counts: Counts) -> None:
         self.quantity = settings.quantity
         self.last_value: float | None = None
-        self.last_quality = Quality.BAD
+        self.last_status = 0
         self.values: list[float | None] = []
         self.raws: list[float | None] = []
         self.statuses: list[int] = []
@@ -99,7 +99,7 @@ class _Channel:
         statuses = [0 if flag is _NO_FLAG else status_of(flag) for flag in flags]
         kept = self._deadband.run(times_ns, values, statuses)
         self._count(statuses, kept)
-        self.last_value, self.last_quality = values[-1], quality_of(statuses[-1])
+        self.last_value, self.last_status = values[-1], statuses[-1]
         self.values += values
         self.raws += _rounded(raws, self._settings.resolution)
         self.statuses += [status if keep else NOT_SENT for status, keep in zip(statuses, kept, strict=True)]
@@ -118,7 +118,7 @@ class _Channel:
         """Begin a new batch."""
         self.values, self.raws, self.statuses = [], [], []
 
-    def _count(self, statuses: Sequence[int], kept: Sequence[bool]) -> None:
+    def _count(self, statuses: list[int], kept: list[bool]) -> None:
         counts = self._counts
         counts.sampled += len(statuses)
         good = statuses.count(0)
@@ -128,7 +128,7 @@ class _Channel:
             counts.estimated += qualities.count(Quality.ESTIMATED)
             counts.suspect += qualities.count(Quality.SUSPECT)
             counts.bad += qualities.count(Quality.BAD)
-        counts.suppressed += len(kept) - sum(kept)
+        counts.suppressed += kept.count(False)
 
 
 def _rounded(values: Sequence[float | None], resolution: float | None) -> list[float | None]:
@@ -154,8 +154,9 @@ class _Sensor:
         times_ns = [each.boot_ns // time_step_ns * time_step_ns for each in block]
         for index, quantity in enumerate(quantities):
             self.channels[quantity].process(times_ns, [each.values[index] for each in block])
-        for quantity in self.channels.keys() - set(quantities):
-            self._pad(self.channels[quantity], len(block))
+        if len(quantities) < len(self.channels):
+            for quantity in self.channels.keys() - set(quantities):
+                self._pad(self.channels[quantity], len(block))
         self.times_ns += times_ns
 
     def group(self, name: str, first: int, *, with_features: bool) -> Group:
@@ -237,7 +238,8 @@ class Pipeline:
 
     def latest(self, sensor: str) -> list[tuple[str, float | None, Quality]]:
         """Quantity, value and quality of the latest reading of each channel, for people to look at."""
-        return [(each.quantity, each.last_value, each.last_quality) for each in self._sensors[sensor].channels.values()]
+        channels = self._sensors[sensor].channels.values()
+        return [(each.quantity, each.last_value, quality_of(each.last_status)) for each in channels]
 
     def step(self) -> int | None:
         """Process what arrived; seal and secure what is due."""

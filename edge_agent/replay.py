@@ -128,6 +128,11 @@ class Recording:
                 known += [quantity for quantity in quantities if quantity not in known]
         return found
 
+    def first_ns(self) -> int | None:
+        """Time of the first usable row, ns since 1970; None if there is none."""
+        row = next(self._rows(lambda _sentence: None), None)
+        return None if row is None else row.wall_ns
+
     def rows(self) -> Iterator[Row]:
         """Usable rows in the order of the file; tells of the others."""
         return self._rows(self._complain)

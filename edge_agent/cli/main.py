@@ -89,4 +89,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def set_up_logging(level: int = logging.INFO) -> None:
     """Log to stderr; the journal adds the time itself."""
     logging.basicConfig(level=level, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True)
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    for chatty in ("apscheduler", "iotcore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

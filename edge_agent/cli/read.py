@@ -6,7 +6,6 @@ import json
 import random
 import threading
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +13,8 @@ import click
 from edge_agent.cli.options import SIMULATION_START, config_option, load, to_ns
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_agent.clock import Clock
     from edge_agent.sampling import BusWorker, SensorOnBus
 

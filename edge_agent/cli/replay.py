@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import random
-import shutil
-import tempfile
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -101,23 +98,23 @@ def _run(
 ) -> None:
     from edge_agent.agent import Agent
     from edge_agent.cli.picture import picture_of, summary
-    from edge_agent.cli.run import on_signals
+    from edge_agent.cli.run import on_signals, remove_unless_pending, temporary_state_dir
     from edge_agent.clock import SimulatedClock
     from edge_agent.replay import ReplayWorker
     from edge_agent.scheduler import Pace
 
     settings = _settings(config, recording)
-    first = next(recording.peek(), None)
-    if first is None:
+    first_ns = recording.first_ns()
+    if first_ns is None:
         click.echo(f"{recording.path}: no row that can be used")
         return
-    clock = SimulatedClock(first.wall_ns, boot_id=f"replay-{first.wall_ns}")
+    clock = SimulatedClock(first_ns, boot_id=f"replay-{first_ns}")
     rng = random.Random(os.urandom(16) if seed is None else seed)  # noqa: S311 epochs and waiting times, no secrets
     stop = threading.Event()
     with ExitStack() as stack:
-        directory = state_dir
-        if directory is None:
-            directory = Path(tempfile.mkdtemp(prefix="edge-agent-"))
+        directory = state_dir or temporary_state_dir()
+        if state_dir is None:
+            stack.callback(remove_unless_pending, directory)
         agent = Agent(config, settings=settings, clock=clock, rng=rng, directory=directory, seed=seed)
         worker = ReplayWorker(recording, clock, agent.pipeline.deliver)
         agent.sources.append(worker)
@@ -127,7 +124,7 @@ def _run(
             stop.set()
             wake.set()
 
-        stack.enter_context(on_signals(end))
+        on_signals(end)
         picture = picture_of(agent, f"replaying {recording.path} to {config.uplink.url}")
         ticks = Pace(pace, wake, settle=lambda: agent.await_network(PATIENCE_S), shown=picture.show)
         try:
@@ -135,15 +132,11 @@ def _run(
         finally:
             agent.drain(PATIENCE_S)
             picture.close()
-            if report is not None:
-                agent.report().write(report)
+        told = agent.report()
+        if report is not None:
+            told.write(report)
     skipped = f", {recording.skipped} left out" if recording.skipped else ""
-    click.echo(f"{worker.rows:,} rows{skipped}\n{summary(agent.report())}")
-    pending = agent.outbox.tally().pending
-    if state_dir is None and pending:
-        click.echo(f"what is pending is kept in {directory}")
-    elif state_dir is None:
-        shutil.rmtree(directory, ignore_errors=True)
+    click.echo(f"{worker.rows:,} rows{skipped}\n{summary(told)}")
 
 
 def _settings(config: Config, recording: Recording) -> dict[str, list[ChannelSettings]]:
@@ -163,6 +156,3 @@ def _settings(config: Config, recording: Recording) -> dict[str, list[ChannelSet
             for name in quantities
         ]
     return settings
-
-
-__all__ = ["dataclasses", "replay"]

@@ -99,7 +99,7 @@ def _work(
     rng = random.Random(os.urandom(16))  # noqa: S311 epochs and waiting times, no secrets
     buses = open_buses(config)
     stop = threading.Event()
-    _on_signals(stop.set)
+    on_signals(stop.set)
     agent = Agent(
         config,
         settings=channel_settings(config),
@@ -145,9 +145,9 @@ def _simulate(
     stop = threading.Event()
     with ExitStack() as stack:
         config, headline = _choose_broker(config, broker, stack)
-        directory = state_dir or Path(tempfile.mkdtemp(prefix="edge-agent-"))
+        directory = state_dir or temporary_state_dir()
         if state_dir is None:
-            stack.callback(_remove_unless_pending, directory)
+            stack.callback(remove_unless_pending, directory)
         buses = stack.enter_context(simulated_buses(config, clock, asked.seed))
         agent = Agent(
             config, settings=channel_settings(config), clock=clock, rng=rng, directory=directory, seed=asked.seed
@@ -159,7 +159,7 @@ def _simulate(
             stop.set()
             wake.set()
 
-        _on_signals(end)
+        on_signals(end)
         picture = picture_of(agent, headline)
         fast = asked.speed is None or asked.speed > 1
         pace = Pace(
@@ -215,7 +215,14 @@ def _choose_broker(config: Config, broker: str | None, stack: ExitStack) -> tupl
     )
 
 
-def _remove_unless_pending(directory: Path) -> None:
+def temporary_state_dir() -> Path:
+    """A directory for an outbox that is thrown away; in memory, where a flush costs nothing, if the system has that."""
+    in_memory = Path("/dev/shm")  # noqa: S108 mkdtemp makes a directory of our own in it
+    place = in_memory if in_memory.is_dir() and os.access(in_memory, os.W_OK) else None
+    return Path(tempfile.mkdtemp(prefix="edge-agent-", dir=place))
+
+
+def remove_unless_pending(directory: Path) -> None:
     """Remove a temporary outbox, but not with records that nobody else has."""
     from edge_agent.outbox.recovery import pending_in
 
@@ -225,6 +232,7 @@ def _remove_unless_pending(directory: Path) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _on_signals(act: Callable[[], object]) -> None:
+def on_signals(act: Callable[[], object]) -> None:
+    """Call `act` on Ctrl-C and on SIGTERM, from now on."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: act())

@@ -22,7 +22,7 @@ from edge_agent.quantity import QUANTITIES
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECTIONS: Final = ("gateway", "bus", "sensor", "batch", "outbox", "uplink")
+SECTIONS: Final = ("gateway", "bus", "sensor", "batch", "outbox", "uplink", "replay")
 _SectionT = TypeVar("_SectionT")
 KeyPath = tuple[str | int, ...]
 
@@ -94,6 +94,7 @@ class _Reading:
             batch=self._section(model.Batch, data.get("batch", {}), ("batch",)) or model.Batch(),
             outbox=self._section(model.Outbox, data.get("outbox", {}), ("outbox",)) or model.Outbox(),
             uplink=self._section(model.Uplink, data.get("uplink", {}), ("uplink",)) or model.Uplink(),
+            replay=self._section(model.Replay, data.get("replay", {}), ("replay",)) or model.Replay(),
         )
 
     def _bus(self, name: str, table: Any) -> model.Bus | None:

@@ -157,6 +157,13 @@ class Uplink:
 
 
 @dataclass(frozen=True, slots=True)
+class Replay:
+    """`[replay]`: what the columns of a recording are, each `column=sensor.quantity[:unit]`."""
+
+    map: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole file."""
 
@@ -166,3 +173,4 @@ class Config:
     batch: Batch = field(default_factory=Batch)
     outbox: Outbox = field(default_factory=Outbox)
     uplink: Uplink = field(default_factory=Uplink)
+    replay: Replay = field(default_factory=Replay)
