@@ -165,10 +165,21 @@ class Agent:
         rest.stop(_STOP_S)
         self.drain(DRAIN_S)
 
-    def run_simulated(self, clock: SimulatedClock, pace: Pace, *, end_ns: int | None, stop: threading.Event) -> None:
-        """Work until `end_ns` or `stop` on a simulated clock, worker after worker. Does not drain."""
-        housekeeping = SimulatedHousekeeping(self._jobs(), clock)
-        workers = [*self.sources, self.pipeline, self.store, self.uplink, self.watch, housekeeping]
+    def run_simulated(
+        self, clock: SimulatedClock, pace: Pace, *, end_ns: int | None, stop: threading.Event, upkeep: bool = True
+    ) -> None:
+        """Work until `end_ns` or `stop` on a simulated clock, worker after worker. Does not drain.
+
+        Args:
+            clock: the one that the agent was made with.
+            pace: how simulated time relates to real time.
+            end_ns: clock time of the end; None: until `stop`.
+            stop: ends the run.
+            upkeep: whether heartbeats are sent and the clock is watched; a recording needs neither.
+        """
+        workers = [*self.sources, self.pipeline, self.store, self.uplink]
+        if upkeep:
+            workers += [self.watch, SimulatedHousekeeping(self._jobs(), clock)]
         run_simulated(workers, clock, pace, end_ns=end_ns, stop=stop)
 
     def await_network(self, patience_s: float) -> None:

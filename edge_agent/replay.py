@@ -209,20 +209,34 @@ def _value(text: str, mapping: Mapping) -> float | None:
 
 
 class ReplayWorker:
-    """Delivers rows when their time has come."""
+    """Delivers rows when their time has come.
+
+    Args:
+        recording: gives the rows.
+        clock: set to the time of the first row.
+        deliver: takes measurements.
+        ended: called after the last row.
+    """
 
     name = "replay"
 
-    def __init__(self, recording: Recording, clock: SimulatedClock, deliver: Callable[[Measurement], bool]) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        clock: SimulatedClock,
+        deliver: Callable[[Measurement], bool],
+        ended: Callable[[], object],
+    ) -> None:
         self.inbox: Inbox[Any] = Inbox(1)
         self.rows = 0
         self._clock = clock
         self._deliver = deliver
+        self._ended = ended
         self._rows = recording.rows()
         self._next = next(self._rows, None)
 
     def step(self) -> int | None:
-        """Deliver every row up to now; ends when the file does."""
+        """Deliver every row up to now."""
         offset_ns = self._clock.anchor().offset_ns
         now_ns = self._clock.now_ns()
         while self._next is not None and self._next.wall_ns - offset_ns <= now_ns:
@@ -231,4 +245,7 @@ class ReplayWorker:
                 self._deliver(Measurement(sensor, boot_ns, quantities, values))
             self.rows += 1
             self._next = next(self._rows, None)
-        return None if self._next is None else self._next.wall_ns - offset_ns
+        if self._next is None:
+            self._ended()
+            return None
+        return self._next.wall_ns - offset_ns

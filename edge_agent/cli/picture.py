@@ -68,7 +68,8 @@ class PlainLines:
             for worker in self._agent.bus_workers
             for sensor in worker.sensors
         )
-        click.echo(f"{_wall_time(self._agent)} | {sensors} | {_progress(self._agent)}")
+        parts = (_wall_time(self._agent), sensors, _progress(self._agent))
+        click.echo(" | ".join(part for part in parts if part))
 
     def close(self) -> None:
         """Nothing to put back."""

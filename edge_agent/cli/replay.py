@@ -55,14 +55,15 @@ def replay(
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edge_agent.config.load import load_config
-    from edge_agent.config.model import Config, Gateway
+    from edge_agent.config.model import Config, Gateway, Outbox
 
     if config_path is not None:
         config = load_config(config_path)
     elif broker is None:
         raise click.UsageError("say where to: give --broker URL, or --config FILE with an [uplink]")
     else:
-        config = Config(gateway=Gateway(id="replay"), buses={}, sensors=())
+        # What is replayed can be replayed again: it need not be secured more often than it is sealed.
+        config = Config(gateway=Gateway(id="replay"), buses={}, sensors=(), outbox=Outbox(durability_s=60.0))
     if broker is not None:
         config = with_broker(config, broker)
     mappings = _mappings(maps or config.replay.map)
@@ -116,19 +117,19 @@ def _run(
         if state_dir is None:
             stack.callback(remove_unless_pending, directory)
         agent = Agent(config, settings=settings, clock=clock, rng=rng, directory=directory, seed=seed)
-        worker = ReplayWorker(recording, clock, agent.pipeline.deliver)
-        agent.sources.append(worker)
         wake = agent.uplink.inbox.arrival
 
         def end() -> None:
             stop.set()
             wake.set()
 
+        worker = ReplayWorker(recording, clock, agent.pipeline.deliver, end)
+        agent.sources.append(worker)
         on_signals(end)
         picture = picture_of(agent, f"replaying {recording.path} to {config.uplink.url}")
         ticks = Pace(pace, wake, settle=lambda: agent.await_network(PATIENCE_S), shown=picture.show)
         try:
-            agent.run_simulated(clock, ticks, end_ns=None, stop=stop)
+            agent.run_simulated(clock, ticks, end_ns=None, stop=stop, upkeep=False)
         finally:
             agent.drain(PATIENCE_S)
             picture.close()
