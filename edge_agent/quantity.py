@@ -37,9 +37,9 @@ class Quantity:
 
 _ALL: Final = (
     Quantity("temperature_c", "°C", -90.0, 200.0, 0.01, 0.02, 2e-4),
-    Quantity("humidity_pct", "%RH", 0.0, 100.0, 0.01, 0.05, 1e-3),
+    Quantity("humidity_pct", "%RH", 0.0, 100.0, 0.01, 0.1, 2e-3),
     # 1 Pa: the noise of a BME280 at ×1 oversampling is 3.3 Pa (datasheet table 15).
-    Quantity("pressure_pa", "Pa", 1_000.0, 200_000.0, 1.0, 2.0, 5e-3),
+    Quantity("pressure_pa", "Pa", 1_000.0, 200_000.0, 1.0, 3.5, 5e-3),
     Quantity("co2_ppm", "ppm", 0.0, 40_000.0, 1.0, 5.0, 5e-2),
     # What people log beside the weather; for replayed recordings and serial boxes.
     Quantity("illuminance_lx", "lx", 0.0, 200_000.0, 0.01, 2.0, 1.0),

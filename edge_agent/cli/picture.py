@@ -94,24 +94,19 @@ class LiveTable:
 
     def show(self) -> None:
         """Redraw."""
-        self._live.update(self._table(), refresh=True)
+        self._live.update(self._drawing(), refresh=True)
 
     def close(self) -> None:
         """Leave the last state standing."""
         self._live.stop()
-        self._console.print(self._table())
+        self._console.print(self._drawing())
 
-    def _table(self) -> Any:
+    def _drawing(self) -> Any:
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(
-            title=f"{self._agent.config.gateway.id}  {_wall_time(self._agent)}",
-            caption=_progress(self._agent),
-            title_justify="left",
-            caption_justify="left",
-            min_width=60,
-        )
+        table = Table(title=f"{self._agent.config.gateway.id}  {_wall_time(self._agent)}", title_justify="left")
         for name, justify in (("sensor", "left"), ("state", "left"), ("readings", "right"), ("last values", "left")):
             table.add_column(name, justify=justify)  # type: ignore[arg-type] # one of rich's own words
         for worker in self._agent.bus_workers:
@@ -120,7 +115,7 @@ class LiveTable:
                 table.add_row(
                     sensor.id, Text(sensor.state.value, _COLOURS[sensor.state]), f"{sensor.measurements:,}", shown
                 )
-        return table
+        return Group(*([table] if self._agent.bus_workers else []), Text(_progress(self._agent)))
 
 
 def summary(report: Report) -> str:
