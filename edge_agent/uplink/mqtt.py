@@ -188,7 +188,10 @@ class Link:
         return self._client.publish(topic, payload, qos=1, properties=properties).mid
 
     def announce(self, topic: str, payload: bytes) -> None:
-        """Publish retained, with QoS 0: it must not take up what the broker's Receive Maximum leaves for records."""
+        """Publish retained, with QoS 0: it must not take up what the broker's Receive Maximum leaves for records.
+
+        paho reports it as published when it has left, by a `Puback` whose number nobody waits for.
+        """
         self._client.publish(topic, payload, qos=0, retain=True)
 
     def close(self) -> None:
