@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +10,14 @@ from edge_agent.errors import Unavailable
 from edge_agent.uplink.mqtt import LinkDown, LinkUp, tls_context
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import Mosquitto
     from tests.uplink.conftest import Connect
+
+    FakeBroker = Callable[[Callable[[socket.socket], object]], int]
 
 
 def _openssl(folder: Path, arguments: str) -> None:
@@ -66,3 +70,22 @@ def test_files_that_cannot_be_used_are_named(folder: Path) -> None:
                 None if cert is None else str(folder / cert),
                 None if key is None else str(folder / key),
             )
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_a_link_that_hangs_in_its_handshake_can_be_closed_and_ends_by_itself(
+    fake_broker: FakeBroker, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_agent.uplink.mqtt.CONNECT_TIMEOUT_S", 0.3)
+    greeted = threading.Event()
+
+    def say_nothing(connection: socket.socket) -> None:
+        while connection.recv(4096):
+            greeted.set()
+
+    port = fake_broker(say_nothing)
+    link = connect(port, tls=tls_context(None, None, None))
+    assert greeted.wait(10)
+    link.link.close()
+    assert link.expect(LinkDown) == LinkDown(f"127.0.0.1:{port} does not answer")
+    link.join()
