@@ -14,6 +14,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -75,17 +76,23 @@ class SystemClock:
 
     def anchor(self) -> Anchor:
         """Pair CLOCK_REALTIME with CLOCK_BOOTTIME, and ask the kernel whether it is disciplined."""
-        before_ns = self.now_ns()
-        wall_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)  # noqa: TID251 the one door
-        after_ns = self.now_ns()
+        # Of three pairs the closest: whoever is interrupted between two clocks would see a step that never was.
+        _gap_ns, offset_ns = min(self._pair() for _ in range(3))
         synced, max_error_ns = _kernel_sync()
         self._was_synced = self._was_synced or synced
         unsynced = ClockQuality.HOLDOVER if self._was_synced else ClockQuality.NONE
         return Anchor(
-            offset_ns=wall_ns - (before_ns + after_ns) // 2,
+            offset_ns=offset_ns,
             quality=ClockQuality.SYNCED if synced else unsynced,
             max_error_ns=max_error_ns,
         )
+
+    def _pair(self) -> tuple[int, int]:
+        """How far apart two looks at boot time were, and how far wall time between them was from their middle."""
+        before_ns = self.now_ns()
+        wall_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)  # noqa: TID251 the one door
+        after_ns = self.now_ns()
+        return after_ns - before_ns, wall_ns - (before_ns + after_ns) // 2
 
     def boot_id(self) -> str:
         """Read the kernel's boot id; a sandbox that hides /proc/sys passes it in EDGE_BOOT_ID."""
@@ -96,7 +103,7 @@ class SystemClock:
         if deadline_ns is None:
             event.wait()
         else:
-            event.wait(max(0, deadline_ns - self.now_ns()) / NS_PER_S)
+            event.wait(min(max(0, deadline_ns - self.now_ns()) / NS_PER_S, threading.TIMEOUT_MAX))
 
 
 class SimulatedClock:
@@ -196,12 +203,18 @@ _STA_UNSYNC: Final = 0x40
 _UNKNOWN_ERROR_NS: Final = 16 * NS_PER_S
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    """Loaded once: each loading makes classes anew, and the clock is looked at every second."""
+    return ctypes.CDLL(None)
+
+
 def _kernel_sync() -> tuple[bool, int]:
     """Ask adjtimex(2), which needs no privilege to read, whether wall time is disciplined, and its error in ns."""
     timex = _Timex()
     try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
-    except (OSError, AttributeError):  # another libc, or a sandbox that forbids the call
+        state = _libc().adjtimex(ctypes.byref(timex))
+    except (OSError, AttributeError):  # another libc
         return False, _UNKNOWN_ERROR_NS
     if state in {-1, _TIME_ERROR} or timex.status & _STA_UNSYNC:
         return False, _UNKNOWN_ERROR_NS

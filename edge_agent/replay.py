@@ -6,12 +6,13 @@ what a column is: `column=sensor.quantity[:unit]`; with a `sensor_id` column the
 
 from __future__ import annotations
 
+import codecs
 import csv
-import logging
+import math
 import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from edge_agent.clock import Inbox
 from edge_agent.errors import DataError
@@ -24,29 +25,42 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import SimulatedClock
 
-log = logging.getLogger(__name__)
-
 NS_PER_MS: Final = 1_000_000
-MAX_LINE_CHARS: Final = 65_536
+MAX_LINE_BYTES: Final = 65_536
+_MOST_SHOWN: Final = 40
+"""Characters of a broken cell that are worth showing."""
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+_NO_NUMBER: Final = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_WHOLE: Final = re.compile(r"[0-9]{1,15}")
 
-_UNITS: Final[dict[str, dict[str, tuple[Decimal, Decimal]]]] = {
-    # unit: (factor, offset) with canonical = value × factor + offset; decimal, so that 1021.76 hPa is 102176 Pa exactly
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """canonical = (value + shift) × factor ÷ divisor; in decimal, so that 1021.76 hPa are 102176 Pa exactly."""
+
+    factor: Decimal
+    shift: Decimal = Decimal(0)
+    divisor: Decimal = Decimal(1)
+
+
+_SAME: Final = Unit(Decimal(1))
+_UNITS: Final[dict[str, dict[str, Unit]]] = {
     "temperature_c": {
-        "c": (Decimal(1), Decimal(0)),
-        "k": (Decimal(1), Decimal("-273.15")),
-        "f": (Decimal(5) / 9, Decimal(-160) / 9),
+        "c": _SAME,
+        "k": Unit(Decimal(1), Decimal("-273.15")),
+        "f": Unit(Decimal(5), Decimal(-32), Decimal(9)),
     },
-    "humidity_pct": {"pct": (Decimal(1), Decimal(0)), "fraction": (Decimal(100), Decimal(0))},
+    "humidity_pct": {"pct": _SAME, "fraction": Unit(Decimal(100))},
     "pressure_pa": {
-        "pa": (Decimal(1), Decimal(0)),
-        "hpa": (Decimal(100), Decimal(0)),
-        "mbar": (Decimal(100), Decimal(0)),
-        "kpa": (Decimal(1000), Decimal(0)),
-        "mmhg": (Decimal("133.322387415"), Decimal(0)),
-        "inhg": (Decimal("3386.388640341"), Decimal(0)),
+        "pa": _SAME,
+        "hpa": Unit(Decimal(100)),
+        "mbar": Unit(Decimal(100)),
+        "kpa": Unit(Decimal(1000)),
+        "mmhg": Unit(Decimal("133.322387415")),
+        "inhg": Unit(Decimal("3386.388640341")),
     },
-    "co2_ppm": {"ppm": (Decimal(1), Decimal(0))},
-    "illuminance_lx": {"lx": (Decimal(1), Decimal(0))},
+    "co2_ppm": {"ppm": _SAME},
+    "illuminance_lx": {"lx": _SAME},
 }
 _MAPPING: Final = re.compile(
     r"(?P<column>[^=]+)=(?P<sensor>[a-z0-9-]{1,64})\.(?P<quantity>[a-z0-9_]+)(:(?P<unit>\w+))?"
@@ -60,8 +74,7 @@ class Mapping:
     column: str
     sensor: str
     quantity: str
-    factor: Decimal
-    offset: Decimal
+    unit: Unit
 
 
 def parse_mapping(text: str) -> Mapping:
@@ -79,8 +92,7 @@ def parse_mapping(text: str) -> Mapping:
     units = _UNITS[quantity]
     if unit and unit not in units:
         raise ValueError(f"{match['unit']!r} in {text!r} is not a unit of {quantity}; known: {', '.join(units)}")
-    factor, offset = units[unit or next(iter(units))]
-    return Mapping(match["column"], match["sensor"], quantity, factor, offset)
+    return Mapping(match["column"].strip(), match["sensor"], quantity, units[unit or next(iter(units))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +121,20 @@ class Recording:
         self.skipped = 0
         self._mappings = mappings
         self._broken = broken
-        with self._open() as file:
-            header = next(csv.reader(file), [])
-        self._columns = {name.strip(): index for index, name in enumerate(header)}
-        if "timestamp_ms" not in self._columns:
-            raise DataError(f"{path}:1: there is no column timestamp_ms; found: {', '.join(header) or 'nothing'}")
-        for mapping in mappings:
-            if mapping.column not in self._columns:
-                raise DataError(f"{path}:1: there is no column {mapping.column!r}; found: {', '.join(header)}")
+        header = self._header()
+        self._width = len(header)
+        self._columns = {name: index for index, name in enumerate(header) if name}
+        found = ", ".join(header)[:1000] or "nothing"
+        for column in ("timestamp_ms", *(mapping.column for mapping in mappings)):
+            if column not in self._columns:
+                raise DataError(f"{path}:1: there is no column {column!r}; found: {found}")
+        for column in ("timestamp_ms", "sensor_id", *(mapping.column for mapping in mappings)):
+            if header.count(column) > 1:
+                raise DataError(f"{path}:1: there are {header.count(column)} columns {column!r}")
+        channels = [f"{mapping.sensor}.{mapping.quantity}" for mapping in mappings]
+        for channel in channels:
+            if channels.count(channel) > 1:
+                raise DataError(f"{path}: two columns are said to be {channel}")
         self._sensor_column = self._columns.get("sensor_id")
 
     def sensors(self) -> dict[str, list[str]]:
@@ -141,26 +159,31 @@ class Recording:
         self.skipped += 1
         self._broken(sentence)
 
-    def _rows(self, complain: Callable[[str], object]) -> Iterator[Row]:
+    def _header(self) -> list[str]:
         with self._open() as file:
-            reader = csv.reader(file)
-            next(reader, None)
-            while True:
-                try:
-                    cells = next(reader)
-                except StopIteration:
-                    return
-                except (csv.Error, UnicodeDecodeError) as error:
-                    complain(f"{self.path}:{reader.line_num}: {error}")
+            line = file.readline(MAX_LINE_BYTES + 1)
+        try:
+            return [name.strip() for name in _cells(line.removeprefix(codecs.BOM_UTF8))]
+        except ValueError as error:
+            raise DataError(f"{self.path}:1: {error}") from None
+
+    def _rows(self, complain: Callable[[str], object]) -> Iterator[Row]:
+        """Line by line, so that what is wrong with one of them, be it an open quote, ends with it."""
+        with self._open() as file:
+            _read_line(file)
+            number = 1
+            while line := _read_line(file):
+                number += 1
+                if line.isspace():
                     continue
                 try:
-                    yield self._row(reader.line_num, cells)
+                    yield self._row(number, _cells(line))
                 except ValueError as error:
-                    complain(f"{self.path}:{reader.line_num}: {error}")
+                    complain(f"{self.path}:{number}: {error}")
 
     def _row(self, line: int, cells: list[str]) -> Row:
-        if len(cells) != len(self._columns):
-            raise ValueError(f"{len(cells)} cells where the header has {len(self._columns)}")
+        if len(cells) != self._width:
+            raise ValueError(f"{len(cells)} cells where the header has {self._width}")
         wall_ns = _whole_ms(cells[self._columns["timestamp_ms"]]) * NS_PER_MS
         suffix = "" if self._sensor_column is None else f"-{_sensor_suffix(cells[self._sensor_column])}"
         values: dict[str, tuple[tuple[str, ...], tuple[float | None, ...]]] = {}
@@ -172,20 +195,42 @@ class Recording:
                 values[mapping.sensor + suffix] = ((*quantities, mapping.quantity), (*measured, value))
         return Row(line, wall_ns, values)
 
-    def _open(self) -> Any:
-        csv.field_size_limit(MAX_LINE_CHARS)
+    def _open(self) -> BinaryIO:
         try:
-            return self.path.open(newline="", encoding="utf-8-sig")
+            return self.path.open("rb")
         except OSError as error:
             raise DataError(f"{self.path}: {error.strerror}") from None
 
 
-def _whole_ms(text: str) -> int:
+def _read_line(file: BinaryIO) -> bytes:
+    """The next line; of one that is too long, as much as shows that. Empty at the end of the file."""
+    line = rest = file.readline(MAX_LINE_BYTES + 1)
+    while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
+        rest = file.readline(MAX_LINE_BYTES + 1)
+    return line
+
+
+def _cells(line: bytes) -> list[str]:
+    """Split one line.
+
+    Raises:
+        ValueError: it is too long, or is not CSV in UTF-8.
+    """
+    if len(line) > MAX_LINE_BYTES:
+        raise ValueError(f"the line is longer than {MAX_LINE_BYTES} bytes")
     try:
-        milliseconds = int(text)
-    except ValueError:
-        raise ValueError(f"timestamp_ms is {text!r}, expected whole milliseconds since 1970") from None
-    if not 0 <= milliseconds < 1 << 43:
+        return next(csv.reader([line.decode("utf-8").rstrip("\r\n")], strict=True), [])
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start + 1} of the line is not UTF-8") from None
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+
+
+def _whole_ms(text: str) -> int:
+    if _WHOLE.fullmatch(text.strip()) is None:
+        raise ValueError(f"timestamp_ms is {_shown(text)}, expected whole milliseconds since 1970")
+    milliseconds = int(text)
+    if milliseconds >= 1 << 43:
         raise ValueError(f"timestamp_ms is {milliseconds}, which is not a time between 1970 and 2248")
     return milliseconds
 
@@ -193,19 +238,25 @@ def _whole_ms(text: str) -> int:
 def _sensor_suffix(text: str) -> str:
     suffix = re.sub("[^a-z0-9-]", "-", text.strip().lower())
     if not 0 < len(suffix) <= 32:
-        raise ValueError(f"sensor_id is {text!r}, expected 1 to 32 characters")
+        raise ValueError(f"sensor_id is {_shown(text)}, expected 1 to 32 characters")
     return suffix
 
 
 def _value(text: str, mapping: Mapping) -> float | None:
     """The number in canonical units; None for an explicit not-a-number."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"{mapping.column} is {text!r}, expected a number") from None
-    if not value.is_finite():
+    if _NO_NUMBER.fullmatch(text):
         return None
-    return float(value * mapping.factor + mapping.offset)
+    if _NUMBER.fullmatch(text) is None:
+        raise ValueError(f"{mapping.column} is {_shown(text)}, expected a number")
+    unit = mapping.unit
+    value = float((Decimal(text) + unit.shift) * unit.factor / unit.divisor)
+    if not math.isfinite(value):
+        raise ValueError(f"{mapping.column} is {_shown(text)}, which is too large")
+    return value
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
 
 
 class ReplayWorker:

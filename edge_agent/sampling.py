@@ -1,6 +1,7 @@
 """One worker per bus: triggers every sensor that is due, waits once, collects them all.
 
-A sensor that fails never delays or stops the others. Its state is an event when it changes, and a count otherwise.
+A sensor that fails never stops the others, not even by a mistake in its driver. Its state is an event when it changes,
+and a count otherwise.
 """
 
 from __future__ import annotations
@@ -66,15 +67,16 @@ class SensorOnBus:
     attempts: int = 0
     """Attempts in a row to bring it back."""
     probing: Iterator[int] | None = None
+    mistakes: set[type[Exception]] = field(default_factory=set)
+    """What its driver raised and should not have; each is logged once."""
 
 
 @dataclass(slots=True)
 class _Cycle:
-    """Sensors that were triggered at one moment and are collected together."""
+    """Sensors that were triggered one after the other, each with the moment of that, and are collected together."""
 
-    triggered_ns: int
     ready_ns: int
-    sensors: list[SensorOnBus] = field(default_factory=list)
+    sensors: list[tuple[SensorOnBus, int]] = field(default_factory=list)
 
 
 class BusWorker:
@@ -109,8 +111,8 @@ class BusWorker:
         """Collect what is ready, trigger what is due. Returns when the next of either is."""
         for cycle in [cycle for cycle in self._cycles if cycle.ready_ns <= self._clock.now_ns()]:
             self._cycles.remove(cycle)
-            for sensor in cycle.sensors:
-                self._collect(sensor, cycle.triggered_ns)
+            for sensor, triggered_ns in cycle.sensors:
+                self._collect(sensor, triggered_ns)
         now_ns = self._clock.now_ns()
         due = [sensor for sensor in self.sensors if sensor.due_ns <= now_ns]
         for sensor in due:
@@ -126,9 +128,9 @@ class BusWorker:
             if sensor.probing is None:
                 sensor.probing = sensor.driver.probe()
             wait_ns = next(sensor.probing, None)
-        except (EdgeAgentError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 a mistake in one driver must not end the bus
             sensor.errors += 1
-            self._lose(sensor, error)
+            self._lose(sensor, _told(sensor, error))
             return
         now_ns = self._clock.now_ns()
         if wait_ns is not None:
@@ -140,32 +142,33 @@ class BusWorker:
 
     def _trigger(self, due: list[SensorOnBus], now_ns: int) -> None:
         """Start a conversion on each, and plan to collect all of them when the slowest is done."""
-        cycle = _Cycle(now_ns, now_ns)
-        converting = {sensor.id for cycle in self._cycles for sensor in cycle.sensors}
+        cycle = _Cycle(now_ns)
+        converting = {sensor.id for cycle in self._cycles for sensor, _triggered_ns in cycle.sensors}
         for sensor in due:
             sensor.due_ns = self._next_slot(sensor, now_ns)
             if sensor.id in converting:
                 sensor.missed += 1
                 continue
+            triggered_ns = self._clock.now_ns()  # its own: a sensor before it may have held the bus until a time-out
             try:
-                conversion_ns = sensor.driver.trigger()
-            except (EdgeAgentError, OSError) as error:
+                ready_ns = sensor.driver.trigger() + self._clock.now_ns()
+            except Exception as error:  # noqa: BLE001 a mistake in one driver must not end the bus
                 self._fail(sensor, error)
                 continue
-            cycle.ready_ns = max(cycle.ready_ns, self._clock.now_ns() + conversion_ns)
-            cycle.sensors.append(sensor)
+            cycle.ready_ns = max(cycle.ready_ns, ready_ns)
+            cycle.sensors.append((sensor, triggered_ns))
         if not cycle.sensors:
             return
         if cycle.ready_ns <= self._clock.now_ns():
-            for sensor in cycle.sensors:
-                self._collect(sensor, cycle.triggered_ns)
+            for sensor, triggered_ns in cycle.sensors:
+                self._collect(sensor, triggered_ns)
         else:
             self._cycles.append(cycle)
 
     def _collect(self, sensor: SensorOnBus, triggered_ns: int) -> None:
         try:
             values = sensor.driver.collect()
-        except (EdgeAgentError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 a mistake in one driver must not end the bus
             self._fail(sensor, error)
             return
         measurement = Measurement(sensor.id, triggered_ns, sensor.driver.quantities, values)
@@ -180,20 +183,20 @@ class BusWorker:
         sensor.errors += 1
         sensor.failures += 1
         if isinstance(error, WrongChip | BusGone | BusDenied) or sensor.failures >= FAILURES_TO_ABSENT:
-            self._lose(sensor, error)
+            self._lose(sensor, _told(sensor, error))
             return
         if isinstance(error, BadReply):
             sensor.ready = False
             sensor.due_ns = self._clock.now_ns()
-        self._change(sensor, SensorState.DEGRADED, str(error))
+        self._change(sensor, SensorState.DEGRADED, _told(sensor, error))
 
-    def _lose(self, sensor: SensorOnBus, error: Exception) -> None:
+    def _lose(self, sensor: SensorOnBus, cause: str) -> None:
         """Give the sensor up for a while that grows with each attempt."""
         sensor.probing, sensor.ready = None, False
         wait_s = BACKOFF_S[min(sensor.attempts, len(BACKOFF_S) - 1)]
         sensor.attempts += 1
         sensor.due_ns = self._clock.now_ns() + round(wait_s * self._rng.uniform(0.9, 1.1) * NS_PER_S)
-        self._change(sensor, SensorState.ABSENT, str(error))
+        self._change(sensor, SensorState.ABSENT, cause)
 
     def _next_slot(self, sensor: SensorOnBus, after_ns: int) -> int:
         """The slot after `after_ns`, counting those that passed unused.
@@ -215,3 +218,14 @@ class BusWorker:
             log.warning("sensor %s is %s: %s", sensor.id, state.value, cause)
         if (before, state) != (SensorState.STARTING, SensorState.SAMPLING):
             self._deliver(Event(EventKind.SENSOR_STATE, self._clock.now_ns(), sensor.id, state.value, cause))
+
+
+def _told(sensor: SensorOnBus, error: Exception) -> str:
+    """One sentence. An error that no driver should raise is a mistake in it, and is logged with its place once."""
+    if isinstance(error, EdgeAgentError | OSError):
+        return str(error)
+    kind = type(error)
+    if kind not in sensor.mistakes:
+        sensor.mistakes.add(kind)
+        log.error("internal error in the driver sensor=%s error=%s", sensor.id, kind.__name__, exc_info=error)
+    return f"internal error in the driver: {kind.__name__}: {error}"

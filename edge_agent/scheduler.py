@@ -50,7 +50,7 @@ class Threads:
 
     def __init__(self, workers: Sequence[Worker], clock: Clock) -> None:
         self._clock = clock
-        self._stopping: set[str] = set()
+        self._stopping = {worker.name: threading.Event() for worker in workers}
         self._threads = {
             worker.name: (worker, threading.Thread(target=self._run, args=(worker,), name=worker.name, daemon=True))
             for worker in workers
@@ -68,24 +68,31 @@ class Threads:
         A worker that hangs in its device is left behind after `timeout_s`.
         """
         for name, (worker, _thread) in self._threads.items():
-            self._stopping.add(name)
+            self._stopping[name].set()
             worker.inbox.arrival.set()
         deadline_ns = self._clock.now_ns() + round(timeout_s * NS_PER_S)
         for name, (_worker, thread) in self._threads.items():
+            if thread.ident is None:
+                continue  # never started
             thread.join(max(0.0, (deadline_ns - self._clock.now_ns()) / NS_PER_S))
             if thread.is_alive():
                 log.error("worker hangs in its device and is left behind name=%s", name)
 
     def _run(self, worker: Worker) -> None:
-        while worker.name not in self._stopping:
+        stopping = self._stopping[worker.name]
+        said = ""
+        while not stopping.is_set():
             try:
                 deadline_ns = worker.step()
-            except Exception:
+            except Exception as error:
                 # The edge of the loop: whatever went wrong in one step must not end the worker.
                 self.failures += 1
-                log.exception("worker failed and goes on in a second name=%s", worker.name)
-                deadline_ns = self._clock.now_ns() + RETRY_NS
-            if worker.name not in self._stopping:
+                if said != repr(error):
+                    log.exception("worker failed and goes on in a second name=%s", worker.name)
+                    said = repr(error)
+                self._clock.wait(stopping, self._clock.now_ns() + RETRY_NS)  # mail must not shorten this
+                continue
+            if not stopping.is_set():
                 self._clock.wait(worker.inbox.arrival, deadline_ns)
 
 
@@ -196,24 +203,27 @@ class Housekeeping:
         self._scheduler.start()
 
     def reschedule(self) -> None:
-        """Plan every job anew from the wall time as it is now."""
+        """Plan every job anew from the wall time as it is now. Without effect before `start` and after `stop`."""
+        if not self._scheduler.running:
+            return
         for job in self._jobs:
             self._scheduler.reschedule_job(job.name, trigger=_trigger(job.period_s))
 
     def stop(self) -> None:
         """Run nothing any more."""
-        self._scheduler.shutdown(wait=False)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
 
 
 def _trigger(period_s: float) -> Any:
-    """A trigger whose next time is one period after the last, or after now if that has passed: no backlog."""
+    """A trigger whose next time is one period after the last, or after now if that is not ahead: no backlog."""
     from apscheduler.triggers.base import BaseTrigger  # noqa: PLC0415 costs 4 MiB, daemon only
 
     class EveryPeriod(BaseTrigger):  # type: ignore[misc] # APScheduler has no type hints
         def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
             period = timedelta(seconds=period_s)
             planned = (previous or now) + period
-            return planned if planned > now else now + period
+            return planned if now < planned <= now + period else now + period
 
     return EveryPeriod()
 
@@ -222,7 +232,8 @@ class ClockWatch:
     """Notices that wall time stepped, or became known, within a second of it.
 
     Args:
-        changed: called with the seconds of the step when wall time moved against boot time or its quality changed.
+        changed: called with the nanoseconds by which wall time moved against boot time, when that was a step or the
+            quality changed.
     """
 
     name = "clock"
@@ -242,8 +253,9 @@ class ClockWatch:
         anchor = self._clock.anchor()
         moved_ns = anchor.offset_ns - self._last.offset_ns
         stepped = abs(moved_ns) > self.step_ns
-        if stepped or anchor.quality != self._last.quality:
+        quality_changed = anchor.quality != self._last.quality
+        self._last = anchor  # first: a listener that fails must not be told again every second
+        if stepped or quality_changed:
             self.steps += stepped
             self._changed(moved_ns)
-        self._last = anchor
         return self._clock.now_ns() + self.period_ns

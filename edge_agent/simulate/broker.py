@@ -44,7 +44,6 @@ class EmbeddedBroker:
 
     def __init__(self) -> None:
         self.port = _free_port()
-        self._directory = tempfile.TemporaryDirectory(prefix="edge-agent-broker-")
 
     @property
     def url(self) -> str:
@@ -60,10 +59,10 @@ class EmbeddedBroker:
         try:
             from iotcore import Broker  # noqa: PLC0415 an extra
         except ImportError:
-            self._directory.cleanup()
             raise Unavailable(
                 "the embedded broker is not installed: pip install 'edge-agent[simulate]', or give --broker URL"
             ) from None
+        self._directory = tempfile.TemporaryDirectory(prefix="edge-agent-broker-")
         path = Path(self._directory.name) / "rumqttd.toml"
         path.write_text(_CONFIG.format(host=HOST, port=self.port), encoding="ascii")
         self._broker = Broker(config_path=str(path))

@@ -7,6 +7,7 @@ A connection ends in exactly one `LinkDown`, whatever ended it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import ssl
@@ -17,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.properties import Properties, VariableByteIntegers
 
 from edge_agent.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -33,19 +34,14 @@ _USER_TIMEOUT_MS: Final = 20_000
 """TCP gives a connection up when sent bytes stay unacknowledged for so long: half-open links show themselves."""
 _LARGEST_PACKET: Final = 268_435_455
 _UNSUPPORTED_VERSION: Final = 0x84
+_KEEP_ALIVE_TIMEOUT: Final = 0x8D
 
 
 @dataclass(frozen=True, slots=True)
 class LinkUp:
-    """The broker accepted us.
-
-    Attributes:
-        receive_maximum: unacknowledged publishes that it takes.
-        maximum_packet: largest packet that it takes, bytes.
-    """
+    """The broker accepted us, and takes up to `receive_maximum` unacknowledged publishes."""
 
     receive_maximum: int
-    maximum_packet: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +50,13 @@ class LinkDown:
 
     Attributes:
         reason: one sentence.
-        wrong_version: the broker does not speak this version of MQTT, or closed without a word, as old ones do.
+        wrong_version: the broker may not speak this version of MQTT.
+        refused: it said so; otherwise it closed without a word, as old ones do, and others when they are in trouble.
     """
 
     reason: str
     wrong_version: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +65,10 @@ class Puback:
 
     mid: int
     code: int
+
+
+class TooLarge(ValueError):
+    """The broker takes no packet of this size; the text says both sizes."""
 
 
 LinkEvent = LinkUp | LinkDown | Puback
@@ -109,16 +111,25 @@ def tls_context(ca_file: str | None, cert_file: str | None, key_file: str | None
     """
     try:
         context = ssl.create_default_context(cafile=ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if cert_file is not None:
-            context.load_cert_chain(cert_file, key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise Unavailable(f"the TLS files of [uplink] cannot be used: {error}") from None
+    except OSError as error:
+        raise Unavailable(f"the authority in {ca_file} cannot be used: {error.strerror or error}") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if cert_file is not None:
+        try:
+            # Without the answer OpenSSL would ask for the pass phrase of an encrypted key on the terminal, and wait.
+            context.load_cert_chain(cert_file, key_file, password="")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            where = cert_file if key_file is None else f"{cert_file} or {key_file}"
+            raise Unavailable(f"the certificate or key in {where} cannot be used: {reason}") from None
     return context
 
 
 class Link:
     """One connection, from its first packet to its last.
+
+    Only the link's own thread touches the socket: paho, left alone, also writes from whoever publishes, and two
+    writers would mix up their packets when the socket takes only part of one.
 
     Args:
         broker: where to.
@@ -132,6 +143,8 @@ class Link:
         self._broker = broker
         self._version = version
         self._down = LinkDown("the broker closed the connection without a word", wrong_version=True)
+        self._maximum_packet = _LARGEST_PACKET
+        self._closing = threading.Event()
         self._client = client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=broker.client_id,
@@ -151,75 +164,107 @@ class Link:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_socket_open = _bound_unacknowledged_bytes
+        client.on_socket_register_write = _leave_to_the_thread
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def open(self) -> None:
         """Begin to connect; a `LinkUp` or a `LinkDown` will follow."""
         self._thread.start()
 
-    def publish(
-        self, topic: str, payload: bytes, *, retain: bool = False, properties: dict[str, str] | None = None
-    ) -> int:
-        """Publish with QoS 1. Returns the number that its `Puback` will bear."""
-        sent: Properties | None = None
-        if properties is not None and self._version == paho.MQTTv5:
-            sent = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            sent.ContentType = properties.pop("content-type")
-            sent.UserProperty = list(properties.items())
-        return self._client.publish(topic, payload, qos=1, retain=retain, properties=sent).mid
+    def publish(self, topic: str, payload: bytes, content_type: str, user_properties: Sequence[tuple[str, str]]) -> int:
+        """Publish with QoS 1; MQTT 3.1.1 knows no properties. Returns the number that its `Puback` will bear.
+
+        Raises:
+            TooLarge: the broker said that it takes no packet of this size.
+        """
+        properties: Properties | None = None
+        if self._version == paho.MQTTv5:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.ContentType = content_type
+            properties.UserProperty = list(user_properties)
+            size = _packet_bytes(topic, payload, properties)
+            if size > self._maximum_packet:
+                raise TooLarge(f"{size} bytes, and the broker takes {self._maximum_packet}")
+        return self._client.publish(topic, payload, qos=1, properties=properties).mid
+
+    def announce(self, topic: str, payload: bytes) -> None:
+        """Publish retained, with QoS 0: it must not take up what the broker's Receive Maximum leaves for records.
+
+        paho reports it as published when it has left, by a `Puback` whose number nobody waits for.
+        """
+        self._client.publish(topic, payload, qos=0, retain=True)
 
     def close(self) -> None:
-        """Say goodbye, so that the will is not published, and end the thread."""
+        """Say goodbye, so that the will is not published, and end the thread.
+
+        A thread that is still connecting ends as soon as it notices; it is waited for only shortly.
+        """
+        self._closing.set()
         self._client.disconnect()
-        self._thread.join(1.0)
+        if self._thread.ident is not None:
+            self._thread.join(1.0)
 
     def abandon(self) -> None:
-        """Give up a connection that does not answer: no goodbye, so that the will tells of it."""
-        self._emit = _ignore
+        """Give up a connection that does not answer: no goodbye, so that the will tells of it. A `LinkDown` follows."""
+        self._closing.set()
         sock = self._client.socket()
         if isinstance(sock, socket.socket):
-            sock.close()
+            with contextlib.suppress(OSError):
+                # Not close(): the thread is using the descriptor. Not the method of SSLSocket: it changes the object.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def _run(self) -> None:
+        client = self._client
         try:
-            self._client.connect(  # returns when TCP and TLS stand
+            client.connect(  # returns when TCP and TLS stand
                 self._broker.host,
                 self._broker.port,
                 keepalive=self._broker.keepalive_s,
                 clean_start=True if self._version == paho.MQTTv5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
             )
-            self._client.loop_forever(retry_first_connection=False)
+            if self._closing.is_set():
+                return  # `close` came too early to find a connection
+            while client.loop() is MQTTErrorCode.MQTT_ERR_SUCCESS:
+                pass
         except (OSError, ValueError) as error:
             self._down = LinkDown(_explain(error, self._broker))
         except Exception as error:
             log.exception("the MQTT library failed; the link starts anew")
             self._down = LinkDown(f"internal error: {error}")
         finally:
+            # The callbacks tie client and link into a ring, which would keep the sockets until the next collection.
+            client.on_connect = client.on_disconnect = client.on_publish = None
             self._emit(self._down)
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, properties: Any) -> None:
         if code.is_failure:
             wrong_version = code.value in {_UNSUPPORTED_VERSION, 1}
-            self._down = LinkDown(f"the broker refuses us: {str(code).lower()}", wrong_version=wrong_version)
+            reason = f"the broker refuses us: {str(code).lower()}"
+            self._down = LinkDown(reason, wrong_version=wrong_version, refused=wrong_version)
             return
         self._down = LinkDown("the broker closed the connection")
-        self._emit(
-            LinkUp(
-                receive_maximum=getattr(properties, "ReceiveMaximum", 65_535),
-                maximum_packet=getattr(properties, "MaximumPacketSize", _LARGEST_PACKET),
-            )
-        )
+        self._maximum_packet = getattr(properties, "MaximumPacketSize", _LARGEST_PACKET)
+        self._emit(LinkUp(receive_maximum=getattr(properties, "ReceiveMaximum", 65_535)))
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, code: ReasonCode, _properties: Any) -> None:
         if flags.is_disconnect_packet_from_server:
             self._down = LinkDown(f"the broker says: {str(code).lower()}")
+        elif code.value == _KEEP_ALIVE_TIMEOUT:
+            self._down = LinkDown("the broker does not answer any more")
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
         self._emit(Puback(mid, code.value))
 
 
-def _ignore(_event: LinkEvent) -> None:
-    """What an abandoned link has to say."""
+def _leave_to_the_thread(_client: Any, _data: Any, _sock: Any) -> None:
+    """That it is set keeps paho from writing in the thread that publishes; it wakes the link's thread by itself."""
+
+
+def _packet_bytes(topic: str, payload: bytes, properties: Properties) -> int:
+    """Size of a QoS 1 PUBLISH (MQTT 5.0, 3.3): fixed header, topic, packet identifier, properties, payload."""
+    packed: bytes = properties.pack()  # type: ignore[no-untyped-call]
+    remaining = 2 + len(topic.encode()) + 2 + len(packed) + len(payload)
+    return 1 + len(VariableByteIntegers.encode(remaining)) + remaining  # type: ignore[no-untyped-call]
 
 
 def _bound_unacknowledged_bytes(_client: Any, _data: Any, sock: Any) -> None:
@@ -245,6 +290,3 @@ def _explain(error: Exception, broker: Broker) -> str:  # noqa: PLR0911 a table
             return f"{where}: {error.strerror or error}"
         case _:
             return f"{where}: {error}"
-
-
-__all__ = ["Broker", "Link", "LinkDown", "LinkEvent", "LinkUp", "MQTTErrorCode", "Puback", "Will", "tls_context"]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from edge_agent.errors import Unavailable
+
+_MOST_BYTES: Final = 65_535
 
 
 def read_password(file: str | None, credential: str | None) -> str | None:
@@ -16,23 +19,27 @@ def read_password(file: str | None, credential: str | None) -> str | None:
         credential: name below $CREDENTIALS_DIRECTORY, as systemd's LoadCredential= provides.
 
     Raises:
-        Unavailable: it cannot be read, or others could read it too.
+        Unavailable: it cannot be read, is no password, or others could read it too.
     """
     if credential is not None:
         directory = os.environ.get("CREDENTIALS_DIRECTORY")
         if directory is None:
             raise Unavailable(f"the credential {credential!r} is missing: add LoadCredential={credential} to the unit")
         return _read(Path(directory) / credential)
-    if file is None:
-        return None
-    path = Path(file)
-    if path.exists() and path.stat().st_mode & 0o077:
-        raise Unavailable(f"{path} can be read by others: chmod 600 {path}")
-    return _read(path)
+    return None if file is None else _read(Path(file), private=True)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, *, private: bool = False) -> str:
+    """What a file holds, without the end of line that editors add."""
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(_MOST_BYTES + 1).decode("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise Unavailable(f"the password in {path} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise Unavailable(f"the password in {path} cannot be read: {reason}") from None
+    if private and mode & 0o077:
+        raise Unavailable(f"{path} can be read by others: chmod 600 {path}")
+    if not 0 < len(text.encode()) <= _MOST_BYTES:
+        raise Unavailable(f"{path} is empty, or longer than the {_MOST_BYTES} bytes that MQTT allows for a password")
+    return text

@@ -1,20 +1,25 @@
 """What to do next on the link, given what happened on it. Sans-I/O: no socket, no clock, no thread.
 
 Rules:
-- A record is settled only by a PUBACK that says it was taken in. 0x10 (no matching subscribers) does not: the broker
-  threw the message away.
-- A refusal that may pass (quota, not authorised, nobody subscribed) pauses sending; one that cannot (too large,
-  wrong format, bad topic) makes the record undeliverable.
+- A record is settled only by PUBACK 0x00. 0x10 (no matching subscribers) does not: the broker threw the message away.
+- A refusal that may pass (quota, not authorised, nobody subscribed, any code we do not know) pauses sending, and one
+  record at a time tries whether the cause is gone; a refusal that cannot pass (too large, wrong format, bad topic)
+  makes the record undeliverable.
 - Whatever was in flight when a link goes down is sent again on the next one, from the outbox, which alone remembers.
-- A record at which the link breaks again and again is sent alone; if it breaks even so, it is undeliverable.
-- Waits between attempts are drawn from [0, cap] with the cap doubling, so that a fleet does not return in step.
+- One question to the outbox at a time; the answer to a question from before a rewind is thrown away.
+- A record at which the link breaks is sent alone. If it breaks so five times in a row, at once, the record is set aside
+  and the next ones are tried. It is undeliverable if the link breaks at it once more right after another record got
+  through: a broker that breaks at everything is no reason to throw records away.
+- Waits between attempts are drawn from up to a cap that doubles, so that a fleet does not return in step.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import NS_PER_S
+from edge_agent.uplink.action import Action, Ask, Bury, Drop, Open, Restart, Send, Settle
 
 if TYPE_CHECKING:
     import random
@@ -22,9 +27,8 @@ if TYPE_CHECKING:
 
     from edge_agent.reading import Lane, Record
 
-NS_PER_S: Final = 1_000_000_000
 NO_MATCHING_SUBSCRIBERS: Final = 0x10
-_FAILURE: Final = 0x80
+_SUCCESS: Final = 0x00
 _HOPELESS: Final = {0x90: "topic invalid", 0x95: "packet too large", 0x99: "payload format invalid"}
 _REASONS: Final = {
     NO_MATCHING_SUBSCRIBERS: "nobody is subscribed",
@@ -37,7 +41,8 @@ _FIRST_CAP_S: Final = 1.0
 _LAST_CAP_S: Final = 30.0
 _ALONE_LOSSES: Final = 5
 _AT_ONCE_NS: Final = 10 * NS_PER_S
-"""A record that was alone in flight at so many breaks in a row, each this soon after it was sent, is their cause."""
+"""A record that was alone in flight at so many breaks in a row, each this soon after it was sent, is suspected."""
+_MOST_ASIDE: Final = 16
 
 
 class LinkState(Enum):
@@ -49,65 +54,18 @@ class LinkState(Enum):
     PAUSED = "paused"
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Begin to connect."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Give the link up: it does not answer any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """The next records asked for begin at the oldest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Ask the outbox for up to `limit` records."""
-
-    limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Publish a record on its lane."""
-
-    lane: Lane
-    record: Record
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """The record has arrived."""
-
-    record: Record
-
-
-@dataclass(frozen=True, slots=True)
-class Bury:
-    """The record can never be delivered."""
-
-    record: Record
-    reason: str
-
-
-Action = Open | Drop | Restart | Ask | Send | Settle | Bury
-
-
 class Session:
     """The state of one uplink.
 
     Args:
         window: how many records may be in flight.
-        ack_timeout_ns: a link on which a PUBACK is missing for so long is given up.
+        ack_timeout_ns: a link on which a PUBACK is missing for so long is given up; an outbox that does not answer
+            for so long is asked anew.
         rng: draws waiting times.
     """
 
     def __init__(self, *, window: int, ack_timeout_ns: int, rng: random.Random) -> None:
-        self.state = LinkState.OFFLINE
+        self.state = LinkState.CONNECTING
         self.reason = "not connected yet"
         self.sent = self.acknowledged_count = 0
         self._configured_window = self._granted_window = self._window = window
@@ -115,31 +73,35 @@ class Session:
         self._rng = rng
         self._actions: list[Action] = [Open()]
         self._in_flight: dict[int, tuple[Record, int]] = {}
+        self._may_send = False
         self._asked = 0
+        self._answer_due_ns: int | None = None
+        self._outdated = False  # the answer that is on its way was asked for before the last rewind
         self._dry = False
         self._attempts = 0
         self._retry_ns: int | None = None
         self._acked_on_link = False
         self._suspect: int | None = None
         self._losses_alone = 0
-        self.state = LinkState.CONNECTING
+        self._aside: list[int] = []
+        self._held: list[tuple[Lane, Record]] = []
 
     # ---- what happened
 
     def connected(self, receive_maximum: int) -> None:
         """The broker accepted us and will take so many unacknowledged publishes."""
         self.state, self.reason = LinkState.ONLINE, ""
+        self._retry_ns = None
         self._granted_window = max(1, min(self._configured_window, receive_maximum))
-        self._window = 1 if self._suspect else self._granted_window
         self._acked_on_link = False
-        self._begin_anew()
+        self._begin_anew(1 if self._suspect is not None or self._aside else self._granted_window)
 
     def disconnected(self, now_ns: int, reason: str) -> None:
         """The link is down, or could not be made."""
-        was_up = self.state in {LinkState.ONLINE, LinkState.PAUSED}
-        if was_up and self._in_flight and not self._acked_on_link:
-            self._look_for_poison(now_ns)
+        self._look_for_poison(now_ns)
         self.state, self.reason = LinkState.OFFLINE, reason
+        self._may_send = False
+        self._answer_due_ns = None
         self._in_flight.clear()
         self._retry_ns = now_ns + self._backoff_ns()
 
@@ -150,50 +112,61 @@ class Session:
 
     def offered(self, now_ns: int, records: Sequence[tuple[Lane, Record]]) -> None:
         """The outbox answers."""
-        asked, self._asked = self._asked, 0
+        asked, self._asked, self._answer_due_ns = self._asked, 0, None
+        outdated, self._outdated = self._outdated or not asked, False
+        if not self._may_send:
+            return  # asked before a break or a pause; the outbox is rewound after it
+        if outdated:
+            if records and not asked:
+                self._begin_anew(self._window)  # the answer was given up too early, and who got it is not clear
+            self._ask()
+            return
         self._dry = len(records) < asked
-        if self.state is not LinkState.ONLINE:
-            return  # asked before a break; the outbox is rewound when the link is back
-        for lane, record in records:
-            self._in_flight[record.rowid] = (record, now_ns + self._ack_timeout_ns)
-            self._actions.append(Send(lane, record))
-            self.sent += 1
-        self._ask()
+        self._held += [(lane, record) for lane, record in records if record.rowid not in self._in_flight]
+        self._go_on(now_ns)
 
     def acknowledged(self, now_ns: int, record: Record, code: int) -> None:
         """A PUBACK came, with this reason code (0 in MQTT 3.1.1)."""
         if self._in_flight.pop(record.rowid, None) is None:
             return  # of an earlier link
-        if code < _FAILURE and code != NO_MATCHING_SUBSCRIBERS:
+        if code == _SUCCESS:
             self._succeed(record)
         elif code in _HOPELESS:
-            self._actions.append(Bury(record, f"refused by the broker: {_HOPELESS[code]} ({code:#04x})"))
+            self._bury(record, f"refused by the broker: {_HOPELESS[code]} ({code:#04x})")
         else:
             reason = _REASONS.get(code, "refused")
             self.state, self.reason = LinkState.PAUSED, f"the broker says: {reason} ({code:#04x})"
-            self._retry_ns = self._retry_ns or now_ns + self._backoff_ns()
-        self._ask()
+            self._may_send = False
+            if self._retry_ns is None:
+                self._retry_ns = now_ns + self._backoff_ns()
+        self._go_on(now_ns)
 
-    def too_large(self, record: Record, size: int, limit: int) -> None:
-        """The encoded record exceeds what the broker said it takes."""
-        self._in_flight.pop(record.rowid, None)
-        self._actions.append(Bury(record, f"{size} bytes, and the broker takes {limit}"))
+    def undeliverable(self, now_ns: int, record: Record, reason: str) -> None:
+        """The record that was to be sent cannot be, by anyone."""
+        if self._in_flight.pop(record.rowid, None) is not None:
+            self.sent -= 1
+            self._bury(record, reason)
+            self._go_on(now_ns)
 
     def tick(self, now_ns: int) -> None:
         """Time has passed."""
+        if any(now_ns >= due_ns for _record, due_ns in self._in_flight.values()):
+            self._actions.append(Drop())
+            self.disconnected(now_ns, "the broker acknowledges nothing any more")
         if self._retry_ns is not None and now_ns >= self._retry_ns:
             if self.state is LinkState.OFFLINE:
                 self._retry_ns = None
                 self.state = LinkState.CONNECTING
                 self._actions.append(Open())
-            elif self.state is LinkState.PAUSED and not self._in_flight:
+            elif not self._in_flight:  # paused: one record tells whether the cause is gone
                 self._retry_ns = None
-                self.state = LinkState.ONLINE
-                self._window = 1  # one record tells whether the cause is gone
-                self._begin_anew()
-        if any(now_ns >= due_ns for _record, due_ns in self._in_flight.values()):
-            self._actions.append(Drop())
-            self.disconnected(now_ns, "the broker acknowledges nothing any more")
+                self._begin_anew(1)
+        if self._asked and self._may_send:
+            if self._answer_due_ns is None:
+                self._answer_due_ns = now_ns + self._ack_timeout_ns
+            elif now_ns >= self._answer_due_ns:  # the store fell over this question
+                self._asked, self._answer_due_ns = 0, None
+                self._begin_anew(self._window)
 
     # ---- what to do
 
@@ -205,8 +178,10 @@ class Session:
     def deadline_ns(self) -> int | None:
         """When `tick` is wanted."""
         times = [due_ns for _record, due_ns in self._in_flight.values()]
-        if self._retry_ns is not None and not (self.state is LinkState.PAUSED and self._in_flight):
+        if self._retry_ns is not None and not self._in_flight:
             times.append(self._retry_ns)
+        if self._answer_due_ns is not None:
+            times.append(self._answer_due_ns)
         return min(times, default=None)
 
     @property
@@ -217,40 +192,85 @@ class Session:
     @property
     def idle(self) -> bool:
         """Whether nothing is going on that a short wait would finish."""
-        return self.state is not LinkState.CONNECTING and not self._in_flight and not self._asked
+        waiting = self._in_flight or (self._asked and self._may_send)
+        return self.state is not LinkState.CONNECTING and not waiting
 
     # ---- inside
+
+    def _send(self, now_ns: int, lane: Lane, record: Record) -> None:
+        self._held.remove((lane, record))
+        self._in_flight[record.rowid] = (record, now_ns + self._ack_timeout_ns)
+        self._actions.append(Send(lane, record))
+        self.sent += 1
 
     def _succeed(self, record: Record) -> None:
         self.acknowledged_count += 1
         self._attempts = 0
         self._suspect, self._losses_alone = None, 0
         self._acked_on_link = True
+        if self._may_send:
+            self.state, self.reason = LinkState.ONLINE, ""
+        self._forget_aside(record)
         self._window = self._granted_window
         self._actions.append(Settle(record))
 
-    def _begin_anew(self) -> None:
-        self._asked, self._dry = 0, False
+    def _bury(self, record: Record, reason: str) -> None:
+        self._forget_aside(record)
+        self._actions.append(Bury(record, reason))
+
+    def _forget_aside(self, record: Record) -> None:
+        if record.rowid in self._aside:
+            self._aside.remove(record.rowid)
+
+    def _begin_anew(self, window: int) -> None:
+        """Send from the oldest record on. An answer that is still on its way was asked for before."""
+        self._may_send = True
+        self._window = window
+        self._dry = False
+        self._outdated = self._asked > 0
+        self._held.clear()
         self._actions.append(Restart())
+        self._ask()
+
+    def _go_on(self, now_ns: int) -> None:
+        """Send what was handed out as far as there is room, and ask for more.
+
+        Records that were set aside wait until another one got through on this link, and are then sent alone.
+        """
+        if not self._may_send:
+            return
+        aside = [each for each in self._held if each[1].rowid in self._aside]
+        if aside and self._acked_on_link:
+            if not self._in_flight:
+                self._send(now_ns, *aside[0])
+            return
+        for each in [each for each in self._held if each not in aside][: self._window - len(self._in_flight)]:
+            self._send(now_ns, *each)
         self._ask()
 
     def _ask(self) -> None:
         room = self._window - len(self._in_flight)
-        if self.state is LinkState.ONLINE and room > 0 and not self._asked and not self._dry:
-            self._asked = room
-            self._actions.append(Ask(room))
+        if self._may_send and room > 0 and not self._asked and not self._dry:
+            self._asked = room + max(0, len(self._aside) - len(self._held))
+            self._actions.append(Ask(self._asked))
 
     def _look_for_poison(self, now_ns: int) -> None:
-        """Count breaks at the same record. From the first on it travels alone; at the last it is given up."""
-        oldest = min(self._in_flight)
-        record, due_ns = self._in_flight[oldest]
-        at_once = now_ns - (due_ns - self._ack_timeout_ns) < _AT_ONCE_NS
-        if len(self._in_flight) > 1 or self._suspect != oldest:
-            self._suspect, self._losses_alone = oldest, 0
-        elif at_once:
-            self._losses_alone += 1
-        if self._losses_alone == _ALONE_LOSSES:
-            self._actions.append(Bury(record, "the link broke whenever it was sent"))
+        """Judge the record at which the link broke."""
+        if not self._in_flight:
+            return
+        rowid, (record, due_ns) = next(iter(self._in_flight.items()))
+        alone = len(self._in_flight) == 1 and now_ns - (due_ns - self._ack_timeout_ns) < _AT_ONCE_NS
+        if rowid in self._aside:
+            if alone:
+                self._bury(record, "the link broke whenever it was sent")
+            return
+        if self._acked_on_link:
+            return
+        if self._suspect != rowid:
+            self._suspect, self._losses_alone = rowid, 0
+        self._losses_alone += alone
+        if self._losses_alone >= _ALONE_LOSSES and len(self._aside) < _MOST_ASIDE:
+            self._aside.append(rowid)
             self._suspect, self._losses_alone = None, 0
 
     def _backoff_ns(self) -> int:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import Inbox
-from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, Will
-from edge_agent.uplink.session import Action, Ask, Bury, Drop, LinkState, Open, Restart, Send, Session, Settle
+from edge_agent.uplink.action import Action, Ask, Bury, Drop, Open, Restart, Send, Settle
+from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, TooLarge, Will
+from edge_agent.uplink.session import LinkState, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,9 +22,8 @@ log = logging.getLogger(__name__)
 
 INBOX_LIMIT: Final = 100_000
 _MQTT_5: Final = 5
-_MQTT_311: Final = 4
-_PUBLISH_OVERHEAD: Final = 128
-"""What topic and properties add to a payload in a PUBLISH packet, generously."""
+_SILENT_ENDS: Final = 3
+"""Connections in a row that the broker closed without a word before another version of MQTT is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,15 @@ class PublishStatus:
     """It is time for a heartbeat."""
 
 
-Message = LinkEvent | Offered | Stored | PublishStatus
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Something happened on the link with this number. Links before it may still have something to say."""
+
+    link: int
+    event: LinkEvent
+
+
+Message = Heard | Offered | Stored | PublishStatus
 
 
 class OutboxSide:
@@ -116,7 +124,8 @@ class UplinkWorker:
         self._status = status
         self._clock = clock
         self._link: Link | None = None
-        self._maximum_packet = 0
+        self._links = 0
+        self._silent_ends = 0
         self._mids: dict[int, Record] = {}
         self._said = ""
 
@@ -124,8 +133,11 @@ class UplinkWorker:
         """Hear what happened and do what follows from it."""
         for message in self.inbox.take_all():
             self._hear(message)
-        self.session.tick(self._clock.now_ns())
-        while actions := self.session.take_actions():
+        while True:
+            self.session.tick(self._clock.now_ns())
+            actions = self.session.take_actions()
+            if not actions:
+                break
             for action in actions:
                 self._carry_out(action)
         self._say_changes()
@@ -135,41 +147,62 @@ class UplinkWorker:
         """Leave a last status and close the link."""
         if self._link is None:
             return
-        if self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:
-            self._link.publish(self._topics.status, self._status(state), retain=True)
+        self._announce(state)
         self._link.close()
         self._link = None
 
     def _hear(self, message: Message) -> None:
         now_ns = self._clock.now_ns()
         match message:
-            case LinkUp(receive_maximum, maximum_packet):
-                self._maximum_packet = maximum_packet
-                self.session.connected(receive_maximum)
-                self._publish_status()
-            case LinkDown(reason, wrong_version):
-                self._link = None
-                self._mids.clear()
-                if wrong_version:
-                    self._version = self._versions[(self._versions.index(self._version) + 1) % len(self._versions)]
-                self.session.disconnected(now_ns, reason)
-            case Puback(mid, code):
-                record = self._mids.pop(mid, None)
-                if record is not None:
-                    self.session.acknowledged(now_ns, record, code)
+            case Heard(link, event):
+                if link == self._links and self._link is not None:
+                    self._hear_link(event, now_ns)
             case Offered(records):
                 self.session.offered(now_ns, records)
             case Stored():
                 self.session.stored()
             case PublishStatus():
-                self._publish_status()
+                self._announce("online")
+
+    def _hear_link(self, event: LinkEvent, now_ns: int) -> None:
+        match event:
+            case LinkUp(receive_maximum):
+                self._silent_ends = 0
+                self.session.connected(receive_maximum)
+                self._announce("online")
+            case LinkDown(reason, wrong_version, refused):
+                self._choose_version(wrong_version=wrong_version, at_once=refused)
+                self._forget_link()
+                self.session.disconnected(now_ns, reason)
+            case Puback(mid, code):
+                record = self._mids.pop(mid, None)
+                if record is not None:
+                    self.session.acknowledged(now_ns, record, code)
+
+    def _choose_version(self, *, wrong_version: bool, at_once: bool) -> None:
+        """The next one if the broker does not know this one; after any connection that stood, the first again.
+
+        A broker that is just going down closes without a word, too, and staying with 3.1.1 because of it would mean
+        to trust a PUBACK that cannot say that nobody was there.
+        """
+        if not wrong_version:
+            self._silent_ends = 0
+            if self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:
+                self._version = self._versions[0]
+            return
+        self._silent_ends += 1
+        if at_once or self._silent_ends >= _SILENT_ENDS:
+            self._silent_ends = 0
+            self._version = self._versions[(self._versions.index(self._version) + 1) % len(self._versions)]
 
     def _carry_out(self, action: Action) -> None:
         match action:
             case Open():
                 self._open()
             case Drop():
-                self._abandon()
+                if self._link is not None:
+                    self._link.abandon()
+                self._forget_link()
             case Restart():
                 self._outbox.restart()
             case Ask(limit):
@@ -183,41 +216,51 @@ class UplinkWorker:
                 self._outbox.bury(record, reason)
 
     def _open(self) -> None:
-        self._link = Link(
-            self._broker, Will(self._topics.status, self._status("offline")), self._version, self.inbox.put
-        )
-        self._link.open()
+        self._links += 1
+        number = self._links
+        try:
+            link = Link(
+                self._broker,
+                Will(self._topics.status, self._status("offline")),
+                self._version,
+                lambda event: self.inbox.put(Heard(number, event)),
+            )
+            link.open()
+        except Exception as error:  # no thread, no descriptor, no memory: later there may be
+            log.exception("the link cannot be opened and is tried again")
+            self.session.disconnected(self._clock.now_ns(), f"internal error: {error}")
+        else:
+            self._link = link
 
-    def _abandon(self) -> None:
-        if self._link is not None:
-            self._link.abandon()
-            self._link = None
+    def _forget_link(self) -> None:
+        self._link = None
         self._mids.clear()
 
     def _send(self, lane: Lane, record: Record) -> None:
-        payload = self._encode(record)
-        if len(payload) + _PUBLISH_OVERHEAD > self._maximum_packet:
-            self.session.too_large(record, len(payload) + _PUBLISH_OVERHEAD, self._maximum_packet)
-            return
         if self._link is None:
-            return  # a LinkDown is on its way, and the record is sent again after it
-        mid = self._link.publish(
-            self._topics.of_record(lane, record.kind),
-            payload,
-            properties={
-                "content-type": f"application/vnd.edge-agent.batch;v={payload[0]}",
-                "epoch": str(record.epoch),
-                "seq": str(record.seq),
-                "n": str(record.readings),
-                "v": str(payload[0]),
-            },
-        )
-        self._mids[mid] = record
-        self.bytes_sent += len(payload)
+            return  # it went down within this step, and the record is sent again after that
+        try:
+            payload = self._encode(record)
+            version = str(payload[0])
+            mid = self._link.publish(
+                self._topics.of_record(lane, record.kind),
+                payload,
+                f"application/vnd.edge-agent.batch;v={version}",
+                (("epoch", str(record.epoch)), ("seq", str(record.seq)), ("n", str(record.readings)), ("v", version)),
+            )
+        except TooLarge as error:
+            self.session.undeliverable(self._clock.now_ns(), record, str(error))
+        except Exception as error:
+            # One record that cannot be put into a message must not hold up those behind it.
+            log.exception("a record cannot be encoded epoch=%d seq=%d", record.epoch, record.seq)
+            self.session.undeliverable(self._clock.now_ns(), record, f"it cannot be encoded: {error}")
+        else:
+            self._mids[mid] = record
+            self.bytes_sent += len(payload)
 
-    def _publish_status(self) -> None:
+    def _announce(self, state: str) -> None:
         if self._link is not None and self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:
-            self._link.publish(self._topics.status, self._status("online"), retain=True)
+            self._link.announce(self._topics.status, self._status(state))
 
     def _say_changes(self) -> None:
         """Log a change of state or cause once."""

@@ -1,0 +1,57 @@
+"""What the session wants done. Pure; the worker carries it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_agent.reading import Lane, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Begin to connect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Give the link up: it does not answer any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The next records asked for begin at the oldest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the outbox for up to `limit` records."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Publish a record on its lane."""
+
+    lane: Lane
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The record has arrived."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """The record can never be delivered."""
+
+    record: Record
+    reason: str
+
+
+Action = Open | Drop | Restart | Ask | Send | Settle | Bury

@@ -1,0 +1,171 @@
+"""The session against a broker and an outbox that keep the rules, with events in any order."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from edge_agent.clock import NS_PER_S, ClockQuality
+from edge_agent.reading import Lane, Record, RecordKind
+from edge_agent.uplink.action import Ask, Bury, Drop, Open, Restart, Send, Settle
+from edge_agent.uplink.session import Session
+
+if TYPE_CHECKING:
+    from edge_agent.uplink.action import Action
+
+ACK_TIMEOUT_NS = 60 * NS_PER_S
+ROOMY = 65_535
+
+
+def record(rowid: int) -> Record:
+    return Record(rowid, 1, rowid, RecordKind.BATCH, 1, 0, ClockQuality.SYNCED, 10, b"")
+
+
+def offer(*rowids: int) -> list[tuple[Lane, Record]]:
+    return [(Lane.BACKLOG, record(rowid)) for rowid in rowids]
+
+
+class _AnyOrder(RuleBasedStateMachine):
+    """Random events against a broker and an outbox that keep the rules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session = Session(window=4, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(0))  # noqa: S311 repeatable
+        self.now_ns = 0
+        self.up = False
+        self.connecting = False
+        self.receive_maximum = ROOMY
+        self.stored = 0
+        self.pending: set[int] = set()
+        self.done: set[int] = set()
+        self.cursor = 0
+        self.for_store: list[Restart | Ask] = []
+        self.on_wire: list[Record] = []
+
+    @property
+    def asked(self) -> bool:
+        return any(isinstance(each, Ask) for each in self.for_store)
+
+    def go_on(self) -> None:
+        while True:
+            self.session.tick(self.now_ns)
+            actions = self.session.take_actions()
+            if not actions:
+                return
+            for action in actions:
+                self.carry_out(action)
+
+    def carry_out(self, action: Action) -> None:
+        match action:
+            case Open():
+                assert not self.up
+                assert not self.connecting
+                self.connecting = True
+            case Drop():
+                assert self.up
+                self.up = False
+                self.on_wire.clear()
+            case Restart():
+                self.for_store.append(action)
+            case Ask(limit):
+                assert limit > 0
+                assert not self.asked, "one question at a time"
+                self.for_store.append(action)
+            case Send(_lane, record):
+                if self.up:
+                    assert record not in self.on_wire
+                    self.on_wire.append(record)
+            case Settle(record) | Bury(record, _):
+                assert record.rowid not in self.done
+                self.pending.remove(record.rowid)
+                self.done.add(record.rowid)
+
+    @rule(count=st.integers(1, 5))
+    def commit(self, count: int) -> None:
+        self.pending.update(range(self.stored + 1, self.stored + count + 1))
+        self.stored += count
+        self.session.stored()
+        self.go_on()
+
+    @precondition(lambda self: self.connecting)
+    @rule(receive_maximum=st.sampled_from([1, 2, 3, ROOMY]))
+    def connect(self, receive_maximum: int) -> None:
+        self.connecting, self.up, self.receive_maximum = False, True, receive_maximum
+        self.session.connected(receive_maximum)
+        self.go_on()
+
+    @precondition(lambda self: self.connecting or self.up)
+    @rule()
+    def lose(self) -> None:
+        self.connecting = self.up = False
+        self.on_wire.clear()
+        self.session.disconnected(self.now_ns, "gone")
+        self.go_on()
+
+    @precondition(lambda self: self.for_store)
+    @rule()
+    def store_works(self) -> None:
+        match self.for_store.pop(0):
+            case Restart():
+                self.cursor = 0
+            case Ask(limit):
+                found = sorted(rowid for rowid in self.pending if rowid > self.cursor)[:limit]
+                self.cursor = max((self.cursor, *found))
+                self.session.offered(self.now_ns, offer(*found))
+                self.go_on()
+
+    @precondition(lambda self: self.on_wire)
+    @rule(code=st.sampled_from([0, 0, 0, 0, 0x10, 0x97, 0x87, 0x95, 0x42]), which=st.integers(0, 3))
+    def acknowledge(self, code: int, which: int) -> None:
+        record = self.on_wire.pop(which % len(self.on_wire))
+        self.session.acknowledged(self.now_ns, record, code)
+        self.go_on()
+
+    @rule(rowid=st.integers(1, 20))
+    def acknowledge_what_is_not_in_flight(self, rowid: int) -> None:
+        if record(rowid) not in self.on_wire:
+            before = self.session.acknowledged_count
+            self.session.acknowledged(self.now_ns, record(rowid), 0)
+            assert self.session.acknowledged_count == before
+            self.go_on()
+
+    @precondition(lambda self: not self.for_store)
+    @rule()
+    def wait(self) -> None:
+        self.now_ns = max(self.now_ns, self.session.deadline_ns() or 0)
+        self.go_on()
+
+    @invariant()
+    def never_more_in_flight_than_allowed(self) -> None:
+        assert self.session.in_flight == len(self.on_wire)
+        if self.up:
+            assert len(self.on_wire) <= min(4, self.receive_maximum)
+
+    @invariant()
+    def nothing_is_wanted_in_the_past(self) -> None:
+        due_ns = self.session.deadline_ns()
+        assert due_ns is None or due_ns > self.now_ns
+
+    def teardown(self) -> None:
+        """Whatever happened, a broker that takes everything gets everything."""
+        for _ in range(400):
+            if self.connecting:
+                self.connect(ROOMY)
+            while self.for_store:
+                self.store_works()
+            while self.on_wire:
+                self.acknowledge(0, 0)
+            if not self.pending:
+                break
+            if not self.for_store and not self.on_wire:
+                self.wait()
+        assert self.pending == set()
+        assert self.done == set(range(1, self.stored + 1))
+
+
+_AnyOrder.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+test_any_order_of_events = _AnyOrder.TestCase

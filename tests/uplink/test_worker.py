@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import queue
+import random
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock, SystemClock
+from edge_agent.reading import Lane, Record, RecordKind
+from edge_agent.scheduler import Threads
+from edge_agent.uplink.mqtt import Broker, LinkDown, Puback
+from edge_agent.uplink.session import LinkState, Session
+from edge_agent.uplink.worker import Heard, Offered, OutboxSide, PublishStatus, Stored, Topics, UplinkWorker
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from edge_agent.clock import Clock
+    from tests.conftest import Mosquitto
+    from tests.uplink.conftest import Subscriber
+
+    Subscribe = Callable[[int, str], Subscriber]
+    FakeBroker = Callable[[Callable[[socket.socket], object]], int]
+
+
+def record(rowid: int, kind: RecordKind = RecordKind.BATCH) -> Record:
+    return Record(rowid, 77, rowid, kind, 1, 0, ClockQuality.SYNCED, 10, b"\x01body %d" % rowid)
+
+
+class Outbox:
+    """Hands out records, and remembers what became of them. Used from the worker's thread only."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self.records = records
+        self.cursor = 0
+        self.settled: queue.Queue[Record] = queue.Queue()
+        self.buried: queue.Queue[tuple[Record, str]] = queue.Queue()
+        self.gone: set[int] = set()
+        self.worker: UplinkWorker | None = None
+
+    def side(self) -> OutboxSide:
+        """What the uplink sees of it."""
+        return OutboxSide(restart=self.restart, ask=self.ask, settle=self.settle, bury=self.bury)
+
+    def restart(self) -> None:
+        """Begin at the oldest."""
+        self.cursor = 0
+
+    def ask(self, limit: int) -> None:
+        """Hand out."""
+        assert self.worker is not None
+        found = [each for each in self.records if each.rowid > self.cursor and each.rowid not in self.gone][:limit]
+        self.cursor = max([self.cursor, *(each.rowid for each in found)])
+        self.worker.inbox.put(Offered([(Lane.BACKLOG, each) for each in found]))
+
+    def settle(self, record: Record) -> None:
+        """It arrived."""
+        assert record.rowid not in self.gone
+        self.gone.add(record.rowid)
+        self.settled.put(record)
+
+    def bury(self, record: Record, reason: str) -> None:
+        """It cannot arrive."""
+        self.gone.add(record.rowid)
+        self.buried.put((record, reason))
+
+
+def encode(record: Record) -> bytes:
+    return record.body
+
+
+def uplink(
+    port: int,
+    outbox: Outbox,
+    clock: Clock,
+    *,
+    encode: Callable[[Record], bytes] = encode,
+    status: Callable[[str], bytes] = str.encode,
+) -> UplinkWorker:
+    outbox.worker = UplinkWorker(
+        broker=Broker("127.0.0.1", port, None, "edge-agent-n", None, None, 30),
+        topics=Topics("edge/n"),
+        versions=(5, 4),
+        session=Session(window=8, ack_timeout_ns=60 * NS_PER_S, rng=random.Random(3)),  # noqa: S311 repeatable
+        outbox=outbox.side(),
+        encode=encode,
+        status=status,
+        clock=clock,
+    )
+    return outbox.worker
+
+
+def run_until(worker: UplinkWorker, clock: SimulatedClock, done: Callable[[], bool]) -> None:
+    """Step the worker; real time passes while the network has something to say, simulated time otherwise."""
+    while True:
+        deadline_ns = worker.step()
+        if done():
+            return
+        if worker.session.state in {LinkState.OFFLINE, LinkState.PAUSED} and not worker.session.in_flight:
+            assert deadline_ns is not None
+            clock.advance_to(deadline_ns)
+        else:
+            assert worker.inbox.arrival.wait(10)
+
+
+def simulated() -> SimulatedClock:
+    return SimulatedClock(0)
+
+
+@pytest.mark.broker
+def test_everything_arrives_although_the_broker_dies_in_between(mosquitto: Mosquitto, subscribe: Subscribe) -> None:
+    subscriber = subscribe(mosquitto.port, "edge/n/backlog")
+    outbox = Outbox([record(number) for number in range(1, 51)])
+    worker = uplink(mosquitto.port, outbox, SystemClock())
+    threads = Threads([worker], SystemClock())
+    threads.start()
+    first = [outbox.settled.get(timeout=10) for _ in range(50)]
+    assert mosquitto.process is not None
+    mosquitto.process.send_signal(signal.SIGSTOP)  # so that what is sent now is neither acknowledged nor delivered
+    outbox.records += [record(number) for number in range(51, 101)]
+    worker.inbox.put(Stored())
+    mosquitto.restart()
+    second = [outbox.settled.get(timeout=20) for _ in range(50)]
+    threads.stop(5)
+    worker.stop("stopped")
+    assert threads.failures == 0
+    assert sorted(each.seq for each in first + second) == list(range(1, 101))
+    arrived: set[tuple[int, int, int, str]] = set()
+    while {seq for _epoch, seq, _n, _v in arrived} != set(range(1, 101)):
+        message = subscriber.next()
+        assert subscriber.properties(message)["ContentType"] == "application/vnd.edge-agent.batch;v=1"
+        told = dict(subscriber.properties(message)["UserProperty"])
+        assert message.payload == b"\x01body %d" % int(told["seq"])
+        arrived.add((int(told["epoch"]), int(told["seq"]), int(told["n"]), told["v"]))
+    assert arrived == {(77, number, 10, "1") for number in range(1, 101)}
+
+
+@pytest.mark.broker
+def test_status_is_retained_at_birth_at_each_heartbeat_and_at_the_end(
+    mosquitto: Mosquitto, subscribe: Subscribe
+) -> None:
+    subscriber = subscribe(mosquitto.port, "edge/n/status")
+    said = iter(("will", "birth", "heartbeat", "end"))
+    clock = simulated()
+    worker = uplink(mosquitto.port, Outbox([]), clock, status=lambda state: f"{state} {next(said)}".encode())
+    worker.inbox.put(PublishStatus())  # before there is a link: nothing
+    run_until(worker, clock, lambda: worker.session.state is LinkState.ONLINE)
+    worker.inbox.put(PublishStatus())
+    worker.step()
+    worker.stop("stopped")
+    worker.stop("stopped")
+    assert [subscriber.next().payload for _ in range(3)] == [b"online birth", b"online heartbeat", b"stopped end"]
+    assert subscribe(mosquitto.port, "edge/n/status").next().retain
+
+
+@pytest.mark.broker
+def test_records_wait_while_nobody_is_subscribed(mosquitto: Mosquitto, subscribe: Subscribe) -> None:
+    outbox, clock = Outbox([record(1), record(2, RecordKind.EVENT)]), simulated()
+    worker = uplink(mosquitto.port, outbox, clock)
+    run_until(worker, clock, lambda: worker.session.state is LinkState.PAUSED)
+    assert worker.session.reason == "the broker says: nobody is subscribed (0x10)"
+    assert outbox.gone == set()
+    subscriber = subscribe(mosquitto.port, "edge/n/#")
+    run_until(worker, clock, lambda: outbox.gone == {1, 2})
+    topics = {subscriber.next().topic for _ in range(3)}
+    assert topics == {"edge/n/status", "edge/n/backlog", "edge/n/event"}
+    worker.stop("stopped")
+
+
+@pytest.mark.broker
+def test_records_that_cannot_be_sent_are_buried_and_the_others_arrive(
+    start_mosquitto: Callable[[str], Mosquitto], subscribe: Subscribe
+) -> None:
+    broker = start_mosquitto("allow_anonymous true\nmax_packet_size 400")
+    subscribe(broker.port, "edge/n/backlog")
+
+    def odd(record: Record) -> bytes:
+        if record.rowid % 10 == 1:
+            raise ValueError("the body is not what it was")
+        return record.body * (100 if record.rowid % 10 == 2 else 1)
+
+    outbox, clock = Outbox([record(number) for number in range(1, 31)]), simulated()
+    worker = uplink(broker.port, outbox, clock, encode=odd)
+    run_until(worker, clock, lambda: len(outbox.gone) == 30)
+    buried = dict(outbox.buried.get_nowait() for _ in range(6))
+    assert {each.rowid for each in buried} == {1, 2, 11, 12, 21, 22}
+    assert buried[record(1)] == "it cannot be encoded: the body is not what it was"
+    assert buried[record(2)].endswith(" bytes, and the broker takes 400")
+    assert outbox.buried.empty()
+    assert outbox.settled.qsize() == 24
+    worker.stop("stopped")
+
+
+@pytest.mark.broker
+def test_what_a_link_given_up_still_has_to_say_is_not_heard(mosquitto: Mosquitto) -> None:
+    outbox, clock = Outbox([record(1)]), simulated()
+    worker = uplink(mosquitto.port, outbox, clock)
+    run_until(worker, clock, lambda: worker.session.in_flight == 1)
+    worker.inbox.put(Heard(0, Puback(1, 0)))
+    worker.inbox.put(Heard(0, Puback(2, 0)))
+    worker.inbox.put(Heard(0, LinkDown("long ago")))
+    worker.step()
+    assert outbox.gone == set()
+    assert worker.session.state in {LinkState.ONLINE, LinkState.PAUSED}
+    worker.stop("stopped")
+
+
+def _level(connection: socket.socket) -> int:
+    """The protocol level that a CONNECT asks for."""
+    packet = connection.recv(4096)
+    return packet[packet.index(b"MQTT") + 4]
+
+
+@pytest.mark.parametrize(("refusal", "attempts"), [(bytes.fromhex("20020001"), [5, 4]), (b"", [5, 5, 5, 4])])
+def test_an_old_broker_is_spoken_to_in_the_old_way_and_asked_anew_after_each_connection(
+    fake_broker: FakeBroker, refusal: bytes, attempts: list[int]
+) -> None:
+    levels: list[int] = []
+
+    def serve(connection: socket.socket) -> None:
+        levels.append(_level(connection))
+        connection.sendall(bytes.fromhex("20020000") if levels[-1] == 4 else refusal)
+
+    clock = simulated()
+    worker = uplink(fake_broker(serve), Outbox([]), clock)
+    run_until(worker, clock, lambda: len(levels) == 2 * len(attempts))
+    assert levels == 2 * attempts
+    worker.stop("stopped")
+
+
+def test_one_silent_end_is_no_reason_to_give_up_mqtt_5(fake_broker: FakeBroker) -> None:
+    levels: list[int] = []
+
+    def serve(connection: socket.socket) -> None:
+        levels.append(_level(connection))
+        if len(levels) % 3 == 0:
+            connection.sendall(bytes.fromhex("2003000000"))
+
+    clock = simulated()
+    worker = uplink(fake_broker(serve), Outbox([]), clock)
+    run_until(worker, clock, lambda: len(levels) == 9)
+    assert set(levels) == {5}
+    worker.stop("stopped")
+
+
+def test_a_link_that_cannot_be_made_is_tried_again() -> None:
+    def broken(_state: str) -> bytes:
+        raise RuntimeError("can't start new thread")
+
+    clock, outbox = simulated(), Outbox([])
+    worker = uplink(1, outbox, clock, status=broken)
+    for _ in range(3):
+        deadline_ns = worker.step()
+        assert worker.session.state is LinkState.OFFLINE
+        assert worker.session.reason == "internal error: can't start new thread"
+        assert deadline_ns is not None
+        assert deadline_ns > clock.now_ns()
+        clock.advance_to(deadline_ns)
+    worker.stop("stopped")
+
+
+def test_a_change_of_the_link_is_logged_once(fake_broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
+    ends = 0
+
+    def serve(connection: socket.socket) -> None:
+        nonlocal ends
+        connection.recv(4096)
+        connection.sendall(bytes.fromhex("2003008900"))
+        ends += 1
+
+    clock = simulated()
+    worker = uplink(fake_broker(serve), Outbox([]), clock)
+    run_until(worker, clock, lambda: ends >= 5 and worker.session.state is LinkState.OFFLINE)
+    assert [each.getMessage() for each in caplog.records] == [
+        "uplink offline, records wait in the outbox reason='the broker refuses us: server busy'"
+    ]
