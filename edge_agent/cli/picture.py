@@ -157,7 +157,7 @@ def _values(agent: Agent, sensor: str) -> str:
 def _progress(agent: Agent) -> str:
     tally, session = agent.outbox.tally(), agent.uplink.session
     anchor = agent.clock.anchor()
-    link = session.state.value + (f" ({session.reason})" if session.reason and session.state.value != "online" else "")
+    link = session.state.value + (f" ({session.reason})" if session.reason else "")
     return (
         f"uplink {link}, {tally.confirmed} of {tally.committed} records confirmed, "
         f"{tally.pending} in the outbox, clock {anchor.quality.name.lower()}"

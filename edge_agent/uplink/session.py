@@ -2,9 +2,9 @@
 
 Rules:
 - A record is settled only by PUBACK 0x00. 0x10 (no matching subscribers) does not: the broker threw the message away.
-- A refusal that may pass (quota, not authorised, nobody subscribed, any code we do not know) pauses sending, and one
-  record at a time tries whether the cause is gone; a refusal that cannot pass (too large, wrong format, bad topic)
-  makes the record undeliverable.
+- A refusal that may pass pauses sending, and one record at a time tries whether the cause is gone. If it concerns the
+  topic (nobody subscribed, not authorised) the other topics go on; if the broker (quota, any code we do not know) none.
+  A refusal that cannot pass (too large, wrong format, bad topic) makes the record undeliverable.
 - Whatever was in flight when a link goes down is sent again on the next one, from the outbox, which alone remembers.
 - One question to the outbox at a time; the answer to a question from before a rewind is thrown away.
 - A record at which the link breaks is sent alone. If it breaks so five times in a row, at once, the record is set aside
@@ -19,6 +19,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
+from edge_agent.reading import RecordKind
 from edge_agent.uplink.action import Action, Ask, Bury, Drop, Open, Restart, Send, Settle
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _REASONS: Final = {
     0x87: "not authorised",
     0x97: "quota exceeded",
 }
+_OF_THE_TOPIC: Final = frozenset({NO_MATCHING_SUBSCRIBERS, 0x87})
+"""Reasons that concern one topic: the others may still be used."""
 _FIRST_CAP_S: Final = 1.0
 _LAST_CAP_S: Final = 30.0
 _ALONE_LOSSES: Final = 5
@@ -52,6 +55,19 @@ class LinkState(Enum):
     CONNECTING = "connecting"
     ONLINE = "online"
     PAUSED = "paused"
+
+
+class Way(Enum):
+    """Which topic a record takes. The text is the topic's last level."""
+
+    LIVE = "live"
+    BACKLOG = "backlog"
+    EVENT = "event"
+
+
+def way_of(lane: Lane, record: Record) -> Way:
+    """Batches and tombstones go by lane; events have a topic of their own."""
+    return Way.EVENT if record.kind is RecordKind.EVENT else Way(lane.value)
 
 
 class Session:
@@ -72,7 +88,9 @@ class Session:
         self._ack_timeout_ns = ack_timeout_ns
         self._rng = rng
         self._actions: list[Action] = [Open()]
-        self._in_flight: dict[int, tuple[Record, int]] = {}
+        self._in_flight: dict[int, tuple[Record, int, Way]] = {}
+        self._closed: set[Way] = set()
+        self._refusals: dict[Way, int] = {}
         self._may_send = False
         self._asked = 0
         self._answer_due_ns: int | None = None
@@ -122,20 +140,29 @@ class Session:
             self._ask()
             return
         self._dry = len(records) < asked
-        self._held += [(lane, record) for lane, record in records if record.rowid not in self._in_flight]
+        open_ways = [each for each in records if way_of(*each) not in self._closed]
+        # Behind what has to wait there may be much more of it: look again when something new was stored.
+        self._dry = self._dry or not open_ways
+        self._held += [each for each in open_ways if each[1].rowid not in self._in_flight]
         self._go_on(now_ns)
 
     def acknowledged(self, now_ns: int, record: Record, code: int) -> None:
         """A PUBACK came, with this reason code (0 in MQTT 3.1.1)."""
-        if self._in_flight.pop(record.rowid, None) is None:
+        sent = self._in_flight.pop(record.rowid, None)
+        if sent is None:
             return  # of an earlier link
+        _record, _due_ns, way = sent
         if code == _SUCCESS:
-            self._succeed(record)
+            self._succeed(record, way)
         elif code in _HOPELESS:
             self._bury(record, f"refused by the broker: {_HOPELESS[code]} ({code:#04x})")
+        elif code in _OF_THE_TOPIC:
+            self._close(now_ns, way, f"the broker says of {way.value}: {_REASONS[code]} ({code:#04x})")
         else:
-            reason = _REASONS.get(code, "refused")
-            self.state, self.reason = LinkState.PAUSED, f"the broker says: {reason} ({code:#04x})"
+            self.state, self.reason = (
+                LinkState.PAUSED,
+                f"the broker says: {_REASONS.get(code, 'refused')} ({code:#04x})",
+            )
             self._may_send = False
             if self._retry_ns is None:
                 self._retry_ns = now_ns + self._backoff_ns()
@@ -150,7 +177,7 @@ class Session:
 
     def tick(self, now_ns: int) -> None:
         """Time has passed."""
-        if any(now_ns >= due_ns for _record, due_ns in self._in_flight.values()):
+        if any(now_ns >= due_ns for _record, due_ns, _way in self._in_flight.values()):
             self._actions.append(Drop())
             self.disconnected(now_ns, "the broker acknowledges nothing any more")
         if self._retry_ns is not None and now_ns >= self._retry_ns:
@@ -177,7 +204,7 @@ class Session:
 
     def deadline_ns(self) -> int | None:
         """When `tick` is wanted."""
-        times = [due_ns for _record, due_ns in self._in_flight.values()]
+        times = [due_ns for _record, due_ns, _way in self._in_flight.values()]
         if self._retry_ns is not None and not self._in_flight:
             times.append(self._retry_ns)
         if self._answer_due_ns is not None:
@@ -199,20 +226,31 @@ class Session:
 
     def _send(self, now_ns: int, lane: Lane, record: Record) -> None:
         self._held.remove((lane, record))
-        self._in_flight[record.rowid] = (record, now_ns + self._ack_timeout_ns)
+        self._in_flight[record.rowid] = (record, now_ns + self._ack_timeout_ns, way_of(lane, record))
         self._actions.append(Send(lane, record))
         self.sent += 1
 
-    def _succeed(self, record: Record) -> None:
+    def _succeed(self, record: Record, way: Way) -> None:
         self.acknowledged_count += 1
+        self._refusals.pop(way, None)
         self._attempts = 0
         self._suspect, self._losses_alone = None, 0
         self._acked_on_link = True
         if self._may_send:
-            self.state, self.reason = LinkState.ONLINE, ""
+            self.state = LinkState.ONLINE
+            self.reason = self.reason if self._closed else ""
         self._forget_aside(record)
         self._window = self._granted_window
         self._actions.append(Settle(record))
+
+    def _close(self, now_ns: int, way: Way, reason: str) -> None:
+        """Stop using a topic for a while; what belongs there stays in the outbox, and the others go on."""
+        self._closed.add(way)
+        self.state, self.reason = LinkState.PAUSED, reason
+        self._held = [each for each in self._held if way_of(*each) not in self._closed]
+        if self._retry_ns is None:
+            self._retry_ns = now_ns + self._wait_ns(self._refusals.get(way, 0))
+            self._refusals[way] = self._refusals.get(way, 0) + 1
 
     def _bury(self, record: Record, reason: str) -> None:
         self._forget_aside(record)
@@ -229,6 +267,7 @@ class Session:
         self._dry = False
         self._outdated = self._asked > 0
         self._held.clear()
+        self._closed.clear()
         self._actions.append(Restart())
         self._ask()
 
@@ -258,7 +297,7 @@ class Session:
         """Judge the record at which the link broke."""
         if not self._in_flight:
             return
-        rowid, (record, due_ns) = next(iter(self._in_flight.items()))
+        rowid, (record, due_ns, _way) = next(iter(self._in_flight.items()))
         alone = len(self._in_flight) == 1 and now_ns - (due_ns - self._ack_timeout_ns) < _AT_ONCE_NS
         if rowid in self._aside:
             if alone:
@@ -274,6 +313,10 @@ class Session:
             self._suspect, self._losses_alone = None, 0
 
     def _backoff_ns(self) -> int:
-        cap_s = min(_LAST_CAP_S, _FIRST_CAP_S * 2.0**self._attempts)
-        self._attempts = min(self._attempts + 1, 10)
+        self._attempts += 1
+        return self._wait_ns(self._attempts - 1)
+
+    def _wait_ns(self, attempts: int) -> int:
+        """A random wait below a cap that doubles with each attempt."""
+        cap_s = min(_LAST_CAP_S, _FIRST_CAP_S * 2.0 ** min(attempts, 10))
         return round(self._rng.uniform(0.05, 1.0) * cap_s * NS_PER_S)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.clock import Inbox
 from edge_agent.uplink.action import Action, Ask, Bury, Drop, Open, Restart, Send, Settle
 from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, TooLarge, Will
-from edge_agent.uplink.session import LinkState, Session
+from edge_agent.uplink.session import LinkState, Session, way_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge_agent.clock import Clock
-    from edge_agent.reading import Lane, Record, RecordKind
+    from edge_agent.reading import Lane, Record
     from edge_agent.uplink.mqtt import Broker
 
 log = logging.getLogger(__name__)
@@ -74,9 +74,9 @@ class Topics:
 
     prefix: str
 
-    def of_record(self, lane: Lane, kind: RecordKind) -> str:
-        """Batches and tombstones by lane; events on a topic of their own."""
-        return f"{self.prefix}/event" if kind.name == "EVENT" else f"{self.prefix}/{lane.value}"
+    def of_record(self, lane: Lane, record: Record) -> str:
+        """Where a record is published."""
+        return f"{self.prefix}/{way_of(lane, record).value}"
 
     @property
     def status(self) -> str:
@@ -243,7 +243,7 @@ class UplinkWorker:
             payload = self._encode(record)
             version = str(payload[0])
             mid = self._link.publish(
-                self._topics.of_record(lane, record.kind),
+                self._topics.of_record(lane, record),
                 payload,
                 f"application/vnd.edge-agent.batch;v={version}",
                 (("epoch", str(record.epoch)), ("seq", str(record.seq)), ("n", str(record.readings)), ("v", version)),

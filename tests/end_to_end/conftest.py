@@ -1,84 +1,17 @@
-"""The program as a user runs it, against a real broker, with a recorder at the other end."""
+"""Fixtures that start programs and end them."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-import threading
-from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
-import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
-from edge_agent.clock import NS_PER_S, SystemClock
-from edge_agent.wire.codec import decode_message
-from edge_agent.wire.rows import objects
+from tests.end_to_end.program import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-
-@dataclass(frozen=True)
-class Captured:
-    """One message as it arrived."""
-
-    topic: str
-    payload: bytes
-
-    def objects(self) -> list[dict[str, Any]]:
-        """What `edge-agent decode` would print of it."""
-        return list(objects(decode_message(self.payload)))
-
-
-class Recorder:
-    """Subscribes to everything below `edge/`, and comes back when the broker does."""
-
-    def __init__(self, port: int) -> None:
-        self.messages: list[Captured] = []
-        self._news = threading.Event()
-        self._subscribed = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        self._client.on_connect = lambda client, *_: client.subscribe("edge/#", qos=1)
-        self._client.on_subscribe = lambda *_: self._subscribed.set()
-        self._client.on_message = lambda _client, _data, message: self._keep(message.topic, message.payload)
-        self._client.reconnect_delay_set(1, 1)
-        self._client.connect("127.0.0.1", port)
-
-    def __enter__(self) -> Self:
-        self._client.loop_start()
-        assert self._subscribed.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def records(self) -> list[Captured]:
-        """Everything but status messages."""
-        return [each for each in self.messages if not each.topic.endswith("/status")]
-
-    def identities(self, epoch: int | None = None) -> Counter[tuple[int, int]]:
-        """(epoch, seq) of every record that arrived, and how often it did."""
-        decoded = [decode_message(each.payload).envelope for each in self.records()]
-        return Counter((each.epoch, each.seq) for each in decoded if epoch is None or each.epoch == epoch)
-
-    def wait_for(self, enough: Callable[[Recorder], bool], seconds: float = 20) -> None:
-        """Return when `enough` is satisfied; fail after `seconds`."""
-        clock = SystemClock()
-        deadline_ns = clock.now_ns() + round(seconds * NS_PER_S)
-        while not enough(self):
-            assert clock.now_ns() < deadline_ns, f"only {len(self.records())} records arrived in {seconds} s"
-            self._news.clear()
-            clock.wait(self._news, min(deadline_ns, clock.now_ns() + NS_PER_S // 5))
-
-    def _keep(self, topic: str, payload: bytes) -> None:
-        self.messages.append(Captured(topic, payload))
-        self._news.set()
 
 
 @pytest.fixture
@@ -97,22 +30,6 @@ def record() -> Iterator[Callable[[int], Recorder]]:
         recorder.__exit__()
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a run of the program ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def edge_agent(*arguments: object, timeout_s: float = 60) -> Ended:
-    """Run `edge-agent` to its end."""
-    command = [sys.executable, "-m", "edge_agent", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
-    return Ended(done.returncode, done.stdout, done.stderr)
-
-
 @pytest.fixture
 def start_edge_agent() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts `edge-agent` in the background, and ends it after the test."""
@@ -128,12 +45,3 @@ def start_edge_agent() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
-
-
-def report_of(path: Path) -> dict[str, Any]:
-    """A run report, checked for what always holds."""
-    report: dict[str, Any] = json.loads(path.read_text())
-    records, readings = report["records"], report["readings"]
-    assert records["committed"] == records["confirmed"] + records["tombstoned"] + records["pending"]
-    assert readings["sampled"] == sum(readings[name] for name in ("good", "estimated", "suspect", "bad"))
-    return report

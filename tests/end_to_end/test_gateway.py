@@ -7,13 +7,13 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import edge_agent, report_of
 
 from edge_agent.bus.base import BusKind
 from edge_agent.clock import SystemClock
 from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
 from edge_agent.simulate.uart import PtyDevice
 from edge_agent.simulate.w1 import SimulatedW1
+from tests.end_to_end.program import edge_agent, report_of
 
 if TYPE_CHECKING:
     import subprocess
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Mosquitto
-    from tests.end_to_end.conftest import Recorder
+    from tests.end_to_end.program import Recorder
 
 CONFIG = """
 [gateway]

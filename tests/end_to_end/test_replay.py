@@ -7,14 +7,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import edge_agent, report_of
+
+from tests.end_to_end.program import edge_agent, report_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import Mosquitto
-    from tests.end_to_end.conftest import Recorder
+    from tests.end_to_end.program import Recorder
 
 ASTROPI = {
     "temp_cpu": ("cpu", "temperature_c", 1),
@@ -50,7 +51,9 @@ def test_every_value_of_the_astropi_recording_arrives_as_it_stands_in_the_file(
     assert len(rows) == 24_604
     for column, (sensor, quantity, factor) in ASTROPI.items():
         values = [float(Decimal(row[column]) * factor) for row in rows]
-        expected = [(int(row["timestamp_ms"]) * 1_000_000, value, value) for row, value in zip(rows, values, strict=True)]
+        expected = [
+            (int(row["timestamp_ms"]) * 1_000_000, value, value) for row, value in zip(rows, values, strict=True)
+        ]
         assert arrived[sensor, quantity] == expected
 
 

@@ -6,9 +6,9 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import edge_agent, report_of
 
 from edge_agent.clock import SystemClock
+from tests.end_to_end.program import edge_agent, report_of
 
 if TYPE_CHECKING:
     import subprocess
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Mosquitto
-    from tests.end_to_end.conftest import Recorder
+    from tests.end_to_end.program import Recorder
 
 
 def readings(recorder: Recorder) -> list[dict[str, Any]]:

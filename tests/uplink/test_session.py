@@ -17,8 +17,8 @@ ACK_TIMEOUT_NS = 60 * NS_PER_S
 ROOMY = 65_535
 
 
-def record(rowid: int) -> Record:
-    return Record(rowid, 1, rowid, RecordKind.BATCH, 1, 0, ClockQuality.SYNCED, 10, b"")
+def record(rowid: int, kind: RecordKind = RecordKind.BATCH) -> Record:
+    return Record(rowid, 1, rowid, kind, 1, 0, ClockQuality.SYNCED, 10, b"")
 
 
 def offer(*rowids: int) -> list[tuple[Lane, Record]]:
@@ -89,7 +89,7 @@ def test_a_late_puback_settles_nothing_after_the_link_went_down() -> None:
     assert session.take_actions() == []
 
 
-@pytest.mark.parametrize("code", [0x10, 0x80, 0x83, 0x87, 0x97, 0x91, 0xFF, 0x01, 0x11])
+@pytest.mark.parametrize("code", [0x80, 0x83, 0x97, 0x91, 0xFF, 0x01, 0x11])
 def test_a_refusal_that_may_pass_pauses_and_settles_nothing(code: int) -> None:
     session = online(2)
     session.offered(0, offer(1, 2))
@@ -110,12 +110,59 @@ def test_a_refusal_that_may_pass_pauses_and_settles_nothing(code: int) -> None:
     assert session.take_actions() == [*sends(1), Settle(record(1)), Ask(2)]
 
 
+@pytest.mark.parametrize("code", [0x10, 0x87])
+def test_a_refusal_that_concerns_a_topic_closes_that_one_and_the_others_go_on(code: int) -> None:
+    session = online(2)
+    event = record(1, RecordKind.EVENT)
+    session.offered(0, [(Lane.LIVE, event), (Lane.LIVE, record(2))])
+    session.take_actions()
+    session.acknowledged(1, event, code)
+    assert session.reason == f"the broker says of event: {session.reason.split(': ')[1]}"
+    session.acknowledged(1, record(2), 0)
+    assert session.state is LinkState.ONLINE
+    assert session.reason, "what waits is told of although the rest goes on"
+    assert session.take_actions() == [Ask(1), Settle(record(2))]
+    session.offered(2, [(Lane.LIVE, record(3, RecordKind.EVENT))])
+    assert session.take_actions() == [], "the topic is closed, and there may be more of it: not asked again"
+    session.stored()
+    assert session.take_actions() == [Ask(2)]
+    session.offered(3, [(Lane.LIVE, record(4))])
+    session.acknowledged(3, record(4), 0)
+    session.take_actions()
+    due_ns = session.deadline_ns()
+    assert due_ns is not None
+    session.tick(due_ns)
+    assert session.take_actions() == [Restart(), Ask(1)]
+    session.offered(due_ns, [(Lane.BACKLOG, event)])
+    session.acknowledged(due_ns, event, 0)
+    assert (session.state, session.reason) == (LinkState.ONLINE, "")
+
+
+def test_a_topic_that_stays_closed_is_tried_less_and_less_although_others_succeed() -> None:
+    session = online(2)
+    now_ns, waits = 0, []
+    for turn in range(2, 12):
+        event = record(1, RecordKind.EVENT)
+        session.offered(now_ns, [(Lane.LIVE, event)])
+        session.acknowledged(now_ns, event, 0x10)
+        session.stored()
+        session.offered(now_ns, [(Lane.LIVE, record(turn))])
+        session.acknowledged(now_ns, record(turn), 0)
+        session.offered(now_ns, [])
+        due_ns = session.deadline_ns()
+        assert due_ns is not None
+        waits.append(due_ns - now_ns)
+        now_ns = due_ns
+        session.tick(now_ns)
+    assert max(waits[-4:]) > 4 * NS_PER_S
+
+
 def test_a_pause_that_lasts_is_tried_less_and_less_and_said_once() -> None:
     session = online(1)
     now_ns, states, waits = 0, [], []
     for _ in range(12):
         session.offered(now_ns, offer(1))
-        session.acknowledged(now_ns, record(1), 0x10)
+        session.acknowledged(now_ns, record(1), 0x97)
         states.append((session.state, session.reason))
         due_ns = session.deadline_ns()
         assert due_ns is not None

@@ -161,7 +161,7 @@ def test_records_wait_while_nobody_is_subscribed(mosquitto: Mosquitto, subscribe
     outbox, clock = Outbox([record(1), record(2, RecordKind.EVENT)]), simulated()
     worker = uplink(mosquitto.port, outbox, clock)
     run_until(worker, clock, lambda: worker.session.state is LinkState.PAUSED)
-    assert worker.session.reason == "the broker says: nobody is subscribed (0x10)"
+    assert "nobody is subscribed (0x10)" in worker.session.reason
     assert outbox.gone == set()
     subscriber = subscribe(mosquitto.port, "edge/n/#")
     run_until(worker, clock, lambda: outbox.gone == {1, 2})

@@ -9,8 +9,6 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import ENVELOPE, EVENT, FULL, MESSAGES, SMALL, TOMBSTONE, encoded
-from strategies import ENVELOPES, EVENTS, TOMBSTONES, batches
 
 from edge_agent.errors import Truncated, UnknownVersion, WireError
 from edge_agent.reading import Event, Features, RecordKind
@@ -23,6 +21,8 @@ from edge_agent.wire.codec import (
     encode_message,
     encode_tombstone,
 )
+from tests.wire.samples import ENVELOPE, EVENT, FULL, MESSAGES, SMALL, TOMBSTONE, encoded
+from tests.wire.strategies import ENVELOPES, EVENTS, TOMBSTONES, batches
 
 
 def sealed(message: bytes) -> bytes:

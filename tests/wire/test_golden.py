@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from samples import GOLDEN, MESSAGES, encoded, ndjson
 
 import edge_agent.wire
+from tests.wire.samples import GOLDEN, MESSAGES, encoded, ndjson
 
 NAMES = sorted(path.stem for path in GOLDEN.glob("v1-*.hex"))
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import ENVELOPE, FULL
 
 from edge_agent.wire.batch import Batch, Column, Group, Message, StatusText
 from edge_agent.wire.rows import iso_utc, objects
+from tests.wire.samples import ENVELOPE, FULL
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import MESSAGES, encoded
 
 from edge_agent.errors import WireError
 from edge_agent.wire.batch import Message, StatusText
 from edge_agent.wire.codec import decode_stream
+from tests.wire.samples import MESSAGES, encoded
 
 ALL = [encoded(name) for name in MESSAGES]
 MEANT = [message for _, message, _ in MESSAGES.values()]
