@@ -14,17 +14,17 @@ from __future__ import annotations
 import logging
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from edge_agent.errors import Unavailable
 from edge_agent.outbox.boots import Boots
 from edge_agent.outbox.intake import Content, Intake, Row
+from edge_agent.outbox.opening import draw_epoch, promote_segments
 from edge_agent.outbox.recovery import open_or_set_aside
-from edge_agent.outbox.schema import INSERT_RECORD
 from edge_agent.outbox.tombstones import DAMAGED, Dropped, Grave, Tombstones
-from edge_agent.outbox.transaction import Outcome, Transaction, make_room
+from edge_agent.outbox.transaction import Outcome, Tally, Transaction, make_room
 from edge_agent.reading import Lane, Record, RecordKind
 
 if TYPE_CHECKING:
@@ -41,17 +41,6 @@ log = logging.getLogger(__name__)
 MAX_WAITING_BYTES: Final = 64 * 1_048_576
 """Memory for records that cannot be stored because the disk fails; beyond it the oldest batches are dropped."""
 _KINDS: Final = frozenset(RecordKind)
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Records of this run, those found at its start included: committed = confirmed + tombstoned + pending."""
-
-    committed: int
-    confirmed: int
-    tombstoned: int
-    pending: int
-    carried_over: int
 
 
 class Outbox:
@@ -267,15 +256,7 @@ class Outbox:
 
     def _book(self, outcome: Outcome) -> None:
         """Count a transaction that holds."""
-        before = self._tally
-        gone = outcome.confirmed + outcome.tombstoned
-        self._tally = Tally(
-            committed=before.committed + outcome.committed,
-            confirmed=before.confirmed + outcome.confirmed,
-            tombstoned=before.tombstoned + outcome.tombstoned,
-            pending=before.pending + outcome.committed - gone,
-            carried_over=before.carried_over,
-        )
+        self._tally = self._tally.after(outcome)
         self._last_committed = max(self._last_committed, outcome.last_rowid)
 
     def _resolve_doubt(self) -> None:
@@ -300,37 +281,12 @@ class Outbox:
         # First, because a file at its limit takes nothing in before something has left.
         make_room(db, self._max_bytes, (), self._tombstones, graves)
         self._boots = Boots(db, boot_id, anchor)
-        self.epoch = self._draw_epoch(rng)
+        self.epoch = draw_epoch(db, rng)
         db.execute("INSERT INTO epoch VALUES (?, ?)", (self.epoch, self._boots.current))
-        promoted = self._promote_segments(graves)
+        self._seq = promote_segments(db, self.epoch, self._next_rowid, graves)
         self._tombstones.write(db, graves, ())
         pending = self.count_pending()
         db.execute("COMMIT")
         self._last_committed = self._rowid
         dropped = sum(grave.dropped.records for grave in graves)
         self._tally = Tally(pending + dropped, 0, dropped, pending, pending + dropped)
-        if promoted:
-            log.info("unsealed readings of an interrupted run go on as records records=%d", promoted)
-
-    def _draw_epoch(self, rng: random.Random) -> int:
-        """An epoch that this outbox has never used; 53 bits, so that every JSON reader keeps it exact."""
-        used = {epoch for (epoch,) in self._db.execute("SELECT epoch FROM epoch").fetchall()}
-        epoch = rng.getrandbits(53)
-        while epoch in used:
-            epoch = rng.getrandbits(53)
-        return epoch
-
-    def _promote_segments(self, graves: list[Grave]) -> int:
-        """Make records of stored segments; they keep the boot that their stamps belong to. Returns how many."""
-        rows = self._db.execute(
-            "DELETE FROM segment RETURNING rowid, boot, readings, first_ns, last_ns, crc, body"
-        ).fetchall()
-        for _rowid, boot, readings, first_ns, last_ns, crc, body in sorted(rows):
-            self._seq += 1
-            if crc32(body) == crc:
-                numbers = (self._next_rowid(), self.epoch, self._seq, int(RecordKind.BATCH), boot)
-                self._db.execute(INSERT_RECORD, (*numbers, readings, first_ns, last_ns, crc, body))
-            else:
-                dropped = Dropped(self._seq, self._seq, 1, readings, first_ns, last_ns, DAMAGED)
-                graves.append(Grave(self.epoch, boot, dropped))
-        return len(rows)

@@ -43,6 +43,27 @@ class Outcome:
     last_rowid: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Records of this run, those found at its start included: committed = confirmed + tombstoned + pending."""
+
+    committed: int
+    confirmed: int
+    tombstoned: int
+    pending: int
+    carried_over: int
+
+    def after(self, outcome: Outcome) -> Tally:
+        """The numbers after a transaction that holds."""
+        return Tally(
+            committed=self.committed + outcome.committed,
+            confirmed=self.confirmed + outcome.confirmed,
+            tombstoned=self.tombstoned + outcome.tombstoned,
+            pending=self.pending + outcome.committed - outcome.confirmed - outcome.tombstoned,
+            carried_over=self.carried_over,
+        )
+
+
 class Transaction:
     """One commit, between its BEGIN and its COMMIT.
 
