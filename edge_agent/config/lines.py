@@ -1,6 +1,7 @@
 """In which line of a TOML text a key stands, for messages: `tomllib` reads the values but not where they were. Pure.
 
-Limits: keys inside inline tables and multi-line arrays are found by the line where their outermost key begins.
+Limits: keys inside inline tables and arrays are found by the line where their outermost key begins, and so are
+quoted keys with escapes.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 _KEY: Final = r'(?:[A-Za-z0-9_-]+|"[^"\n]*"|\'[^\'\n]*\')'
-_DOTTED: Final = rf"\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*"
+_DOTTED: Final = rf"[ \t]*({_KEY}(?:[ \t]*\.[ \t]*{_KEY})*)[ \t]*"
 _TABLE: Final = re.compile(rf"\[{_DOTTED}\]")
 _ARRAY: Final = re.compile(rf"\[\[{_DOTTED}\]\]")
 _ASSIGNMENT: Final = re.compile(rf"{_DOTTED}=")
-_MULTILINE: Final = re.compile(r'"""|\'\'\'')
+_BLANK: Final = re.compile(r"(?:\s|#[^\n]*)+")
+_TOKEN: Final = re.compile(
+    r'"""(?:\\.|[^\\])*?"{3,5}|' + r"'''.*?'{3,5}" + r'|"(?:\\.|[^"\\])*"' + r"|'[^']*'|#[^\n]*|.", re.DOTALL
+)
+"""Strings and comments, in which brackets and line ends mean nothing; everything else one character at a time."""
 
 
 def line_of(text: str, path: Path) -> int:
@@ -31,32 +36,42 @@ def line_of(text: str, path: Path) -> int:
     known = dict(_positions(text))
     while path and path not in known:
         path = path[:-1]
-    return known.get(path, 1)
+    return text.count("\n", 0, known.get(path, 0)) + 1
 
 
 def _positions(text: str) -> Iterator[tuple[Path, int]]:
-    """Every table header and assignment with its line."""
+    """Every table header and assignment with where it begins."""
     table: Path = ()
     array_lengths: dict[Path, int] = {}
-    inside: str | None = None
-    for number, line in enumerate(text.splitlines(), start=1):
-        if inside is not None:  # in a multi-line string: nothing here is a key
-            inside = None if line.count(inside) % 2 else inside
-            continue
-        stripped = line.strip()
-        if array := _ARRAY.match(stripped):
+    at = 0
+    while at < len(text):
+        if blank := _BLANK.match(text, at):
+            at = blank.end()
+        elif array := _ARRAY.match(text, at):
             base = _resolve(_split(array[1]), array_lengths)
             array_lengths[base] = array_lengths.get(base, -1) + 1
             table = (*base, array_lengths[base])
-            yield table, number
-        elif header := _TABLE.match(stripped):
+            yield table, at
+            at = array.end()
+        elif header := _TABLE.match(text, at):
             table = _resolve(_split(header[1]), array_lengths)
-            yield table, number
-        elif assignment := _ASSIGNMENT.match(stripped):
-            yield (*table, *_split(assignment[1])), number
-        opening = _MULTILINE.search(stripped)
-        if opening and stripped.count(opening[0]) % 2:
-            inside = opening[0]
+            yield table, at
+            at = header.end()
+        elif assignment := _ASSIGNMENT.match(text, at):
+            yield (*table, *_split(assignment[1])), at
+            at = _end_of_value(text, assignment.end())
+        else:
+            at = _end_of_value(text, at + 1)
+
+
+def _end_of_value(text: str, at: int) -> int:
+    """Where the line ends that is not inside of brackets or a string."""
+    depth = 0
+    for token in _TOKEN.finditer(text, at):
+        depth += (token[0] in {"[", "{"}) - (token[0] in {"]", "}"})
+        if token[0] == "\n" and depth <= 0:
+            return token.end()
+    return len(text)
 
 
 def _split(dotted: str) -> Path:

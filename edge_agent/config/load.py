@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
+import json
 import re
 import tomllib
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
 from edge_agent.config import model
 from edge_agent.config.lines import line_of
 from edge_agent.config.semantics import check_meaning
+from edge_agent.config.values import CONVERTER, expected, mismatch
 from edge_agent.drivers.registry import all_drivers
 from edge_agent.errors import ConfigError
 from edge_agent.quantity import QUANTITIES
@@ -42,7 +42,7 @@ def load_config(path: Path) -> model.Config:
         ConfigError: with every problem found.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError((f"{path}: no such file; start from config/edge-agent.toml",)) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -54,8 +54,10 @@ def parse_config(text: str, name: str = "config") -> model.Config:
     """Check a configuration text; `name` stands before each problem. Raises as `load_config` does."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError((f"{name}: not valid TOML: {error}",)) from None
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and brackets as deep
+        line = re.search(r"\(at line (\d+)", str(error))
+        where = f"{name}:{line[1]}" if line else name
+        raise ConfigError((f"{where}: not valid TOML: {error}",)) from None
     reading = _Reading()
     config = reading.config(data)
     problems = reading.problems + [Problem(path, said) for path, said in check_meaning(config)]
@@ -98,8 +100,11 @@ class _Reading:
         )
 
     def _bus(self, name: str, table: Any) -> model.Bus | None:
-        if not re.fullmatch(model.NAME_PATTERN, name):
-            self._say(("bus", name), f"a bus name must match {model.NAME_PATTERN}")
+        if not re.fullmatch(model.NAME.pattern, name):
+            self._say(("bus", name), f"expected a name of {model.NAME.meaning}")
+        if not isinstance(table, dict):
+            self._say(("bus", name), "expected a table [bus.NAME]")
+            return None
         return self._section(model.Bus, table, ("bus", name))
 
     def _sensor(self, index: int, table: dict[str, Any]) -> model.Sensor | None:
@@ -132,6 +137,9 @@ class _Reading:
         if keys.bus not in self._buses:
             self._say((*path, "bus"), _unknown(keys.bus, tuple(self._buses), "bus"))
             return None
+        if keys.address is not None and not driver.addresses:
+            self._say((*path, "address"), f"{driver.name} has no address; leave it out")
+            return None
         default_address = driver.addresses[0] if driver.addresses else 0
         return model.Sensor(
             id=keys.id,
@@ -162,7 +170,7 @@ class _Reading:
             )
             table = {name: value for name, value in table.items() if name != "password"}
         try:
-            return _CONVERTER.structure(table, kind)
+            return CONVERTER.structure(table, kind)
         except ClassValidationError as error:
             self._gather(error, kind, path)
             return None
@@ -176,15 +184,15 @@ class _Reading:
             for inner in without:
                 self._gather(inner, error.cl, path)
         elif isinstance(error, IterableValidationError):
-            self._say(path, f"expected {_expected(kind)}")
+            self._say(path, f"expected {expected(kind)}")
         elif isinstance(error, ForbiddenExtraKeysError):
             names = tuple(field.name for field in dataclasses.fields(error.cl))
             for name in error.extra_fields:
                 self._say((*path, name), _unknown(name, names))
         elif isinstance(error, KeyError):
-            self._say(path, "missing")
+            self._say(path, f"missing; expected {expected(kind)}")
         else:
-            self._say(path, str(error) if isinstance(error, ValueError) else _mismatch(error, kind))
+            self._say(path, str(error) if isinstance(error, ValueError) else mismatch(error, kind))
 
     def _say(self, path: KeyPath, text: str) -> None:
         self.problems.append(Problem(path, text))
@@ -196,109 +204,11 @@ def _unknown(name: str, known: tuple[str, ...], what: str = "key") -> str:
     return f"unknown {what} {name!r}; {hint}"
 
 
-_SHOWN_TYPES: Final = {
-    int: "a whole number",
-    float: "a finite number",
-    str: "text in quotes",
-    bool: "true or false",
-}
-
-
-def _expected(kind: Any) -> str:
-    if kind in _SHOWN_TYPES:
-        return _SHOWN_TYPES[kind]
-    if get_origin(kind) is Annotated:
-        return _expected(get_args(kind)[0])
-    if get_origin(kind) is tuple:
-        inner = get_args(kind)
-        if inner[-1] is ...:
-            return f"a list of {_expected(inner[0])}"
-        return f"[{', '.join(_expected(part) for part in inner)}]"
-    choices = [choice for choice in get_args(kind) if choice is not type(None)]
-    return " or ".join(repr(choice) if isinstance(choice, str | int) else _expected(choice) for choice in choices)
-
-
-def _mismatch(error: Exception, kind: Any) -> str:
-    found = f", found {error.args[0]!r}" if isinstance(error, _WrongType) else ""
-    return f"expected {_expected(kind)}{found}"
-
-
 def _shown(path: KeyPath) -> str:
     text = ""
     for part in path:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}"
+        if isinstance(part, int):
+            text += f"[{part + 1}]"
+        else:
+            text += f".{part}" if re.fullmatch("[A-Za-z0-9_-]+", part) else f".{json.dumps(part)}"
     return text.removeprefix(".")
-
-
-class _WrongType(TypeError):
-    """A value of another type than the key's; its argument is the value."""
-
-
-def _exactly(value: Any, kind: type) -> Any:
-    """Accept a value of just this type; numbers may be written without a point, and must be finite."""
-    if kind is float and type(value) in {int, float} and math.isfinite(value):
-        return float(value)
-    if type(value) is kind and kind is not float:
-        return value
-    raise _WrongType(value)
-
-
-class _BeyondLimits(ValueError):
-    """A value of the right type that its limits exclude; its text says what was expected."""
-
-
-def _within(value: Any, kind: Any) -> Any:
-    """Structure `Annotated[type, Limits(…) or Matches(…)]`."""
-    inner, limit = get_args(kind)
-    value = _CONVERTER.structure(value, inner)
-    match limit:
-        case model.Matches(pattern) if not re.fullmatch(pattern, value):
-            raise _BeyondLimits(f"expected text that matches {pattern}, found {value!r}")
-        case model.Limits(above=above) if above is not None and not value > above:
-            raise _BeyondLimits(f"expected more than {above}, found {value!r}")
-        case model.Limits(at_least=least) if least is not None and value < least:
-            raise _BeyondLimits(f"expected at least {least}, found {value!r}")
-        case model.Limits(at_most=most) if most is not None and value > most:
-            raise _BeyondLimits(f"expected at most {most}, found {value!r}")
-    return value
-
-
-def _choice(value: Any, kind: Any) -> Any:
-    """Structure `Literal[…]`."""
-    if any(value == choice and type(value) is type(choice) for choice in get_args(kind)):
-        return value
-    raise _WrongType(value)
-
-
-def _optional(value: Any, kind: Any) -> Any:
-    """Structure `X | None`: TOML has no null, so what stands there is an X."""
-    return _CONVERTER.structure(value, get_args(kind)[0])
-
-
-def _sequence(value: Any, kind: Any) -> Any:
-    """Structure `tuple[…]` from a list of just the right length."""
-    if not isinstance(value, list):
-        raise _WrongType(value)
-    inner = get_args(kind)
-    kinds = [inner[0]] * len(value) if inner[-1] is ... else inner
-    if len(kinds) != len(value):
-        raise _WrongType(value)
-    return tuple(_CONVERTER.structure(part, each) for part, each in zip(value, kinds, strict=True))
-
-
-def _origin(kind: Any) -> Any:
-    return get_origin(kind)
-
-
-def _make_converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    for kind in (int, float, str, bool):
-        converter.register_structure_hook(kind, _exactly)
-    converter.register_structure_hook_func(lambda kind: type(None) in get_args(kind), _optional)
-    converter.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _choice)
-    converter.register_structure_hook_func(lambda kind: _origin(kind) is Annotated, _within)
-    converter.register_structure_hook_func(lambda kind: _origin(kind) is tuple, _sequence)
-    return converter
-
-
-_CONVERTER: Final = _make_converter()

@@ -22,15 +22,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The regular expression that a text must match as a whole."""
+    """The regular expression that a text must match as a whole, and what to call such a text."""
 
     pattern: str
+    meaning: str
 
 
-NAME_PATTERN: Final = "[a-z0-9-]{1,64}"
-Name = Annotated[str, Matches(NAME_PATTERN)]
+NAME: Final = Matches("[a-z0-9-]{1,64}", "1 to 64 of a-z, 0-9 and -")
+Name = Annotated[str, NAME]
 """Ids of gateways, buses and sensors: they become topic levels and file names."""
-AbsolutePath = Annotated[str, Matches("/.*")]
+AbsolutePath = Annotated[str, Matches("/[^\x00-\x1f]*", "a path that begins with /")]
 Positive = Annotated[float, Limits(above=0)]
 
 

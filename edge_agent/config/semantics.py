@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_agent.config.model import Config, Sensor, Uplink
 
+_HOST: Final = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*|[0-9a-f:.]*:[0-9a-f:.]*(%\w+)?")
+"""A name, an IPv4 address, or an IPv6 address as `urlsplit` gives it, without brackets."""
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -33,7 +36,7 @@ def _check_buses(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
 
 def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
     ids: set[str] = set()
-    places: dict[tuple[Any, ...], str] = {}
+    places: dict[tuple[str, int | str], str] = {}
     for index, sensor in enumerate(config.sensors):
         path = ("sensor", index)
         if sensor.id in ids:
@@ -47,10 +50,12 @@ def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]
                 f"{sensor.driver.name} needs a bus of kind {sensor.driver.bus.value!r}, {sensor.bus!r} is {kind!r}",
             )
         yield from _check_address(path, sensor)
-        place = (sensor.bus, sensor.address if sensor.driver.addresses else sensor.options)
+        # Without addresses, options such as a serial number say where it is; upper and lower case mean the same.
+        place = (sensor.bus, sensor.address if sensor.driver.addresses else repr(sensor.options).lower())
         if place in places:
-            where = f"address {_shown_address(sensor)}" if sensor.driver.addresses else "the same place"
-            yield (*path, "address"), f"sensor {places[place]!r} has {where} on bus {sensor.bus!r} already"
+            where = f"address {_shown_address(sensor)}" if sensor.driver.addresses else "the same options"
+            here = (*path, "address") if sensor.driver.addresses else path
+            yield here, f"sensor {places[place]!r} has {where} on bus {sensor.bus!r} already"
         places.setdefault(place, sensor.id)
         for name, channel in sensor.channels.items():
             if channel.range is not None and not channel.range[0] < channel.range[1]:
@@ -64,9 +69,7 @@ def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]
 
 def _check_address(path: tuple[str | int, ...], sensor: Sensor) -> Iterator[tuple[tuple[str | int, ...], str]]:
     allowed = sensor.driver.addresses
-    if not allowed and sensor.address:
-        yield (*path, "address"), f"{sensor.driver.name} has no address; leave it out"
-    elif allowed and sensor.address not in allowed:
+    if allowed and sensor.address not in allowed:
         first, last = _shown_number(sensor, allowed[0]), _shown_number(sensor, allowed[-1])
         shown = f"{first} to {last}" if len(allowed) > 8 else ", ".join(_shown_number(sensor, a) for a in allowed)
         yield (*path, "address"), f"{sensor.driver.name} can be at {shown}, found {_shown_address(sensor)}"
@@ -82,13 +85,7 @@ def _shown_address(sensor: Sensor) -> str:
 
 def check_uplink(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield (path, sentence) for everything in `[uplink]` that does not fit together."""
-    try:
-        url = urlsplit(uplink.url)
-        _port = url.port  # raises where it is not a number
-    except ValueError as error:
-        yield ("uplink", "url"), f"expected mqtt://HOST[:PORT] or mqtts://HOST[:PORT]: {error}"
-        return
-    yield from _check_url(uplink, url)
+    yield from _check_url(uplink)
     if uplink.password_file and uplink.password_credential:
         yield ("uplink", "password_file"), "give either password_file or password_credential"
     if (uplink.password_file or uplink.password_credential) and not uplink.username:
@@ -101,15 +98,22 @@ def check_uplink(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:
             yield ("uplink", name), f"expected text without +, # and outer slashes, found {value!r}"
 
 
-def _check_url(uplink: Uplink, url: SplitResult) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    host = url.hostname
-    if url.scheme not in {"mqtt", "mqtts"} or not host or url.path.strip("/") or url.query:
-        yield ("uplink", "url"), f"expected mqtt://HOST[:PORT] or mqtts://HOST[:PORT], found {uplink.url!r}"
-        return
-    if url.username or url.password:
+def _check_url(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if "@" in uplink.url:
+        # Before anything that would show it.
         yield ("uplink", "url"), "a password never stands in this file; use username and password_file"
-    if any(not 0 < len(label) < 64 for label in host.split(".")):
-        yield ("uplink", "url"), f"{host!r} is not a host name"
+        return
+    expected = f"expected mqtt://HOST[:PORT] or mqtts://HOST[:PORT], found {uplink.url!r}"
+    try:
+        url = urlsplit(uplink.url)
+        port, host = url.port, url.hostname or ""
+    except ValueError:  # a port that is no number, brackets that hold no address
+        yield ("uplink", "url"), expected
+        return
+    rest = url.path.strip("/") or url.query or url.fragment
+    if url.scheme not in {"mqtt", "mqtts"} or not _HOST.fullmatch(host) or port == 0 or rest:
+        yield ("uplink", "url"), expected
+        return
     if url.scheme == "mqtt" and host not in LOOPBACK and not uplink.insecure_plaintext:
         yield (
             ("uplink", "url"),
@@ -118,5 +122,6 @@ def _check_url(uplink: Uplink, url: SplitResult) -> Iterator[tuple[tuple[str | i
                 "use mqtts://, or say insecure_plaintext = true"
             ),
         )
-    if url.scheme == "mqtt" and (uplink.ca_file or uplink.cert_file):
-        yield ("uplink", "ca_file"), "certificates mean nothing to mqtt://; use mqtts://"
+    for name in ("ca_file", "cert_file"):
+        if url.scheme == "mqtt" and getattr(uplink, name):
+            yield ("uplink", name), "certificates mean nothing to mqtt://; use mqtts://"

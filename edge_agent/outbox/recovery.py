@@ -1,12 +1,16 @@
 """Opening an outbox whatever state it is in: a damaged one is set aside, what can be read of it is kept.
 
 A gateway that refuses to start because of its buffer loses everything from then on, which is worse.
+
+The new database is made beside the damaged one and takes its place when it is complete, so that power may go at any
+moment of it.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
@@ -21,8 +25,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DATABASE: Final = "outbox.db"
+_SALVAGED: Final = "salvage.db"
+_PARTS: Final = ("", "-wal", "-shm")
 _KEPT_ASIDE: Final = 2
 """How many damaged databases are kept for a person to look at; the card has to hold them all."""
+_DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ")
+"""How the names of SQLite's errors begin that mean the file, not a full disk or its permissions."""
+_MOST_UNREADABLE: Final = 10_000
+"""Rowids in a row that are tried one by one before the rest of a table is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,118 +51,121 @@ class Salvage:
 
 
 def open_or_set_aside(directory: Path, max_bytes: int) -> tuple[sqlite3.Connection, Salvage | None]:
-    """Open the outbox in `directory`. After an unclean end it is checked first.
+    """Open the outbox in `directory`, and check it.
 
     Raises:
-        Unavailable: the directory cannot be written, or another process uses it.
+        Unavailable: the directory cannot be used, another process uses it, or a newer edge-agent wrote it.
     """
     path = directory / DATABASE
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unclean = _size(path.with_name(f"{DATABASE}-wal")) > 0
+        _finish_interrupted(directory)
+        try:
+            return open_database(path, max_bytes), None
+        except sqlite3.DatabaseError as error:
+            if not _means_damage(path, error):
+                raise
+            return _start_anew(path, max_bytes, str(error))
     except OSError as error:
         raise Unavailable(f"{directory} cannot be used for the outbox: {error.strerror}; give a --state-dir") from None
-    try:
-        connection = open_database(path, max_bytes)
-        if unclean:
-            (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if said != "ok":
-                connection.close()
-                raise sqlite3.DatabaseError(said)  # noqa: TRY301 joins the errors that SQLite raises by itself
-    except sqlite3.OperationalError as error:
-        if not _exists_but_damaged(path, error):
-            raise Unavailable(f"{path} cannot be opened: {error}; check permissions and free space") from None
-        return _start_anew(path, max_bytes, str(error))
-    except sqlite3.DatabaseError as error:
-        return _start_anew(path, max_bytes, str(error))
-    return connection, None
+    except sqlite3.Error as error:
+        raise Unavailable(f"{path} cannot be opened: {error}; check permissions and free space") from None
 
 
 def pending_in(directory: Path) -> int:
-    """How many records a closed outbox still holds; 0 if there is none."""
+    """How many records a closed outbox still holds, 0 if there is none."""
     path = directory / DATABASE
     if not path.exists():
         return 0
-    connection = sqlite3.connect(path)
-    try:
-        (rows,) = connection.execute("SELECT count(*) FROM record").fetchone()
-    except sqlite3.Error:
-        return 1  # whatever it is, it is not nothing
-    finally:
-        connection.close()
+    with closing(sqlite3.connect(path)) as database:
+        try:
+            (rows,) = database.execute("SELECT count(*) FROM record").fetchone()
+        except sqlite3.Error:
+            return 1  # whatever it is, it is not nothing
     return int(rows)
 
 
-def _exists_but_damaged(path: Path, error: sqlite3.OperationalError) -> bool:
-    return _size(path) > 0 and error.sqlite_errorname in {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"}
+def _means_damage(path: Path, error: sqlite3.DatabaseError) -> bool:
+    """Whether the content is to blame. What quick_check says is raised by us and bears no name."""
+    return path.exists() and getattr(error, "sqlite_errorname", _DAMAGED[0]).startswith(_DAMAGED)
 
 
 def _start_anew(path: Path, max_bytes: int, reason: str) -> tuple[sqlite3.Connection, Salvage]:
+    salvaged = path.with_name(_SALVAGED)
+    with closing(open_database(salvaged, max_bytes)) as fresh:
+        records = _copy_readable(path, fresh)
     aside = _set_aside(path)
-    connection = open_database(path, max_bytes)
-    records = _copy_readable(aside, connection)
+    salvaged.rename(path)
     log.error("the outbox was damaged; a new one took over reason=%r aside=%s salvaged=%d", reason, aside, records)
-    return connection, Salvage(aside, reason, records)
+    return open_database(path, max_bytes), Salvage(aside, reason, records)
+
+
+def _finish_interrupted(directory: Path) -> None:
+    """A salvage that the last run did not end: take it if the damaged file is out of the way, else begin again."""
+    salvaged = directory / _SALVAGED
+    if salvaged.exists() and not (directory / DATABASE).exists():
+        salvaged.rename(directory / DATABASE)
+    _remove(salvaged)
 
 
 def _set_aside(path: Path) -> Path:
     """Rename the database with its journal, and forget the oldest of those set aside before."""
-    earlier = sorted(path.parent.glob("damaged-*.db"), key=lambda each: int(each.stem.removeprefix("damaged-")))
-    number = int(earlier[-1].stem.removeprefix("damaged-")) + 1 if earlier else 1
-    for old in earlier[: max(0, len(earlier) - _KEPT_ASIDE + 1)]:
-        for part in ("", "-wal", "-shm"):
-            old.with_name(old.name + part).unlink(missing_ok=True)
-    aside = path.with_name(f"damaged-{number}.db")
-    for part in ("", "-wal", "-shm"):
-        source = path.with_name(path.name + part)
-        if source.exists():
-            source.rename(aside.with_name(aside.name + part))
+    numbers = (each.stem.removeprefix("damaged-") for each in path.parent.glob("damaged-*.db"))
+    earlier = sorted(int(number) for number in numbers if number.isdecimal())
+    for number in earlier[: max(0, len(earlier) - _KEPT_ASIDE + 1)]:
+        _remove(path.with_name(f"damaged-{number}.db"))
+    aside = path.with_name(f"damaged-{earlier[-1] + 1 if earlier else 1}.db")
+    # The database goes last: until then, the next start finds it and does all this again.
+    for part in reversed(_PARTS):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + part).rename(aside.with_name(aside.name + part))
     return aside
 
 
-def _copy_readable(damaged: Path, connection: sqlite3.Connection) -> int:
-    """Copy every row that can be read and whose body is whole. Returns how many records."""
-    copied = 0
-    try:
-        source = sqlite3.connect(damaged, isolation_level=None)
-        connection.execute("BEGIN IMMEDIATE")
-        for table, columns, crc_column in (("boot", 5, None), ("epoch", 2, None), ("record", 10, 8), ("segment", 7, 5)):
+def _remove(path: Path) -> None:
+    for part in _PARTS:
+        path.with_name(path.name + part).unlink(missing_ok=True)
+
+
+def _copy_readable(damaged: Path, fresh: sqlite3.Connection) -> int:
+    """Copy every row that can be read and whose body is whole. Returns how many records that are no tombstones."""
+    with closing(sqlite3.connect(damaged, isolation_level=None)) as source:
+        source.execute("PRAGMA writable_schema=ON")  # or SQLite reads nothing of a file that is cut off
+        fresh.execute("BEGIN IMMEDIATE")
+        for table, columns, crc in (("boot", 5, None), ("epoch", 2, None), ("record", 10, 8), ("segment", 7, 5)):
+            insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * columns)})"  # noqa: S608 our own names
             for row in _readable_rows(source, table):
-                if crc_column is None or crc32(row[-1]) == row[crc_column]:
-                    marks = ", ".join("?" * columns)
-                    connection.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)  # noqa: S608 our own names
-                    copied += table == "record"
-        connection.execute("COMMIT")
-        source.close()
-    except sqlite3.Error as error:
-        log.warning("salvage ended early reason=%r", str(error))
-        if connection.in_transaction:
-            connection.execute("COMMIT")
-    return copied
+                if crc is not None and not (isinstance(row[-1], bytes) and crc32(row[-1]) == row[crc]):
+                    continue
+                with suppress(sqlite3.IntegrityError):  # a column holds what it cannot hold
+                    fresh.execute(insert, row)
+        (records,) = fresh.execute("SELECT count(*) FROM record WHERE kind != 2").fetchone()
+        fresh.execute("COMMIT")
+    return int(records)
 
 
 def _readable_rows(source: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
-    """Rows from the first page on up to the damage, then from the last page back to it."""
-    highest: int | None = None
-    for order in ("ASC", "DESC"):
+    """Rows from the first page on; at a damaged page, rowid by rowid until a scan gets on.
+
+    Where nothing is readable any more, rows from the last page back.
+    """
+    scan = f"SELECT * FROM {table} WHERE rowid >= ? ORDER BY rowid"  # noqa: S608 our own names
+    one = f"SELECT * FROM {table} WHERE rowid = ?"  # noqa: S608 our own names
+    following, unreadable = 1, 0
+    while unreadable < _MOST_UNREADABLE:
         try:
-            for row in source.execute(f"SELECT * FROM {table} ORDER BY rowid {order}"):  # noqa: S608 our own names
-                if order == "DESC" and highest is not None and row[0] <= highest:
-                    return
-                if order == "ASC":
-                    highest = row[0]
+            for row in source.execute(scan, (following,)):
                 yield row
-        except sqlite3.Error:
-            continue
+                following, unreadable = row[0] + 1, 0
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "") in {"SQLITE_NOTADB", "SQLITE_ERROR"}:
+                return  # no database, or no such table: trying other rows does not help
         else:
             return
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-__all__ = ["Salvage", "Unavailable", "open_or_set_aside"]
+        unreadable += 1
+        # The scan reads one row ahead of what it gives, so it broke off before the last good one.
+        with suppress(sqlite3.Error):
+            yield from source.execute(one, (following,))
+        following += 1
+    with suppress(sqlite3.Error):
+        yield from source.execute(scan + " DESC", (following,))

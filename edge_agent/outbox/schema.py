@@ -15,16 +15,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERSION: Final = 1
-PAGE_BYTES: Final = 4096
-_SPARE_PAGES: Final = 256
-"""Room below the hard page limit, so that deleting still works when the policy limit was missed."""
+TABLES: Final = ("boot", "epoch", "record", "segment")
+INSERT_RECORD: Final = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_SEGMENT: Final = "INSERT INTO segment VALUES (NULL, ?, ?, ?, ?, ?, ?)"
+
+PAGE_BYTES: Final = 1024
+"""Of new files; those that exist keep theirs.
+
+Measured with WAL and FULL on ext4 (write_bytes of /proc/self/io per batch of 700 bytes, stored in the transaction
+that deletes the one before): 12355 with pages of 4096 bytes, 6190 with 1024, 6252 with 512. With five segments, each
+with its own commit, before every batch: 57620, 32988, 35973.
+"""
+SPARE_BYTES: Final = 4 * 1_048_576
+"""Room below the hard limit of the file, so that storing and dropping in one transaction never meets it."""
+_MOST_PAGES: Final = 1_073_741_823
+"""SQLite's own limit."""
 
 _SETTINGS: Final = (
     f"PRAGMA page_size={PAGE_BYTES}",
     "PRAGMA locking_mode=EXCLUSIVE",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
-    "PRAGMA wal_autocheckpoint=500",
+    "PRAGMA wal_autocheckpoint=1000",
     "PRAGMA journal_size_limit=1048576",
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-512",
@@ -32,26 +44,33 @@ _SETTINGS: Final = (
 
 
 def open_database(path: Path, max_bytes: int) -> sqlite3.Connection:
-    """Open, bring the schema up to date, and bound the file.
+    """Open, bring the schema up to date, check that every page can be read, and bound the file.
 
     The connection may be handed to another thread, but only one may use it at a time.
 
     Raises:
-        Unavailable: another process holds it.
+        Unavailable: another process holds it, or a newer edge-agent wrote it.
         sqlite3.DatabaseError: it is damaged.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
     try:
         for setting in _SETTINGS:
             connection.execute(setting).fetchall()
-        # Not stored in the file, so said at each opening; deletes keep working at this limit, unlike on a full disk.
-        connection.execute(f"PRAGMA max_page_count={max_bytes // PAGE_BYTES + _SPARE_PAGES}").fetchall()
         connection.execute("BEGIN IMMEDIATE").connection.execute("ROLLBACK")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise Unavailable(f"{path} was written by a newer edge-agent (schema {version}); upgrade this one")  # noqa: TRY301 closed below
         if version < VERSION:
             _migrate(connection)
+        # Not stored in the file, so said at each opening; deletes keep working at this limit, unlike on a full disk.
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        most = min(_MOST_PAGES, (max_bytes + SPARE_BYTES) // page_bytes)
+        connection.execute(f"PRAGMA max_page_count={most}").fetchall()
+        (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if said != "ok":
+            raise sqlite3.DatabaseError(said)  # noqa: TRY301 joins the errors that SQLite raises by itself
+        for table in TABLES:
+            connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608 our own names
     except sqlite3.OperationalError as error:
         connection.close()
         if "locked" in str(error):
@@ -61,6 +80,14 @@ def open_database(path: Path, max_bytes: int) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """What the tables take up in the file: its pages without the free ones. Right inside a transaction, too."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    return int((pages - free) * page_bytes)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

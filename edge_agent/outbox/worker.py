@@ -116,8 +116,11 @@ class StoreWorker:
         for message in self.inbox.take_all():
             commit = self._handle(message) or commit
         now_ns = self._clock.now_ns()
-        if commit or (self._commit_due_ns is not None and now_ns >= self._commit_due_ns):
-            self._commit_due_ns = self._try_to_commit(now_ns)
+        if self._commit_due_ns is None and self.outbox.dirty:
+            self._commit_due_ns = now_ns + self._durability_ns
+        due = self._commit_due_ns is not None and now_ns >= self._commit_due_ns
+        if due or (commit and not self._failing):
+            self._try_to_commit(now_ns)
         return self._commit_due_ns
 
     def _handle(self, message: Message) -> bool:
@@ -128,53 +131,52 @@ class StoreWorker:
             case StoreSegment(content):
                 self.outbox.add_segment(content)
             case Commit():
-                return not self._failing
+                return True
             case HandOut(limit):
                 self._offer(self._hand_out(limit))
-                return False
             case Rewind():
                 self.outbox.rewind()
-                return False
             case Arrived(record):
                 self.outbox.confirm(record)
             case Undeliverable(record, reason):
                 self.outbox.refuse(record, reason)
             case SetAnchor(anchor):
                 self.outbox.set_anchor(anchor)
-                return False
-        if self._commit_due_ns is None:
-            self._commit_due_ns = self._clock.now_ns() + self._durability_ns
         return False
 
     def _hand_out(self, limit: int) -> Sequence[tuple[Lane, Record]]:
         try:
             return self.outbox.hand_out(limit)
         except sqlite3.Error as error:
-            self._say_failing(error)
+            self._fail(error, self._clock.now_ns())
             return ()
 
-    def _try_to_commit(self, now_ns: int) -> int | None:
-        """Commit. Returns when to try again, or None."""
+    def _try_to_commit(self, now_ns: int) -> None:
         try:
             if self._failing:
                 self.outbox.reopen()
             wrote = self.outbox.commit()
         except (sqlite3.Error, Unavailable) as error:
-            self._say_failing(error)
-            return now_ns + RETRY_NS
+            self._fail(error, now_ns)
+            return
+        self._commit_due_ns = None
         if self._failing:
-            log.warning("the outbox works again; nothing was lost meanwhile")
-            self._failing = False
-        if wrote:
+            log.warning("the outbox works again")
+        if wrote or self._failing:
+            # After a failure even without news: what the uplink asked for meanwhile was not given.
             self._committed()
-        return None
+        self._failing = False
 
-    def _say_failing(self, error: Exception) -> None:
+    def _fail(self, error: Exception, now_ns: int) -> None:
+        """Say so once, and plan the next try."""
         self.failures += 1
         if not self._failing:
             log.error(
-                "the outbox cannot be written; readings are kept in memory and it is tried again every %d s reason=%r",
+                "the outbox fails; readings are kept in memory and it is tried again every %d s reason=%r",
                 RETRY_NS // NS_PER_S,
                 str(error),
             )
+            self._commit_due_ns = None
         self._failing = True
+        if self._commit_due_ns is None or self._commit_due_ns <= now_ns:
+            self._commit_due_ns = now_ns + RETRY_NS

@@ -1,0 +1,123 @@
+"""One TOML value → one value of the type that a key has, or what was expected there. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
+
+import cattrs
+
+from edge_agent.config import model
+
+_SHOWN_TYPES: Final = {
+    int: "a whole number",
+    float: "a finite number",
+    str: "text in quotes",
+    bool: "true or false",
+}
+
+
+def expected(kind: Any) -> str:
+    """What a value of this type is called in a message."""
+    if kind in _SHOWN_TYPES:
+        return _SHOWN_TYPES[kind]
+    if get_origin(kind) is Annotated:
+        inner, limit = get_args(kind)
+        return limit.meaning if isinstance(limit, model.Matches) else expected(inner)
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        if inner[-1] is ...:
+            return f"a list of {expected(inner[0])}"
+        return f"[{', '.join(expected(part) for part in inner)}]"
+    choices = [choice for choice in get_args(kind) if choice is not type(None)]
+    return " or ".join(repr(choice) if isinstance(choice, str | int) else expected(choice) for choice in choices)
+
+
+def mismatch(error: Exception, kind: Any) -> str:
+    """What is wrong with a value that could not be made one of this type."""
+    found = f", found {_brief(error.args[0])}" if isinstance(error, WrongType) else ""
+    return f"expected {expected(kind)}{found}"
+
+
+def _brief(value: Any) -> str:
+    """The value as a message shows it."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # a number of thousands of digits
+        return "a very large number"
+
+
+class WrongType(TypeError):
+    """A value of another type than the key's; its argument is the value."""
+
+
+def _exactly(value: Any, kind: type) -> Any:
+    """Accept a value of just this type; numbers may be written without a point, and must be finite."""
+    if kind is float and type(value) in {int, float} and math.isfinite(value):
+        return float(value)
+    if type(value) is kind and kind is not float:
+        return value
+    raise WrongType(value)
+
+
+class _BeyondLimits(ValueError):
+    """A value of the right type that its limits exclude; its text says what was expected."""
+
+
+def _within(value: Any, kind: Any) -> Any:
+    """Structure `Annotated[type, Limits(…) or Matches(…)]`."""
+    inner, limit = get_args(kind)
+    value = CONVERTER.structure(value, inner)
+    match limit:
+        case model.Matches(pattern, meaning) if not re.fullmatch(pattern, value):
+            raise _BeyondLimits(f"expected {meaning}, found {_brief(value)}")
+        case model.Limits(above=above) if above is not None and not value > above:
+            raise _BeyondLimits(f"expected more than {above}, found {_brief(value)}")
+        case model.Limits(at_least=least) if least is not None and value < least:
+            raise _BeyondLimits(f"expected at least {least}, found {_brief(value)}")
+        case model.Limits(at_most=most) if most is not None and value > most:
+            raise _BeyondLimits(f"expected at most {most}, found {_brief(value)}")
+    return value
+
+
+def _choice(value: Any, kind: Any) -> Any:
+    """Structure `Literal[…]`."""
+    if any(value == choice and type(value) is type(choice) for choice in get_args(kind)):
+        return value
+    raise WrongType(value)
+
+
+def _optional(value: Any, kind: Any) -> Any:
+    """Structure `X | None`: TOML has no null, so what stands there is an X."""
+    return CONVERTER.structure(value, get_args(kind)[0])
+
+
+def _sequence(value: Any, kind: Any) -> Any:
+    """Structure `tuple[…]` from a list of just the right length."""
+    if not isinstance(value, list):
+        raise WrongType(value)
+    inner = get_args(kind)
+    kinds = [inner[0]] * len(value) if inner[-1] is ... else inner
+    if len(kinds) != len(value):
+        raise WrongType(value)
+    return tuple(CONVERTER.structure(part, each) for part, each in zip(value, kinds, strict=True))
+
+
+def _origin(kind: Any) -> Any:
+    return get_origin(kind)
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    for kind in (int, float, str, bool):
+        converter.register_structure_hook(kind, _exactly)
+    converter.register_structure_hook_func(lambda kind: type(None) in get_args(kind), _optional)
+    converter.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _choice)
+    converter.register_structure_hook_func(lambda kind: _origin(kind) is Annotated, _within)
+    converter.register_structure_hook_func(lambda kind: _origin(kind) is tuple, _sequence)
+    return converter
+
+
+CONVERTER: Final = _make_converter()

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import pytest
+
+from edge_agent.config.load import parse_config
+from edge_agent.errors import ConfigError
+
+BASE = """\
+[gateway]
+id = "gw"
+[bus.one]
+device = "/dev/i2c-1"
+[bus.two]
+device = "/dev/i2c-2"
+[bus.w1]
+device = "/sys/bus/w1/devices"
+[bus.line]
+device = "/dev/ttyUSB0"
+"""
+
+
+def sensor(name: str, driver: str, bus: str, more: str = "") -> str:
+    return f'[[sensor]]\nid = "{name}"\ndriver = "{driver}"\nbus = "{bus}"\n{more}\n'
+
+
+def problems(text: str) -> list[str]:
+    try:
+        parse_config(BASE + text, "f")
+    except ConfigError as error:
+        return [problem.split(": ", 1)[1] for problem in error.problems]
+    return []
+
+
+def test_sensors_on_two_buses_may_share_an_address() -> None:
+    assert problems(sensor("a", "sht3x", "one") + sensor("b", "sht3x", "two")) == []
+
+
+def test_sensors_on_one_bus_may_not() -> None:
+    assert problems(sensor("a", "bme280", "one") + sensor("b", "bmp280", "one", "address = 0x76")) == [
+        "sensor[2].address: sensor 'a' has address 0x76 on bus 'one' already"
+    ]
+    assert problems(sensor("a", "modbus_rtu", "line") + sensor("b", "modbus_rtu", "line", "address = 1")) == [
+        "sensor[2].address: sensor 'a' has address 1 on bus 'line' already"
+    ]
+
+
+def test_two_sensors_may_not_have_one_name() -> None:
+    assert problems(sensor("a", "bme280", "one") + sensor("a", "bmp280", "two")) == [
+        "sensor[2].id: another sensor is called 'a' already"
+    ]
+
+
+def test_one_serial_is_one_sensor_whatever_its_case() -> None:
+    first = sensor("a", "ds18b20", "w1", 'serial = "28-0000000000ab"')
+    assert problems(first + sensor("b", "ds18b20", "w1", 'serial = "28-0000000000cd"')) == []
+    assert problems(first + sensor("b", "ds18b20", "w1", 'serial = "28-0000000000AB"')) == [
+        "sensor[2]: sensor 'a' has the same options on bus 'w1' already"
+    ]
+    assert len(problems(sensor("a", "ds18b20", "w1") + sensor("b", "ds18b20", "w1"))) == 1
+
+
+def test_two_buses_may_not_be_one_device() -> None:
+    assert problems('[bus.again]\ndevice = "/dev/i2c-1"\n') == [
+        "bus.again.device: bus 'one' has the same device already"
+    ]
+
+
+def test_a_bus_whose_path_tells_nothing_needs_a_kind() -> None:
+    assert problems('[bus.odd]\ndevice = "/run/odd"\n') == [
+        'bus.odd.kind: cannot tell from \'/run/odd\'; expected "i2c", "serial" or "sysfs"'
+    ]
+    assert problems('[bus.odd]\ndevice = "/run/odd"\nkind = "serial"\n') == []
+
+
+def test_a_driver_needs_its_kind_of_bus() -> None:
+    assert problems(sensor("a", "bme280", "line")) == [
+        "sensor[1].bus: bme280 needs a bus of kind 'i2c', 'line' is 'serial'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"), [(0, "can be at 1 to 247, found 0"), (248, "found 248"), (-1, "found -1")]
+)
+def test_an_address_that_the_driver_cannot_have(address: int, said: str) -> None:
+    (found,) = problems(sensor("a", "modbus_rtu", "line", f"address = {address}"))
+    assert found.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("range = [5, 5]", "temperature_c.range: expected [low, high], found [5.0, 5.0]"),
+        ("points = [[1, 1]]", "temperature_c.points: expected two or more [raw, true] pairs with ascending raw"),
+        (
+            "points = [[2, 1], [1, 2]]",
+            "temperature_c.points: expected two or more [raw, true] pairs with ascending raw",
+        ),
+        ("points = [[1, 1], [2, 2]]\ngain = 2", "temperature_c.points: give either points, or gain and offset"),
+    ],
+)
+def test_channel_keys_must_fit_together(keys: str, said: str) -> None:
+    assert problems(sensor("a", "sht3x", "one") + "[sensor.temperature_c]\n" + keys) == ["sensor[1]." + said]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mqtt://localhost",
+        "mqtt://127.0.0.1:1884",
+        "mqtt://[::1]:1883",
+        "mqtts://broker.example.org/",
+        "mqtts://a_b-c",
+        "mqtts://[fe80::1%eth0]:8883",
+    ],
+)
+def test_urls_that_are_right(url: str) -> None:
+    assert problems(f'[uplink]\nurl = "{url}"\n') == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost",
+        "http://a",
+        "mqtt://",
+        "mqtts://a:b",
+        "mqtts://a:0",
+        "mqtts://a:70000",
+        "mqtts://a/topic",
+        "mqtts://a?b",
+        "mqtts://a#b",
+        "mqtts://[::1",
+        "mqtts://a..b",
+        "mqtts://a b",
+        "mqtts://" + "x" * 64,
+    ],
+)
+def test_urls_that_are_wrong(url: str) -> None:
+    assert problems(f'[uplink]\nurl = "{url}"\n') == [
+        f"uplink.url: expected mqtt://HOST[:PORT] or mqtts://HOST[:PORT], found {url!r}"
+    ]
+
+
+@pytest.mark.parametrize("url", ["mqtts://me:hunter2@host", "http://me:hunter2@host:x", "mqtts://me:hunter2@[::1"])
+def test_a_password_in_the_url_is_refused_and_not_repeated(url: str) -> None:
+    assert problems(f'[uplink]\nurl = "{url}"\n') == [
+        "uplink.url: a password never stands in this file; use username and password_file"
+    ]
+
+
+def test_plain_text_over_the_network_must_be_meant() -> None:
+    (found,) = problems('[uplink]\nurl = "mqtt://broker.example.org"\n')
+    assert found.startswith("uplink.url: anyone on the way can read and change")
+    assert problems('[uplink]\nurl = "mqtt://broker.example.org"\ninsecure_plaintext = true\n') == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ('username = "u"\npassword_file = "/a"\npassword_credential = "b"', "password_file: give either"),
+        ('password_file = "/a"', "username: missing, and a password is given"),
+        ('url = "mqtts://a"\ncert_file = "/a"', "cert_file: cert_file and key_file go together"),
+        ('ca_file = "/a"', "ca_file: certificates mean nothing to mqtt://; use mqtts://"),
+        ('prefix = "a/#"', "prefix: expected text without +, # and outer slashes, found 'a/#'"),
+        ('client_id = ""', "client_id: expected text without +, # and outer slashes, found ''"),
+    ],
+)
+def test_uplink_keys_must_fit_together(keys: str, said: str) -> None:
+    (found,) = problems(f"[uplink]\n{keys}\n")
+    assert found.startswith("uplink." + said)

@@ -1,0 +1,51 @@
+"""An outbox to try things on."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edge_agent.clock import Anchor, ClockQuality
+from edge_agent.outbox.outbox import Content, Dropped, Outbox
+from edge_agent.reading import RecordKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SYNCED = Anchor(1_000, ClockQuality.SYNCED, 0)
+
+
+def told(dropped: Dropped) -> bytes:
+    """A tombstone's body that a test can read."""
+    return f"{dropped.first_seq} {dropped.last_seq} {dropped.records} {dropped.readings} {dropped.reason}".encode()
+
+
+@pytest.fixture
+def open_outbox(tmp_path: Path) -> Callable[..., Outbox]:
+    """Open the outbox in a folder; whatever is given replaces a default."""
+
+    def open_(**given: Any) -> Outbox:
+        settings: dict[str, Any] = {
+            "directory": tmp_path / "state",
+            "max_bytes": 1 << 20,
+            "boot_id": "boot-a",
+            "anchor": SYNCED,
+            "rng": random.Random(repr(given)),  # noqa: S311 repeatable
+            "encode_tombstone": told,
+        }
+        return Outbox(**(settings | given))
+
+    return open_
+
+
+@pytest.fixture
+def batch() -> Callable[..., Content]:
+    """Make a batch whose body begins with its name."""
+
+    def make(name: int, size: int = 100, kind: RecordKind = RecordKind.BATCH) -> Content:
+        return Content(kind, 10, name * 100, name * 100 + 99, b"%d " % name + bytes(size))
+
+    return make

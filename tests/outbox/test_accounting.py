@@ -1,0 +1,278 @@
+# ruff: noqa: D102 the names of rules and steps say what they do
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from edge_agent.clock import Anchor, ClockQuality
+from edge_agent.outbox.outbox import Content, Outbox, Tally
+from edge_agent.outbox.recovery import DATABASE
+from edge_agent.reading import Lane, Record, RecordKind
+
+Id = tuple[int, int]
+"""Epoch and seq."""
+
+
+class FailingOnce:
+    """A connection whose next statement that begins with `verb` fails: before it is done, or after."""
+
+    def __init__(self, db: sqlite3.Connection, verb: str, *, after: bool = False) -> None:
+        self._db, self._verb, self._after = db, verb, after
+
+    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+        if not self._verb or not sql.startswith(self._verb):
+            return self._db.execute(sql, *args)
+        self._verb = ""
+        if self._after:
+            self._db.execute(sql, *args)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+
+def fail_once(outbox: Outbox, verb: str, *, after: bool = False) -> None:
+    outbox._db = FailingOnce(outbox._db, verb, after=after)  # type: ignore[assignment]
+
+
+def check_sums(outbox: Outbox) -> Tally:
+    tally = outbox.tally()
+    assert tally.committed == tally.confirmed + tally.tombstoned + tally.pending
+    assert tally.pending == outbox.count_pending()
+    return tally
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    """The outbox against what anyone would expect of it.
+
+    The oracle knows of every record where it must be: taken in, committed, confirmed, or told of by a tombstone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp(prefix="outbox-"))
+        self.directory = self.root / "0"
+        self.rng = random.Random(0)  # noqa: S311 repeatable
+        self.starts = 0
+        self.names = 0
+        self.waiting: dict[Id, bytes] = {}
+        self.committed: dict[Id, bytes] = {}
+        self.settled: dict[int, Id] = {}
+        self.gone: set[Id] = set()
+        self.refused: set[Id] = set()
+        self.buried: Counter[Id] = Counter()
+        self.segments: list[bytes] = []
+        self.stored_segments: list[bytes] = []
+        self.used: set[Id] = set()
+        self.seen: set[int] = set()
+        self.known: dict[int, Record] = {}
+        self.mark = 0
+
+    @initialize()
+    def begin(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self.starts += 1
+        self.outbox = Outbox(
+            self.directory,
+            max_bytes=48 * 1024,
+            boot_id=f"boot-{self.starts // 3}",
+            anchor=Anchor(self.starts, ClockQuality.SYNCED, 0),
+            rng=self.rng,
+            encode_tombstone=lambda d: f"{d.first_seq} {d.last_seq} {d.records} {d.readings} {d.reason}".encode(),
+        )
+        for seq, body in enumerate(self.stored_segments, start=1):
+            self.take(self.committed, seq, body)
+        self.waiting, self.segments, self.stored_segments = {}, [], []
+        self.settled, self.seen, self.known, self.mark = {}, set(), {}, 0
+        self.refused &= self.gone
+        self.hear_of_drops()
+
+    def take(self, where: dict[Id, bytes], seq: int, body: bytes) -> None:
+        assert (self.outbox.epoch, seq) not in self.used, "an id was used twice"
+        self.used.add((self.outbox.epoch, seq))
+        where[self.outbox.epoch, seq] = body
+
+    def body(self, size: int) -> bytes:
+        self.names += 1
+        return b"%d " % self.names + bytes(size)
+
+    @rule(size=st.sampled_from([10, 700, 2100, 5000]), kind=st.sampled_from([RecordKind.BATCH, RecordKind.EVENT]))
+    def add_one(self, size: int, kind: RecordKind) -> None:
+        self.add(size, kind)
+
+    def add(self, size: int, kind: RecordKind) -> None:
+        body = self.body(size if kind is RecordKind.BATCH else 10)
+        self.take(self.waiting, self.outbox.add(Content(kind, 1, 5, 6, body)), body)
+        if kind is RecordKind.BATCH:
+            self.segments, self.sealed = [], True
+
+    sealed = False
+
+    @rule(count=st.integers(2, 30))
+    def add_many(self, count: int) -> None:
+        for _ in range(count):
+            self.add(1500, RecordKind.BATCH)
+
+    @rule()
+    def add_tombstone(self) -> None:
+        """As the pipeline does: what it could not even take in."""
+        seq = self.outbox.add(Content(RecordKind.TOMBSTONE, 1, 5, 6, b"0 0 0 1 processing fell behind"))
+        self.used.add((self.outbox.epoch, seq))
+
+    @rule(size=st.sampled_from([10, 700]))
+    def add_segment(self, size: int) -> None:
+        body = self.body(size)
+        self.outbox.add_segment(Content(RecordKind.BATCH, 1, 5, 6, body))
+        self.segments.append(body)
+
+    @rule()
+    def commit(self) -> None:
+        self.outbox.commit()
+        self.has_committed()
+
+    def has_committed(self) -> None:
+        self.committed |= self.waiting
+        self.waiting = {}
+        if self.sealed:
+            self.stored_segments, self.sealed = [], False
+        self.stored_segments += self.segments
+        self.segments = []
+        self.gone |= set(self.settled.values())
+        self.settled = {}
+        self.hear_of_drops()
+        check_sums(self.outbox)
+
+    def hear_of_drops(self) -> None:
+        """What the tombstones in the database tell of, is exactly what is not there and was never settled."""
+        rows = self.outbox._db.execute("SELECT epoch, seq, kind, body FROM record").fetchall()
+        there = {(epoch, seq) for epoch, seq, kind, _body in rows if kind != RecordKind.TOMBSTONE}
+        for epoch, _seq, kind, body in rows:
+            if kind == RecordKind.TOMBSTONE:
+                first, last, records = (int(word) for word in body.split(b" ")[:3])
+                if first:
+                    covered = {(epoch, seq) for seq in range(first, last + 1)}
+                    assert records == len(covered)
+                    self.buried |= Counter(covered)
+        missing = set(self.committed) - there - self.gone
+        assert missing <= set(self.buried), "a record went without a tombstone"
+        told = set(self.buried)
+        assert told <= set(self.committed), "a tombstone tells of what was never committed"
+        assert not told & there, "a tombstone tells of what is still there"
+        assert there <= set(self.committed), "a record is there that was never committed"
+        self.gone |= missing
+
+    @rule(verb=st.sampled_from(["INSERT", "DELETE", "COMMIT"]), after=st.booleans())
+    def fail_to_commit(self, verb: str, after: bool) -> None:
+        fail_once(self.outbox, verb, after=after and verb == "COMMIT")
+        try:
+            self.outbox.commit()
+        except sqlite3.OperationalError:
+            return
+        if isinstance(self.outbox._db, FailingOnce):
+            self.outbox._db._verb = ""
+        self.has_committed()
+
+    @rule()
+    def reopen(self) -> None:
+        if self.outbox._in_doubt is None:
+            self.outbox.reopen()
+        else:
+            self.outbox.reopen()
+            self.outbox.commit()
+            self.has_committed()
+
+    @rule()
+    def rewind(self) -> None:
+        self.outbox.rewind()
+        self.seen = set()
+        self.mark = self.outbox._last_committed
+
+    @rule(limit=st.integers(1, 9))
+    def hand_out(self, limit: int) -> None:
+        offered = self.outbox.hand_out(limit)
+        assert len(offered) <= limit
+        for lane, record in offered:
+            assert record.rowid not in self.seen, "handed out twice"
+            assert record.rowid not in self.settled, "handed out though settled"
+            assert (lane is Lane.BACKLOG) == (record.rowid <= self.mark)
+            if record.kind is not RecordKind.TOMBSTONE:
+                assert self.in_doubt or self.committed[record.epoch, record.seq] == record.body
+                assert (record.epoch, record.seq) not in self.gone
+            self.seen.add(record.rowid)
+            self.known[record.rowid] = record
+        rowids = [record.rowid for lane, record in offered if lane is Lane.LIVE]
+        assert rowids == sorted(rowids)
+
+    @property
+    def in_doubt(self) -> bool:
+        return self.outbox._in_doubt is not None
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data(), refuse=st.booleans())
+    def settle(self, data: st.DataObject, refuse: bool) -> None:
+        """In any order, and also late: after a rewind, after it was settled already, after it was dropped."""
+        record = self.known[data.draw(st.sampled_from(sorted(self.known)))]
+        if refuse:
+            self.outbox.refuse(record, "refused")
+        else:
+            self.outbox.confirm(record)
+        identity = (record.epoch, record.seq)
+        if record.kind is not RecordKind.TOMBSTONE and not refuse:
+            self.settled[record.rowid] = identity
+
+    @rule()
+    def close_and_start(self) -> None:
+        self.outbox.close()
+        self.committed |= self.waiting
+        self.stored_segments = ([] if self.sealed else self.stored_segments) + self.segments
+        self.sealed = False
+        self.gone |= set(self.settled.values())
+        self.start()
+
+    @rule()
+    def kill_and_start(self) -> None:
+        """Power goes: what the files hold at this moment is all there is."""
+        if self.in_doubt:
+            self.reopen()  # whether that transaction reached the disk is not this rule's question
+        before, self.directory = self.directory, self.root / str(self.starts)
+        shutil.copytree(before, self.directory)
+        self.outbox._db.close()
+        shutil.rmtree(before)
+        self.sealed = False
+        self.start()
+
+    @invariant()
+    def numbers_add_up(self) -> None:
+        if hasattr(self, "outbox"):
+            tally = self.outbox.tally()
+            assert tally.committed == tally.confirmed + tally.tombstoned + tally.pending
+            if not self.in_doubt:
+                assert tally.pending == self.outbox.count_pending()
+
+    @invariant()
+    def the_file_is_bounded(self) -> None:
+        if hasattr(self, "outbox"):
+            assert (self.directory / DATABASE).stat().st_size < 400 * 1024
+
+    def teardown(self) -> None:
+        if hasattr(self, "outbox"):
+            self.outbox._db.close()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+TestOutboxMachine = OutboxMachine.TestCase
+TestOutboxMachine.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)

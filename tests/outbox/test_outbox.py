@@ -1,0 +1,284 @@
+# ruff: noqa: D102 the names of rules and steps say what they do
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edge_agent.clock import Anchor, ClockQuality
+from edge_agent.outbox.outbox import Content, Dropped, Outbox, Tally
+from edge_agent.outbox.recovery import DATABASE
+from edge_agent.reading import Lane, Record, RecordKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class FailingOnce:
+    """A connection whose next statement that begins with `verb` fails: before it is done, or after."""
+
+    def __init__(self, db: sqlite3.Connection, verb: str, *, after: bool = False) -> None:
+        self._db, self._verb, self._after = db, verb, after
+
+    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+        if not self._verb or not sql.startswith(self._verb):
+            return self._db.execute(sql, *args)
+        self._verb = ""
+        if self._after:
+            self._db.execute(sql, *args)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+
+def fail_once(outbox: Outbox, verb: str, *, after: bool = False) -> None:
+    outbox._db = FailingOnce(outbox._db, verb, after=after)  # type: ignore[assignment]
+
+
+def check_sums(outbox: Outbox) -> Tally:
+    tally = outbox.tally()
+    assert tally.committed == tally.confirmed + tally.tombstoned + tally.pending
+    assert tally.pending == outbox.count_pending()
+    return tally
+
+
+def told_of(record: Record) -> tuple[int, int, int, str]:
+    first, last, records, _readings, reason = record.body.decode().split(" ", 4)
+    return int(first), int(last), int(records), reason
+
+
+def test_what_waits_is_not_handed_out(open_outbox: Callable[..., Outbox], batch: Callable[..., Content]) -> None:
+    outbox = open_outbox()
+    outbox.add(batch(1))
+    assert outbox.hand_out(5) == []
+    outbox.commit()
+    assert [record.seq for _lane, record in outbox.hand_out(5)] == [1]
+    assert outbox.hand_out(5) == []
+
+
+def test_a_second_late_confirmation_counts_nothing(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox()
+    outbox.add(batch(1))
+    outbox.commit()
+    ((_lane, record),) = outbox.hand_out(1)
+    for _ in range(2):
+        outbox.confirm(record)
+        outbox.commit()
+    outbox.refuse(record, "late")
+    outbox.commit()
+    assert check_sums(outbox) == Tally(committed=1, confirmed=1, tombstoned=0, pending=0, carried_over=0)
+
+
+def test_a_full_outbox_drops_its_oldest_batches_and_keeps_events(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content], tmp_path: Path
+) -> None:
+    outbox = open_outbox(max_bytes=256 * 1024)
+    outbox.add(batch(1, kind=RecordKind.EVENT))
+    for name in range(2, 1000):
+        outbox.add(batch(name, 2100))
+        if name % 7 == 0:
+            outbox.commit()
+    outbox.commit()
+    tally = check_sums(outbox)
+    assert tally.tombstoned > 800
+    assert (tmp_path / "state" / DATABASE).stat().st_size < 330 * 1024, "the file stays near its limit"
+    records = [record for _lane, record in outbox.hand_out(10_000)]
+    assert next(record.seq for record in records if record.kind is RecordKind.EVENT) == 1
+    assert [told_of(record) for record in records if record.kind is RecordKind.TOMBSTONE] == [
+        (2, tally.tombstoned + 1, tally.tombstoned, "outbox full")
+    ]
+    batches = [record.seq for record in records if record.kind is RecordKind.BATCH]
+    assert batches == list(range(tally.tombstoned + 2, 1000))
+
+
+def test_what_is_on_its_way_is_not_dropped(open_outbox: Callable[..., Outbox], batch: Callable[..., Content]) -> None:
+    outbox = open_outbox(max_bytes=64 * 1024)
+    for name in range(1, 6):
+        outbox.add(batch(name, 2000))
+    outbox.commit()
+    on_its_way = [record for _lane, record in outbox.hand_out(3)]
+    for name in range(6, 100):
+        outbox.add(batch(name, 2000))
+        outbox.commit()
+    outbox.rewind()
+    left = [record.seq for _lane, record in outbox.hand_out(1000)]
+    assert left[:3] == [record.seq for record in on_its_way]
+    assert 4 not in left
+    check_sums(outbox)
+
+
+def test_only_events_go_when_there_are_no_batches(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox(max_bytes=64 * 1024)
+    for name in range(1, 300):
+        outbox.add(batch(name, 500, RecordKind.EVENT))
+        outbox.commit()
+    assert check_sums(outbox).tombstoned > 0
+    assert outbox.hand_out(1)[0][1].seq == outbox.tally().tombstoned + 1
+
+
+def test_tombstones_of_two_boots_are_not_merged(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    """Their stamps count from different moments."""
+    first = open_outbox()
+    first.add_segment(batch(1))
+    first.close()
+    second = open_outbox(boot_id="boot-b")
+    second.add(batch(2))
+    second.commit()
+    for _lane, record in second.hand_out(5):
+        second.refuse(record, "no")
+    second.commit()
+    assert [told_of(record)[:3] for _lane, record in second.hand_out(5)] == [(1, 1, 1), (2, 2, 1)]
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_commit_that_may_have_held_is_counted_and_stored_once(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content], after: bool
+) -> None:
+    """The journal may be complete when the flush of it fails; then it holds when the file is opened again."""
+    outbox = open_outbox()
+    outbox.add(batch(1))
+    outbox.commit()
+    ((_lane, record),) = outbox.hand_out(1)
+    outbox.confirm(record)
+    outbox.add(batch(2))
+    outbox.add_segment(batch(3))
+    fail_once(outbox, "COMMIT", after=after)
+    with pytest.raises(sqlite3.OperationalError):
+        outbox.commit()
+    outbox.add(batch(4))
+    outbox.commit()
+    assert check_sums(outbox) == Tally(committed=3, confirmed=1, tombstoned=0, pending=2, carried_over=0)
+    assert outbox._db.execute("SELECT count(*) FROM segment").fetchone() == (0,)
+    assert [record.seq for _lane, record in outbox.hand_out(9)] == [2, 3]
+
+
+def test_more_than_memory_may_hold_becomes_a_tombstone(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox(max_waiting_bytes=20_000)
+    outbox.add(batch(1, kind=RecordKind.EVENT))
+    for name in range(2, 101):
+        outbox.add(batch(name, 800))
+        assert outbox._intake.size_bytes <= 20_000
+    outbox.commit()
+    tally = check_sums(outbox)
+    assert (tally.committed, tally.pending) == (100, 100 - tally.tombstoned)
+    offered = [record for _lane, record in outbox.hand_out(200)]
+    assert offered[0].kind is RecordKind.EVENT
+    assert told_of(offered[-1]) == (2, tally.tombstoned + 1, tally.tombstoned, "store failing")
+
+
+def test_a_damaged_body_becomes_a_tombstone(open_outbox: Callable[..., Outbox], batch: Callable[..., Content]) -> None:
+    outbox = open_outbox()
+    for name in range(1, 5):
+        outbox.add(batch(name))
+    outbox.commit()
+    outbox._db.execute("UPDATE record SET body = zeroblob(10) WHERE seq = 2")
+    assert [record.seq for _lane, record in outbox.hand_out(3)] == [1, 3, 4]
+    assert outbox.dirty
+    outbox.commit()
+    ((_lane, record),) = outbox.hand_out(3)
+    assert told_of(record) == (2, 2, 1, "damaged in the store")
+    assert check_sums(outbox).tombstoned == 1
+
+
+def test_a_damaged_tombstone_is_told_again(open_outbox: Callable[..., Outbox], batch: Callable[..., Content]) -> None:
+    outbox = open_outbox()
+    outbox.add(batch(1))
+    outbox.commit()
+    outbox.refuse(outbox.hand_out(1)[0][1], "no")
+    outbox.commit()
+    outbox._db.execute("UPDATE record SET body = zeroblob(10)")
+    assert outbox.hand_out(1) == []
+    outbox.commit()
+    assert told_of(outbox.hand_out(1)[0][1]) == (1, 1, 1, "damaged in the store")
+    assert check_sums(outbox).tombstoned == 1
+
+
+@pytest.mark.parametrize("damage", ["kind = 77", "boot = 99"])
+def test_a_damaged_row_does_not_stop_the_others(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content], damage: str
+) -> None:
+    outbox = open_outbox()
+    outbox.add(batch(1))
+    outbox.add(batch(2))
+    outbox.commit()
+    outbox._db.execute(f"UPDATE record SET {damage} WHERE seq = 1")  # noqa: S608 a test's own words
+    assert outbox.hand_out(5)[-1][1].seq == 2
+    outbox.commit()
+
+
+def test_a_worse_anchor_never_replaces_a_better_one(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox(anchor=Anchor(1, ClockQuality.NONE, 0))
+    outbox.add(batch(1))
+    outbox.set_anchor(Anchor(2, ClockQuality.SYNCED, 0))
+    outbox.set_anchor(Anchor(3, ClockQuality.HOLDOVER, 0))
+    outbox.commit()
+    assert outbox.hand_out(1)[0][1].offset_ns == 2
+    outbox.close()
+    outbox = open_outbox(anchor=Anchor(4, ClockQuality.NONE, 0))
+    assert outbox.hand_out(1)[0][1].offset_ns == 2, "the same boot, after a restart"
+    outbox.set_anchor(Anchor(5, ClockQuality.SYNCED, 0))
+    outbox.rewind()
+    assert outbox.hand_out(1)[0][1].offset_ns == 5
+
+
+def test_records_keep_the_anchor_of_their_boot(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    for name, boot in enumerate(["a", "b", "a", "c", "a"], start=1):
+        outbox = open_outbox(boot_id=boot, anchor=Anchor({"a": 10, "b": 20, "c": 30}[boot], ClockQuality.SYNCED, 0))
+        outbox.add(batch(name))
+        outbox.close()
+    outbox = open_outbox(boot_id="b", anchor=Anchor(20, ClockQuality.NONE, 0))
+    offered = [(record.boot, record.offset_ns) for _lane, record in outbox.hand_out(9)]
+    assert offered == [(1, 10), (2, 20), (1, 10), (3, 30), (1, 10)]
+
+
+def test_dropped_is_still_found_where_others_look_for_it() -> None:
+    assert Dropped(1, 2, 2, 20, 0, 9, "why").records == 2
+
+
+def test_what_was_settled_late_is_not_handed_out_again(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox()
+    for name in range(1, 4):
+        outbox.add(batch(name))
+    outbox.commit()
+    one, two, _three = [record for _lane, record in outbox.hand_out(3)]
+    outbox.rewind()
+    outbox.confirm(one)
+    outbox.refuse(two, "no")
+    assert [(lane, record.seq) for lane, record in outbox.hand_out(3)] == [(Lane.BACKLOG, 3)]
+
+
+def test_a_rewind_lets_what_was_on_its_way_be_dropped(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox(max_bytes=64 * 1024)
+    for name in range(1, 6):
+        outbox.add(batch(name, 2000))
+    outbox.commit()
+    late = outbox.hand_out(1)[0][1]
+    outbox.rewind()
+    for name in range(6, 100):
+        outbox.add(batch(name, 2000))
+        outbox.commit()
+    assert outbox.hand_out(1)[0][1].seq > 1
+    before = outbox.tally()
+    outbox.confirm(late)
+    outbox.commit()
+    assert check_sums(outbox) == before, "it was counted as dropped already"
