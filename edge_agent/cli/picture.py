@@ -121,7 +121,9 @@ class LiveTable:
 def summary(report: Report) -> str:
     """What a run did, in sentences whose numbers add up."""
     readings, records = report.readings, report.records
-    per_reading = f", {report.bytes.wire / readings.sampled:.2f} per reading" if readings.sampled else ""
+    # What earlier runs left would be counted against the readings of this one.
+    own = readings.sampled and not records.carried_over and not records.pending
+    per_reading = f", {report.bytes.wire / readings.sampled:.2f} per reading" if own else ""
     lines = [
         f"{report.simulated_s:,.0f} simulated seconds in {report.wall_s:.1f} s"
         if report.simulated_s is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +143,9 @@ def test_a_temporary_outbox_with_pending_records_is_kept_and_named() -> None:
     assert ended.code == 0
     kept = ended.out.split("--state-dir ")[1].split()[0]
     ended = edge_agent("--simulate", "--speed", "max", "--duration", 0, "--state-dir", kept)
-    assert "2 committed = 2 confirmed + 0 tombstoned + 0 pending" in ended.out
+    delivered = re.search(r"(\d+) committed = (\d+) confirmed \+ 0 tombstoned \+ 0 pending", ended.out)
+    assert delivered is not None, ended.out
+    assert int(delivered[1]) == int(delivered[2]) >= 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""The commands that end by themselves, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_agent import __version__
+from edge_agent.bus.smbus import SmbusI2C
+from edge_agent.cli.main import COMMANDS, main
+from edge_agent.config.load import parse_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+GREENHOUSE = str(ROOT / "config" / "simulate.toml")
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Calls `edge-agent` and returns exit code, stdout and stderr."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        try:
+            main(arguments)
+            code = 0
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_help_lists_every_command_and_each_has_its_own(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _err = run("--help")
+    assert code == 0
+    for name in COMMANDS:
+        assert f"\n  {name} " in out
+        code, own, _err = run(name, "--help")
+        assert code == 0
+        assert own.startswith(f"Usage: edge-agent {name}")
+
+
+def test_version(run: Callable[..., tuple[int, str, str]]) -> None:
+    assert run("--version")[1].strip() == f"edge-agent, version {__version__}"
+
+
+def test_check_of_a_good_file_says_what_it_holds(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _err = run("check", "--config", GREENHOUSE)
+    assert code == 0
+    assert out.startswith("ok: gateway greenhouse, 4 sensors with 8 channels on 3 buses")
+
+
+def test_check_of_a_bad_file_lists_every_mistake(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    config = tmp_path / "bad.toml"
+    config.write_text('[gateway]\nid = "A B"\n[[sensor]]\nid = "x"\ndriver = "bme28"\nbus = "i2c1"\nperiod_s = nan\n')
+    code, out, err = run("check", "--config", str(config))
+    assert (code, out) == (78, "")
+    assert [line.removeprefix(f"{config}:").split(":")[0] for line in err.splitlines()] == ["2", "5", "7"]
+    assert "did you mean 'bme280'?" in err
+
+
+def test_read_measures_every_simulated_sensor(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _err = run("read", "--simulate", "--json")
+    assert code == 0
+    measured = {each["sensor"]: each["values"] for each in map(json.loads, out.splitlines())}
+    assert list(measured) == ["air", "canopy", "soil", "outside"]
+    assert set(measured["air"]) == {"temperature_c", "humidity_pct", "pressure_pa"}
+    temperatures = [values["temperature_c"] for values in measured.values()]
+    assert max(temperatures) - min(temperatures) < 3, "they stand in one greenhouse"
+    code, out, _err = run("read", "--simulate")
+    assert out.startswith("air: ")
+    assert "°C" in out
+
+
+def test_read_says_what_is_missing_and_reads_the_rest(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    slave = tmp_path / "w1" / "28-0123456789ab"
+    slave.mkdir(parents=True)
+    (slave / "w1_slave").write_text("a2 00 4b 46 7f ff 0c 10 74 : crc=74 YES\na2 00 4b 46 7f ff 0c 10 74 t=10125\n")
+    config = tmp_path / "edge-agent.toml"
+    config.write_text(
+        f'[gateway]\nid = "g"\n[bus.w1]\ndevice = "{slave.parent}"\nkind = "sysfs"\n[bus.i2c]\ndevice = "/dev/i2c-99"\n'
+        '[[sensor]]\nid = "soil"\ndriver = "ds18b20"\nbus = "w1"\n'
+        '[[sensor]]\nid = "air"\ndriver = "sht3x"\nbus = "i2c"\n'
+    )
+    code, out, _err = run("read", "--config", str(config))
+    assert code == 69
+    soil, air = out.splitlines()
+    assert soil == "soil: 10.12 °C"
+    assert "I2C is off" in air
+
+
+def test_scan_of_the_simulated_rig_prints_configuration_that_loads(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _err = run("scan", "--simulate")
+    assert code == 0
+    config = parse_config('[gateway]\nid = "g"\n' + out)
+    assert {(sensor.driver.name, sensor.address) for sensor in config.sensors} == {("bme280", 0x76), ("sht3x", 0x44)}
+
+
+def test_scan_without_i2c_says_how_to_switch_it_on(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, _out, err = run("scan", "--bus", "/dev/i2c-99")
+    assert code == 69
+    assert "dtparam=i2c_arm=on" in err
+
+
+def test_scan_of_an_unknown_bus_is_a_usage_error(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, _out, err = run("scan", "--config", GREENHOUSE, "--bus", "i2c7")
+    assert code == 2
+    assert "no bus 'i2c7'" in err
+    code, _out, err = run("scan", "--config", GREENHOUSE, "--bus", "rs485")
+    assert code == 2
+    assert "no I2C bus" in err
+
+
+def test_drivers_lists_all_and_shows_one(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _err = run("drivers")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["bme280", "bmp280", "ds18b20", "modbus_rtu", "sht3x"]
+    code, out, _err = run("drivers", "bme280")
+    assert "addresses  0x76, 0x77" in out
+    assert "pressure_pa: 30000 to 110000 Pa" in out
+    assert "humidity_oversampling: default 1" in out
+    code, _out, err = run("drivers", "bme999")
+    assert code == 2
+    assert "known: bme280" in err
+
+
+def test_an_unexpected_failure_is_one_sentence_and_a_traceback_only_on_demand(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_self: SmbusI2C, _address: int) -> bool:
+        raise RuntimeError("on fire")
+
+    monkeypatch.setattr(SmbusI2C, "ping", fail)
+    code, _out, err = run("scan", "--bus", "/dev/i2c-99")
+    assert code == 70
+    assert err.strip() == "internal error: RuntimeError: on fire; run again with --debug and report it"
+    with pytest.raises(RuntimeError, match="on fire"):
+        main(["scan", "--bus", "/dev/i2c-99", "--debug"])
