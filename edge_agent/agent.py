@@ -87,6 +87,7 @@ class Agent:
         self._started_ns, self._real = clock.now_ns(), SystemClock()
         self._real_started_ns = self._real.now_ns()
         self._written_before = storage_bytes_written()
+        self._time_step_ns = max(1, round(config.batch.time_resolution_s * NS_PER_S))
         broker = _broker(config)
 
         self.outbox = Outbox(
@@ -109,7 +110,7 @@ class Agent:
             clock=clock,
             batch_ns=round(config.batch.period_s * NS_PER_S),
             durability_ns=round(config.outbox.durability_s * NS_PER_S),
-            time_step_ns=max(1, round(config.batch.time_resolution_s * NS_PER_S)),
+            time_step_ns=self._time_step_ns,
             features=config.batch.features,
             store=self.store.inbox.put,
         )
@@ -314,12 +315,14 @@ class Agent:
             self._housekeeping.reschedule()
 
     def _encode(self, record: Record) -> bytes:
+        """The message of a record, with its wall time by the best that is known now."""
+        step_ns = self._time_step_ns  # finer than the stamps themselves means nothing
         envelope = Envelope(
             node=self.config.gateway.id,
             epoch=record.epoch,
             seq=record.seq,
             boot=record.boot,
-            offset_ns=record.offset_ns,
+            offset_ns=(record.offset_ns + step_ns // 2) // step_ns * step_ns,
             time_quality=record.time_quality,
         )
         return encode_message(record.kind, envelope, record.body)

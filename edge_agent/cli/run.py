@@ -6,9 +6,7 @@ import dataclasses
 import logging
 import os
 import random
-import shutil
 import signal
-import tempfile
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -89,6 +87,7 @@ def _work(
     from edge_agent.agent import Agent, channel_settings, open_buses, sensors_on
     from edge_agent.cli.main import set_up_logging
     from edge_agent.clock import SystemClock
+    from edge_agent.outbox.prepare import prepare_outbox
 
     set_up_logging()
     config = load(config_path)
@@ -96,6 +95,8 @@ def _work(
         config = with_broker(config, broker)
     if not config.sensors:
         log.warning("no sensors are configured: `edge-agent scan` prints what to add")
+    directory = state_dir or Path(config.outbox.directory)
+    prepare_outbox(directory)
     rng = random.Random(os.urandom(16))  # noqa: S311 epochs and waiting times, no secrets
     buses = open_buses(config)
     stop = threading.Event()
@@ -105,7 +106,7 @@ def _work(
         settings=channel_settings(config),
         clock=SystemClock(),
         rng=rng,
-        directory=state_dir or Path(config.outbox.directory),
+        directory=directory,
     )
     agent.sample(sensors_on(config, buses), rng)
     log.info("edge-agent started gateway=%s epoch=%d", config.gateway.id, agent.outbox.epoch)
@@ -217,6 +218,8 @@ def _choose_broker(config: Config, broker: str | None, stack: ExitStack) -> tupl
 
 def temporary_state_dir() -> Path:
     """A directory for an outbox that is thrown away; in memory, where a flush costs nothing, if the system has that."""
+    import tempfile
+
     in_memory = Path("/dev/shm")  # noqa: S108 mkdtemp makes a directory of our own in it
     place = in_memory if in_memory.is_dir() and os.access(in_memory, os.W_OK) else None
     return Path(tempfile.mkdtemp(prefix="edge-agent-", dir=place))
@@ -224,6 +227,8 @@ def temporary_state_dir() -> Path:
 
 def remove_unless_pending(directory: Path) -> None:
     """Remove a temporary outbox, but not with records that nobody else has."""
+    import shutil
+
     from edge_agent.outbox.recovery import pending_in
 
     if pending := pending_in(directory):
