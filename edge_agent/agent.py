@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from edge_agent import __version__
 from edge_agent.clock import NS_PER_S, SystemClock
@@ -24,17 +23,12 @@ from edge_agent.health import (
 )
 from edge_agent.outbox.outbox import Dropped, Outbox
 from edge_agent.outbox.worker import Arrived, HandOut, Rewind, SetAnchor, StoreWorker, Undeliverable
-from edge_agent.pipeline import ChannelSettings, Pipeline
+from edge_agent.pipeline import Pipeline
 from edge_agent.quantity import QUANTITIES
 from edge_agent.reading import Event, EventKind, Record
-from edge_agent.sampling import BusWorker, SensorOnBus
+from edge_agent.sampling import BusWorker
 from edge_agent.scheduler import ClockWatch, Housekeeping, Job, SimulatedHousekeeping, Threads, Worker, run_simulated
-from edge_agent.stages.calibrate import Calibration
-from edge_agent.stages.deadband import DeadbandSettings
-from edge_agent.stages.kalman import KalmanSettings
-from edge_agent.stages.validate import Limits
-from edge_agent.uplink.mqtt import Broker, tls_context
-from edge_agent.uplink.secret import read_password
+from edge_agent.settings import broker_of
 from edge_agent.uplink.session import LinkState, Session
 from edge_agent.uplink.worker import Offered, OutboxSide, PublishStatus, Stored, Topics, UplinkWorker
 from edge_agent.wire.batch import Envelope, Tombstone
@@ -46,10 +40,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from edge_agent.bus.base import AnyBus
     from edge_agent.clock import Clock, SimulatedClock
     from edge_agent.config import model
-    from edge_agent.scheduler import Pace
+    from edge_agent.pipeline import ChannelSettings
+    from edge_agent.sampling import SensorOnBus
+from edge_agent.scheduler import Pace
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +83,7 @@ class Agent:
         self._real_started_ns = self._real.now_ns()
         self._written_before = storage_bytes_written()
         self._time_step_ns = max(1, round(config.batch.time_resolution_s * NS_PER_S))
-        broker = _broker(config)
+        broker = broker_of(config)
 
         self.outbox = Outbox(
             directory,
@@ -326,69 +321,6 @@ class Agent:
             time_quality=record.time_quality,
         )
         return encode_message(record.kind, envelope, record.body)
-
-
-def sensors_on(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, list[SensorOnBus]]:
-    """Configured sensors by bus, each with its driver; nothing is touched yet."""
-    by_bus: dict[str, list[SensorOnBus]] = {name: [] for name in config.buses}
-    for sensor in config.sensors:
-        driver = sensor.driver.open(buses[sensor.bus], sensor.address, sensor.options)
-        by_bus[sensor.bus].append(SensorOnBus(sensor.id, driver, round(sensor.period_s * NS_PER_S)))
-    return {name: sensors for name, sensors in by_bus.items() if sensors}
-
-
-def open_buses(config: model.Config) -> dict[str, AnyBus]:
-    """Real buses by name. Devices are opened at their first use."""
-    from edge_agent.bus.smbus import SmbusI2C  # noqa: PLC0415 a simulation needs none of the three
-    from edge_agent.bus.sysfs import SysfsTree  # noqa: PLC0415
-    from edge_agent.bus.uart import Uart  # noqa: PLC0415
-
-    buses: dict[str, AnyBus] = {}
-    for name, bus in config.buses.items():
-        match bus.resolved_kind():
-            case "i2c":
-                buses[name] = SmbusI2C(bus.device)
-            case "serial":
-                buses[name] = Uart(bus.device, baud=bus.baud, parity=bus.parity, stopbits=bus.stopbits, echo=bus.echo)
-            case _:
-                buses[name] = SysfsTree(bus.device)
-    return buses
-
-
-def channel_settings(config: model.Config) -> dict[str, list[ChannelSettings]]:
-    """Settings of every channel: what the configuration says, then what the chip is, then what the quantity is."""
-    return {sensor.id: [_channel(sensor, name) for name in sensor.channels] for sensor in config.sensors}
-
-
-def _channel(sensor: model.Sensor, name: str) -> ChannelSettings:
-    channel, quantity = sensor.channels[name], QUANTITIES[name]
-    measured = next(each for each in sensor.driver.quantities if each.quantity == name)
-    # A chip that counts in coarse steps is no less noisy than half a step, however steady it looks.
-    sigma = channel.sigma or max(quantity.sigma, (measured.resolution or 0.0) / 2)
-    kalman = KalmanSettings(sigma=sigma, drift_per_s=channel.drift_per_s or quantity.drift_per_s)
-    return ChannelSettings(
-        quantity=name,
-        limits=Limits(measured.minimum, measured.maximum, channel.range, channel.max_rate_per_s),
-        calibration=Calibration(gain=channel.gain, offset=channel.offset, points=channel.points),
-        filter=kalman if channel.filter == "kalman" else None,
-        resolution=channel.resolution or measured.resolution or quantity.resolution,
-        deadband=DeadbandSettings(channel.deadband, round(channel.heartbeat_s * NS_PER_S)),
-        send_raw=channel.send_raw,
-    )
-
-
-def _broker(config: model.Config) -> Broker:
-    uplink, url = config.uplink, urlsplit(config.uplink.url)
-    secure = url.scheme == "mqtts"
-    return Broker(
-        host=url.hostname or "127.0.0.1",
-        port=url.port or (8883 if secure else 1883),
-        tls=tls_context(uplink.ca_file, uplink.cert_file, uplink.key_file) if secure else None,
-        client_id=uplink.client_id or f"edge-agent-{config.gateway.id}",
-        username=uplink.username,
-        password=read_password(uplink.password_file, uplink.password_credential),
-        keepalive_s=uplink.keepalive_s,
-    )
 
 
 def _encode_dropped(dropped: Dropped) -> bytes:

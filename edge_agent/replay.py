@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from edge_agent.clock import Inbox
 from edge_agent.errors import DataError
-from edge_agent.quantity import QUANTITIES
 from edge_agent.reading import Measurement
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.clock import SimulatedClock
+    from edge_agent.units import Mapping
 
 NS_PER_MS: Final = 1_000_000
 MAX_LINE_BYTES: Final = 65_536
@@ -32,67 +32,6 @@ _MOST_SHOWN: Final = 40
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _NO_NUMBER: Final = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """canonical = (value + shift) × factor ÷ divisor; in decimal, so that 1021.76 hPa are 102176 Pa exactly."""
-
-    factor: Decimal
-    shift: Decimal = Decimal(0)
-    divisor: Decimal = Decimal(1)
-
-
-_SAME: Final = Unit(Decimal(1))
-_UNITS: Final[dict[str, dict[str, Unit]]] = {
-    "temperature_c": {
-        "c": _SAME,
-        "k": Unit(Decimal(1), Decimal("-273.15")),
-        "f": Unit(Decimal(5), Decimal(-32), Decimal(9)),
-    },
-    "humidity_pct": {"pct": _SAME, "fraction": Unit(Decimal(100))},
-    "pressure_pa": {
-        "pa": _SAME,
-        "hpa": Unit(Decimal(100)),
-        "mbar": Unit(Decimal(100)),
-        "kpa": Unit(Decimal(1000)),
-        "mmhg": Unit(Decimal("133.322387415")),
-        "inhg": Unit(Decimal("3386.388640341")),
-    },
-    "co2_ppm": {"ppm": _SAME},
-    "illuminance_lx": {"lx": _SAME},
-}
-_MAPPING: Final = re.compile(
-    r"(?P<column>[^=]+)=(?P<sensor>[a-z0-9-]{1,64})\.(?P<quantity>[a-z0-9_]+)(:(?P<unit>\w+))?"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    """What one column of the file is."""
-
-    column: str
-    sensor: str
-    quantity: str
-    unit: Unit
-
-
-def parse_mapping(text: str) -> Mapping:
-    """Parse `column=sensor.quantity[:unit]`.
-
-    Raises:
-        ValueError: with one sentence that says what is wrong.
-    """
-    match = _MAPPING.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is not column=sensor.quantity[:unit], e.g. temp=air.temperature_c:c")
-    quantity, unit = match["quantity"], (match["unit"] or "").lower()
-    if quantity not in QUANTITIES:
-        raise ValueError(f"{quantity!r} in {text!r} is not a quantity; known: {', '.join(QUANTITIES)}")
-    units = _UNITS[quantity]
-    if unit and unit not in units:
-        raise ValueError(f"{match['unit']!r} in {text!r} is not a unit of {quantity}; known: {', '.join(units)}")
-    return Mapping(match["column"].strip(), match["sensor"], quantity, units[unit or next(iter(units))])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from edge_agent.clock import NS_PER_S, SimulatedClock
 from edge_agent.errors import DataError
-from edge_agent.replay import NS_PER_MS, Recording, ReplayWorker, Row, parse_mapping
+from edge_agent.replay import NS_PER_MS, Recording, ReplayWorker, Row
+from edge_agent.units import parse_mapping
 
 if TYPE_CHECKING:
     from pathlib import Path

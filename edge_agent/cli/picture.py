@@ -158,11 +158,10 @@ def _values(agent: Agent, sensor: str) -> str:
 
 def _progress(agent: Agent) -> str:
     tally, session = agent.outbox.tally(), agent.uplink.session
-    anchor = agent.clock.anchor()
-    link = session.state.value + (f" ({session.reason})" if session.reason else "")
+    link = f"{session.state.value} ({session.reason})" if session.reason else session.state.value
     return (
-        f"uplink {link}, {tally.confirmed} of {tally.committed} records confirmed, "
-        f"{tally.pending} in the outbox, clock {anchor.quality.name.lower()}"
+        f"uplink {link}, {agent.pipeline.batches:,} batches sealed, {session.acknowledged_count:,} records sent, "
+        f"{tally.pending:,} in the outbox, clock {agent.clock.anchor().quality.name.lower()}"
     )
 
 

@@ -30,10 +30,10 @@ def read(config_path: Path | None, simulate: bool, as_json: bool) -> None:
 
     Exit code 69 if any of them gave nothing.
     """
-    from edge_agent.agent import open_buses, sensors_on
     from edge_agent.cli.simulation import rig_config, simulated_buses
     from edge_agent.clock import SimulatedClock, SystemClock
     from edge_agent.sampling import BusWorker
+    from edge_agent.settings import open_buses, sensors_on
 
     config = rig_config(config_path) if simulate else load(config_path)
     clock: Clock = SimulatedClock(to_ns(SIMULATION_START)) if simulate else SystemClock()

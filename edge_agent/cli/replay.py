@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from edge_agent.config.model import Config
     from edge_agent.pipeline import ChannelSettings
-    from edge_agent.replay import Mapping, Recording
+    from edge_agent.replay import Recording
+    from edge_agent.units import Mapping
 
 PATIENCE_S: Final = 5.0
 
@@ -71,7 +72,7 @@ def replay(
 
 
 def _mappings(texts: Sequence[str]) -> list[Mapping]:
-    from edge_agent.replay import parse_mapping
+    from edge_agent.units import parse_mapping
 
     if not texts:
         raise click.UsageError(
@@ -142,9 +143,9 @@ def _run(
 
 def _settings(config: Config, recording: Recording) -> dict[str, list[ChannelSettings]]:
     """Configured sensors as configured; others as recorded: no filter, no rounding."""
-    from edge_agent.agent import channel_settings
     from edge_agent.pipeline import ChannelSettings
     from edge_agent.quantity import QUANTITIES
+    from edge_agent.settings import channel_settings
     from edge_agent.stages.validate import Limits
 
     configured = channel_settings(config)

@@ -84,10 +84,11 @@ def _work(
     """Run on real buses until a signal comes."""
     # numpy's BLAS would start a thread per core and take 20 MiB for multiplications that never come.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from edge_agent.agent import Agent, channel_settings, open_buses, sensors_on
+    from edge_agent.agent import Agent
     from edge_agent.cli.main import set_up_logging
     from edge_agent.clock import SystemClock
     from edge_agent.outbox.prepare import prepare_outbox
+    from edge_agent.settings import channel_settings, open_buses, sensors_on
 
     set_up_logging()
     config = load(config_path)
@@ -132,11 +133,12 @@ def _simulate(
 ) -> None:
     """Run on simulated buses until the duration is over or Ctrl-C."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from edge_agent.agent import Agent, channel_settings, sensors_on
+    from edge_agent.agent import Agent
     from edge_agent.cli.picture import picture_of, summary
     from edge_agent.cli.simulation import rig_config, simulated_buses
     from edge_agent.clock import NS_PER_S, SimulatedClock
     from edge_agent.scheduler import Pace
+    from edge_agent.settings import channel_settings, sensors_on
 
     config = rig_config(config_path)
     start_ns = _start_ns(asked)

@@ -1,9 +1,12 @@
-"""What the session wants done. Pure; the worker carries it out."""
+"""What the session wants done, and which topic a record takes. Pure; the worker carries it out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
+
+from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
     from edge_agent.reading import Lane, Record
@@ -55,3 +58,16 @@ class Bury:
 
 
 Action = Open | Drop | Restart | Ask | Send | Settle | Bury
+
+
+class Way(Enum):
+    """Which topic a record takes. The text is the topic's last level."""
+
+    LIVE = "live"
+    BACKLOG = "backlog"
+    EVENT = "event"
+
+
+def way_of(lane: Lane, record: Record) -> Way:
+    """Batches and tombstones go by lane; events have a topic of their own."""
+    return Way.EVENT if record.kind is RecordKind.EVENT else Way(lane.value)

@@ -19,8 +19,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
-from edge_agent.reading import RecordKind
-from edge_agent.uplink.action import Action, Ask, Bury, Drop, Open, Restart, Send, Settle
+from edge_agent.uplink.action import Action, Ask, Bury, Drop, Open, Restart, Send, Settle, Way, way_of
 
 if TYPE_CHECKING:
     import random
@@ -55,19 +54,6 @@ class LinkState(Enum):
     CONNECTING = "connecting"
     ONLINE = "online"
     PAUSED = "paused"
-
-
-class Way(Enum):
-    """Which topic a record takes. The text is the topic's last level."""
-
-    LIVE = "live"
-    BACKLOG = "backlog"
-    EVENT = "event"
-
-
-def way_of(lane: Lane, record: Record) -> Way:
-    """Batches and tombstones go by lane; events have a topic of their own."""
-    return Way.EVENT if record.kind is RecordKind.EVENT else Way(lane.value)
 
 
 class Session:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import Inbox
-from edge_agent.uplink.action import Action, Ask, Bury, Drop, Open, Restart, Send, Settle
+from edge_agent.uplink.action import Action, Ask, Bury, Drop, Open, Restart, Send, Settle, way_of
 from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, TooLarge, Will
-from edge_agent.uplink.session import LinkState, Session, way_of
+from edge_agent.uplink.session import LinkState, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
