@@ -7,6 +7,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from edge_agent.units import parse_mapping
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -22,6 +24,11 @@ def check_meaning(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]
     yield from _check_buses(config)
     yield from _check_sensors(config)
     yield from check_uplink(config.uplink)
+    for text in config.replay.map:
+        try:
+            parse_mapping(text)
+        except ValueError as error:
+            yield ("replay", "map"), str(error)
 
 
 def _check_buses(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:

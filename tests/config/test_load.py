@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.config import model
+from edge_agent.config import load, model
 from edge_agent.config.load import load_config, parse_config
 from edge_agent.drivers.registry import all_drivers
 from edge_agent.errors import ConfigError
@@ -222,6 +222,7 @@ def expected_fields() -> list[tuple[str, type[Any], bool]]:
         "batch": model.Batch,
         "outbox": model.Outbox,
         "uplink": model.Uplink,
+        "replay": model.Replay,
         "bme280": model.SensorKeys,
     }
     options = [(name, driver.options, False) for name, driver in all_drivers().items()]
@@ -244,6 +245,13 @@ def test_the_sample_shows_every_key_with_its_default(section: str, kind: type[An
         assert keys.keys() == get_type_hints(kind).keys()
 
 
+def test_the_sample_has_every_section() -> None:
+    sections = {"bus": "buses", "sensor": "sensors"}
+    fields = {field.name for field in dataclasses.fields(model.Config)}
+    assert {sections.get(name, name) for name in load.SECTIONS} == fields
+    assert all(f"[{name}" in SAMPLE for name in load.SECTIONS)
+
+
 def test_the_sample_says_the_same_with_its_defaults_uncommented() -> None:
     lines = [line.removeprefix("# ") for line in SAMPLE.splitlines() if not line.startswith("# url")]
     plain, spelled_out = parse_config(SAMPLE), parse_config("\n".join(lines))
@@ -259,7 +267,7 @@ def test_every_example_of_the_sample_is_well_formed(example: str) -> None:
 
 # Whatever it is given, it refuses or it reads
 
-SECTIONS = ["gateway", "bus", "sensor", "batch", "outbox", "uplink", "i2c1", "temperature_c"]
+SECTIONS = ["gateway", "bus", "sensor", "batch", "outbox", "uplink", "replay", "i2c1", "temperature_c"]
 NAMES = ["id", "driver", "address", "device", "url", "points", "range", "serial", "password", "period_s", "x"]
 KEYS = st.sampled_from([*SECTIONS, *NAMES])
 TEXTS = st.sampled_from(["bme280", "ds18b20", "modbus_rtu", "i2c1", "/dev/i2c-1", "mqtt://[", "", "é", "a@b"])

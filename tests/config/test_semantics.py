@@ -169,3 +169,10 @@ def test_plain_text_over_the_network_must_be_meant() -> None:
 def test_uplink_keys_must_fit_together(keys: str, said: str) -> None:
     (found,) = problems(f"[uplink]\n{keys}\n")
     assert found.startswith("uplink." + said)
+
+
+def test_a_mapping_of_a_recording_that_means_nothing_is_told() -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_config('[gateway]\nid = "g"\n[replay]\nmap = ["t=air.warmth", "p=air.pressure_pa:hpa"]\n')
+    (problem,) = raised.value.problems
+    assert problem.startswith("config:4: replay.map: 'warmth' in 't=air.warmth' is not a quantity")
