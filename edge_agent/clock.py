@@ -162,7 +162,8 @@ class Inbox(Generic[ItemT]):
                 self.refused += 1
                 return False
             self._items.append(item)
-        self.arrival.set()
+            if not self.arrival.is_set():  # setting takes a lock and wakes; under our lock nobody clears meanwhile
+                self.arrival.set()
         return True
 
     def take_all(self) -> list[ItemT]:
