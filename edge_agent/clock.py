@@ -161,8 +161,9 @@ class Inbox(Generic[ItemT]):
             if len(self._items) >= self._limit:
                 self.refused += 1
                 return False
+            first = not self._items
             self._items.append(item)
-            if not self.arrival.is_set():  # setting takes a lock and wakes; under our lock nobody clears meanwhile
+            if first:  # the others need not wake anybody: setting an event costs more than all the rest
                 self.arrival.set()
         return True
 

@@ -170,6 +170,7 @@ class OpenBatch:
     def __init__(self, name: str, settings: Sequence[ChannelSettings], counts: Counts, time_step_ns: int) -> None:
         self.waiting: list[Measurement] = []
         self.channels = {each.quantity: _Channel(each, counts) for each in settings}
+        self.width = len(self.channels)
         self.times_ns: list[int] = []
         self.in_segments = 0
         self._name = name

@@ -100,7 +100,7 @@ class Pipeline:
             if isinstance(item, Measurement):
                 batch = self._sensors[item.sensor]
                 batch.waiting.append(item)
-                self._open_cells += len(batch.channels)
+                self._open_cells += batch.width
                 if first_ns is None or item.boot_ns < first_ns:
                     first_ns = item.boot_ns
             else:
