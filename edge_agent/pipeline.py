@@ -137,10 +137,12 @@ class Pipeline:
         self._store(Commit())
 
     def _plan(self, first_ns: int) -> None:
-        if self._seal_due_ns is None:
-            self._seal_due_ns = first_ns + self._batch_ns
-        if self._commit_due_ns is None:
-            self._commit_due_ns = first_ns + self._durability_ns
+        """Bring deadlines forward to those of a reading; a slow sensor's may be older than what is here already."""
+        seal_due_ns, commit_due_ns = first_ns + self._batch_ns, first_ns + self._durability_ns
+        if self._seal_due_ns is None or seal_due_ns < self._seal_due_ns:
+            self._seal_due_ns = seal_due_ns
+        if self._commit_due_ns is None or commit_due_ns < self._commit_due_ns:
+            self._commit_due_ns = commit_due_ns
 
     def _secure(self) -> None:
         """Write what is not in a batch or segment yet as a segment, and commit."""

@@ -4,8 +4,6 @@ Run alone: `python tests/bench/bench_path.py [path|wire|daemon]…`. Ratios are 
 absolute rates say more about the machine than about the program.
 """
 
-# ruff: noqa: E402 the path and the number of BLAS threads must be set before anything is imported
-
 from __future__ import annotations
 
 import os
