@@ -8,7 +8,7 @@ road that every reading takes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from math import isfinite
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
@@ -120,18 +120,15 @@ class _Channel:
         self.statuses += [NOT_SENT] * rows
 
     def column(self, first: int) -> Column:
-        """The open batch from row `first` on."""
-        return Column(
-            quantity=self.quantity,
-            values=self.values[first:],
-            raws=self.raws[first:] if self._settings.send_raw else None,
-            statuses=self.statuses[first:],
-            features=self.window,
-        )
+        """The open batch from row `first` on. All of it is not copied: `clear` leaves it to whoever has it."""
+        values, raws, statuses = self.values, self.raws, self.statuses
+        if first:
+            values, raws, statuses = values[first:], raws[first:], statuses[first:]
+        return Column(self.quantity, values, raws if self._settings.send_raw else None, statuses, self.window)
 
     def has_news(self, first: int) -> bool:
         """Whether any reading from row `first` on is worth sending."""
-        return any(status != NOT_SENT for status in self.statuses[first:])
+        return any(status != NOT_SENT for status in islice(self.statuses, first, None))
 
     def clear(self) -> None:
         """Begin a new batch."""
@@ -151,8 +148,10 @@ def rounded(values: Sequence[float | None], resolution: float | None) -> list[fl
         return list(values)
     if resolution < 1:
         steps = float(round(1 / resolution))
-        if None not in values:
+        try:  # None is rare, and asking each value costs more than the arithmetic
             return [(value * steps + _WHOLE - _WHOLE) / steps for value in values]  # type: ignore[operator]
+        except TypeError:
+            pass
         return [None if value is None else (value * steps + _WHOLE - _WHOLE) / steps for value in values]
     return [None if value is None else (value / resolution + _WHOLE - _WHOLE) * resolution for value in values]
 

@@ -158,7 +158,7 @@ class Pipeline:
 
     def _put(self, message: type[Store | StoreSegment], groups: list[Group]) -> None:
         readings = sum(
-            len(column.statuses) - list(column.statuses).count(NOT_SENT) for group in groups for column in group.columns
+            len(column.statuses) - column.statuses.count(NOT_SENT) for group in groups for column in group.columns
         )
         if not readings:
             return

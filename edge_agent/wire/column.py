@@ -146,10 +146,9 @@ def _assemble(sheet: _Sheet, values: tuple[int, Part], raws: tuple[int, Part]) -
 
 def _encode_features(features: Features) -> bytes:
     numbers = (features.mean, features.std, features.minimum, features.maximum, features.slope_per_s)
-    return _FEATURES.pack(
-        min(features.count, _UINT32_MAX),
-        *[max(-_FLOAT32_MAX, min(number, _FLOAT32_MAX)) for number in numbers],
-    )
+    if not all([-_FLOAT32_MAX <= number <= _FLOAT32_MAX for number in numbers]):  # noqa: C419 a list is faster for five
+        numbers = tuple(max(-_FLOAT32_MAX, min(number, _FLOAT32_MAX)) for number in numbers)  # type: ignore[assignment]
+    return _FEATURES.pack(min(features.count, _UINT32_MAX), *numbers)
 
 
 def decode_column(cursor: Cursor, quantity: str, rows: int) -> Column:
