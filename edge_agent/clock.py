@@ -168,8 +168,10 @@ class Inbox(Generic[ItemT]):
             if len(self._items) >= self._limit:
                 self.refused += 1
                 return False
+            first = not self._items
             self._items.append(item)
-        self.arrival.set()
+            if first:  # the others need not wake anybody: setting an event costs more than all the rest
+                self.arrival.set()
         return True
 
     def take_all(self) -> list[ItemT]:

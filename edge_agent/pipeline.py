@@ -1,28 +1,22 @@
-"""The order of the stages: measurement → validate → calibrate → filter → round → deadband → batch → outbox.
+"""The processing worker: measurement → validate → calibrate → filter → round → deadband → batch → outbox.
 
-`_Channel.process` is the road that every reading takes. The worker around it gathers what comes out into batches:
-a batch is sealed when its oldest reading is `batch_ns` old, and what is not sealed yet is written to the outbox as a
-segment when its oldest part is `durability_ns` old, so that a power cut costs no more than that.
+The stages themselves are in `open_batch`. Here is when: a batch is sealed when its oldest reading is `batch_ns` old,
+and what is not sealed yet is written to the outbox as a segment when its oldest part is `durability_ns` old, so that
+a power cut costs no more than that.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.clock import NS_PER_S, Inbox
+from edge_agent.clock import Inbox
+from edge_agent.open_batch import ChannelSettings, Counts, OpenBatch, describe
 from edge_agent.outbox.outbox import Content
 from edge_agent.outbox.worker import Commit, Store, StoreSegment
-from edge_agent.reading import NOT_SENT, Event, Features, Flag, Measurement, Quality, RecordKind, quality_of, status_of
-from edge_agent.stages.calibrate import Calibration, calibrate
-from edge_agent.stages.deadband import Deadband, DeadbandSettings
-from edge_agent.stages.features import features, features_table
-from edge_agent.stages.kalman import Kalman, KalmanSettings
-from edge_agent.stages.validate import Limits, Validator
-from edge_agent.wire.batch import Batch, Column, Group, Tombstone
+from edge_agent.reading import NOT_SENT, Event, Measurement, Quality, RecordKind, quality_of
+from edge_agent.wire.batch import Batch, Group, Tombstone
 from edge_agent.wire.codec import encode_batch, encode_event, encode_tombstone
 
 if TYPE_CHECKING:
@@ -30,161 +24,13 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
 
+__all__ = ["ChannelSettings", "Counts", "Pipeline"]
+
 log = logging.getLogger(__name__)
 
 INBOX_LIMIT: Final = 10_000
-_NO_FLAG: Final = Flag(0)
 MAX_OPEN_CELLS: Final = 50_000
 """A batch that has grown to so many cells is sealed early, which keeps messages far below every broker's limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelSettings:
-    """How one quantity of one sensor is treated; numbers in its canonical unit.
-
-    Attributes:
-        quantity: which.
-        limits: outside, a measured value is bad; faster changes than they allow are suspect.
-        calibration: measured → true.
-        filter: None sends what was measured.
-        resolution: values are rounded to a multiple of it; None sends them as they are.
-        deadband: which readings are not worth sending.
-        send_raw: whether the calibrated measurement travels beside the filtered value.
-    """
-
-    quantity: str
-    limits: Limits
-    calibration: Calibration = field(default_factory=Calibration)
-    filter: KalmanSettings | None = None
-    resolution: float | None = None
-    deadband: DeadbandSettings = DeadbandSettings(0.0, 300 * NS_PER_S)  # noqa: RUF009 it is frozen
-    send_raw: bool = True
-
-
-@dataclass(slots=True)
-class Counts:
-    """Readings by what became of them: sampled = good + estimated + suspect + bad; suppressed ones are among them."""
-
-    sampled: int = 0
-    good: int = 0
-    estimated: int = 0
-    suspect: int = 0
-    bad: int = 0
-    suppressed: int = 0
-    dropped: int = 0
-
-
-class _Channel:
-    """One quantity of one sensor: the state of its stages, and its part of the open batch."""
-
-    def __init__(self, settings: ChannelSettings, counts: Counts) -> None:
-        self.quantity = settings.quantity
-        self.last_value: float | None = None
-        self.last_status = 0
-        self.values: list[float | None] = []
-        self.raws: list[float | None] = []
-        self.statuses: list[int] = []
-        self._settings = settings
-        self._counts = counts
-        self._validator = Validator(settings.limits)
-        self._kalman = Kalman(settings.filter) if settings.filter is not None else None
-        self._deadband = Deadband(settings.deadband)
-
-    def process(self, times_ns: Sequence[int], measured: Sequence[float | None]) -> None:
-        """Take a block of measurements through the stages into the open batch."""
-        flags = self._validator.run(times_ns, measured)
-        raws = calibrate(self._settings.calibration, measured)
-        values = raws if self._kalman is None else self._kalman.run(times_ns, raws, flags)
-        values = _rounded(values, self._settings.resolution)
-        statuses = [0 if flag is _NO_FLAG else status_of(flag) for flag in flags]
-        kept = self._deadband.run(times_ns, values, statuses)
-        self._count(statuses, kept)
-        self.last_value, self.last_status = values[-1], statuses[-1]
-        self.values += values
-        self.raws += _rounded(raws, self._settings.resolution)
-        self.statuses += [status if keep else NOT_SENT for status, keep in zip(statuses, kept, strict=True)]
-
-    def column(self, first: int, window: Features | None) -> Column:
-        """The open batch from row `first` on."""
-        return Column(
-            quantity=self.quantity,
-            values=self.values[first:],
-            raws=self.raws[first:] if self._settings.send_raw else None,
-            statuses=self.statuses[first:],
-            features=window,
-        )
-
-    def clear(self) -> None:
-        """Begin a new batch."""
-        self.values, self.raws, self.statuses = [], [], []
-
-    def _count(self, statuses: list[int], kept: list[bool]) -> None:
-        counts = self._counts
-        counts.sampled += len(statuses)
-        good = statuses.count(0)
-        counts.good += good
-        if good < len(statuses):  # which is rare
-            qualities = [quality_of(status) for status in statuses]
-            counts.estimated += qualities.count(Quality.ESTIMATED)
-            counts.suspect += qualities.count(Quality.SUSPECT)
-            counts.bad += qualities.count(Quality.BAD)
-        counts.suppressed += kept.count(False)
-
-
-def _rounded(values: Sequence[float | None], resolution: float | None) -> list[float | None]:
-    """Round to multiples of the resolution, such that 0.01 gives exactly the doubles that decimals are read as."""
-    if resolution is None:
-        return list(values)
-    if resolution < 1:
-        steps = round(1 / resolution)
-        return [None if value is None else round(value * steps) / steps for value in values]
-    return [None if value is None else round(value / resolution) * resolution for value in values]
-
-
-class _Sensor:
-    """The open batch of one sensor: its times, and a column per channel."""
-
-    def __init__(self, settings: Sequence[ChannelSettings], counts: Counts) -> None:
-        self.channels = {each.quantity: _Channel(each, counts) for each in settings}
-        self.times_ns: list[int] = []
-        self.in_segments = 0
-
-    def process(self, quantities: tuple[str, ...], block: Sequence[Measurement], time_step_ns: int) -> None:
-        """Take measurements, all of the same quantities, into the open batch."""
-        times_ns = [each.boot_ns // time_step_ns * time_step_ns for each in block]
-        for index, quantity in enumerate(quantities):
-            self.channels[quantity].process(times_ns, [each.values[index] for each in block])
-        if len(quantities) < len(self.channels):
-            for quantity in self.channels.keys() - set(quantities):
-                self._pad(self.channels[quantity], len(block))
-        self.times_ns += times_ns
-
-    def group(self, name: str, first: int, *, with_features: bool) -> Group:
-        """The open batch from row `first` on, without channels that have nothing to send."""
-        channels = [each for each in self.channels.values() if any(s != NOT_SENT for s in each.statuses[first:])]
-        windows = self._windows(channels, first) if with_features else [None] * len(channels)
-        columns = [each.column(first, window) for each, window in zip(channels, windows, strict=True)]
-        return Group(name, self.times_ns[first:], tuple(columns))
-
-    def _windows(self, channels: Sequence[_Channel], first: int) -> Sequence[Features | None]:
-        """Features of each channel, of all of them at once where no reading is missing or bad."""
-        times_ns = self.times_ns[first:]
-        if channels and all(each.statuses.count(0) == len(each.statuses) for each in channels):
-            return features_table(times_ns, list(zip(*(each.values[first:] for each in channels), strict=True)))
-        return [features(times_ns, each.values[first:], each.statuses[first:]) for each in channels]
-
-    def clear(self) -> None:
-        """Begin a new batch."""
-        self.times_ns = []
-        self.in_segments = 0
-        for channel in self.channels.values():
-            channel.clear()
-
-    @staticmethod
-    def _pad(channel: _Channel, rows: int) -> None:
-        channel.values += [None] * rows
-        channel.raws += [None] * rows
-        channel.statuses += [NOT_SENT] * rows
 
 
 class Pipeline:
@@ -215,12 +61,14 @@ class Pipeline:
         self.inbox: Inbox[Measurement | Event] = Inbox(INBOX_LIMIT)
         self.counts = Counts()
         self.batches = 0
-        self._sensors = {name: _Sensor(settings, self.counts) for name, settings in sensors.items()}
+        self._sensors = {
+            name: OpenBatch(name, settings, self.counts, time_step_ns) for name, settings in sensors.items()
+        }
         self._clock = clock
         self._batch_ns = batch_ns
         self._durability_ns = durability_ns
-        self._time_step_ns = time_step_ns
         self._features = features
+        self._open_cells = 0
         self._store = store
         self._seal_due_ns: int | None = None
         self._commit_due_ns: int | None = None
@@ -237,24 +85,31 @@ class Pipeline:
         return False
 
     def latest(self, sensor: str) -> list[tuple[str, float | None, Quality]]:
-        """Quantity, value and quality of the latest reading of each channel, for people to look at."""
-        channels = self._sensors[sensor].channels.values()
-        return [(each.quantity, each.last_value, quality_of(each.last_status)) for each in channels]
+        """Quantity, value and quality of the latest reading of each channel, for people to look at.
+
+        Only for the thread that steps this worker.
+        """
+        batch = self._sensors[sensor]
+        batch.process()
+        return [(each.quantity, each.last_value, quality_of(each.last_status)) for each in batch.channels.values()]
 
     def step(self) -> int | None:
-        """Process what arrived; seal and secure what is due."""
-        arrived: dict[tuple[str, tuple[str, ...]], list[Measurement]] = defaultdict(list)
+        """Take in what arrived; seal and secure what is due."""
+        first_ns: int | None = None
         for item in self.inbox.take_all():
             if isinstance(item, Measurement):
-                arrived[item.sensor, item.quantities].append(item)
+                batch = self._sensors[item.sensor]
+                batch.waiting.append(item)
+                self._open_cells += batch.width
+                if first_ns is None or item.boot_ns < first_ns:
+                    first_ns = item.boot_ns
             else:
                 self._store_event(item)
-        for (name, quantities), block in arrived.items():
-            self._sensors[name].process(quantities, block, self._time_step_ns)
-            self._plan(min(each.boot_ns for each in block))
+        if first_ns is not None:
+            self._plan(first_ns)
         self._account_for_refused()
         now_ns = self._clock.now_ns()
-        if self._seal_due_ns is not None and (now_ns >= self._seal_due_ns or self._open_cells() > MAX_OPEN_CELLS):
+        if self._seal_due_ns is not None and (now_ns >= self._seal_due_ns or self._open_cells > MAX_OPEN_CELLS):
             self.seal()
         if self._commit_due_ns is not None and now_ns >= self._commit_due_ns:
             self._secure()
@@ -263,15 +118,17 @@ class Pipeline:
     def seal(self) -> None:
         """Make a record of the open batch, if there is anything in it."""
         self._seal_due_ns = None
-        groups = [
-            sensor.group(name, 0, with_features=self._features)
-            for name, sensor in self._sensors.items()
-            if sensor.times_ns
-        ]
+        self._open_cells = 0
+        for batch in self._sensors.values():
+            batch.process()
+        filled = [batch for batch in self._sensors.values() if batch.times_ns]
+        if self._features:
+            describe(filled)
+        groups = [batch.group(0) for batch in filled]
+        for batch in filled:
+            batch.clear()
         self._put(Store, groups)
         self.batches += bool(groups)
-        for sensor in self._sensors.values():
-            sensor.clear()
 
     def finish(self) -> None:
         """Seal and commit: nothing more will come."""
@@ -280,31 +137,34 @@ class Pipeline:
         self._store(Commit())
 
     def _plan(self, first_ns: int) -> None:
-        if self._seal_due_ns is None:
-            self._seal_due_ns = first_ns + self._batch_ns
-        if self._commit_due_ns is None:
-            self._commit_due_ns = first_ns + self._durability_ns
+        """Bring deadlines forward to those of a reading; a slow sensor's may be older than what is here already."""
+        seal_due_ns, commit_due_ns = first_ns + self._batch_ns, first_ns + self._durability_ns
+        if self._seal_due_ns is None or seal_due_ns < self._seal_due_ns:
+            self._seal_due_ns = seal_due_ns
+        if self._commit_due_ns is None or commit_due_ns < self._commit_due_ns:
+            self._commit_due_ns = commit_due_ns
 
     def _secure(self) -> None:
         """Write what is not in a batch or segment yet as a segment, and commit."""
         self._commit_due_ns = None
         groups = []
-        for name, sensor in self._sensors.items():
-            if len(sensor.times_ns) > sensor.in_segments:
-                groups.append(sensor.group(name, sensor.in_segments, with_features=False))
-                sensor.in_segments = len(sensor.times_ns)
+        for batch in self._sensors.values():
+            batch.process()
+            if len(batch.times_ns) > batch.in_segments:
+                groups.append(batch.group(batch.in_segments))
+                batch.in_segments = len(batch.times_ns)
         self._put(StoreSegment, groups)
         self._store(Commit())
 
     def _put(self, message: type[Store | StoreSegment], groups: list[Group]) -> None:
         readings = sum(
-            len(column.statuses) - list(column.statuses).count(NOT_SENT) for group in groups for column in group.columns
+            len(column.statuses) - column.statuses.count(NOT_SENT) for group in groups for column in group.columns
         )
         if not readings:
             return
-        times_ns = [time_ns for group in groups for time_ns in group.times_ns]
-        body = encode_batch(Batch(tuple(groups)))
-        content = Content(RecordKind.BATCH, readings, min(times_ns), max(times_ns), body)
+        first_ns = min(min(group.times_ns) for group in groups)
+        last_ns = max(max(group.times_ns) for group in groups)
+        content = Content(RecordKind.BATCH, readings, first_ns, last_ns, encode_batch(Batch(tuple(groups))))
         if not self._store(message(content)) and message is Store:
             self.counts.dropped += readings
             log.error("the store takes nothing in: a batch is lost readings=%d", readings)
@@ -324,6 +184,3 @@ class Pipeline:
         log.error("processing fell behind: measurements were dropped readings=%d", readings)
         body = encode_tombstone(Tombstone(0, 0, 0, readings, "processing fell behind", first_ns, last_ns))
         self._store(Store(Content(RecordKind.TOMBSTONE, readings, first_ns, last_ns, body)))
-
-    def _open_cells(self) -> int:
-        return sum(len(sensor.times_ns) * len(sensor.channels) for sensor in self._sensors.values())

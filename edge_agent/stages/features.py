@@ -45,28 +45,30 @@ def features(
     return features_table(stamps, np.array([value for _, value in used], dtype=np.float64)[:, None])[0]
 
 
-def features_table(times_ns: Sequence[int], table: ArrayLike) -> list[Features]:
-    """Describe many channels that share their times and miss no value.
+def features_table(times_ns: ArrayLike, table: ArrayLike) -> list[Features]:
+    """Describe many channels that miss no value.
 
     Args:
-        times_ns: nanoseconds since boot, (rows,); rows ≥ 1.
+        times_ns: nanoseconds since boot, int64, (rows,) if the channels share them, else (rows, channels); rows ≥ 1.
         table: (rows, channels), each in its canonical unit, finite.
 
     Returns:
         One per channel.
     """
     values: NDArray[np.float64] = np.asarray(table, dtype=np.float64)
+    stamps: NDArray[np.int64] = np.asarray(times_ns, dtype=np.int64).reshape(len(values), -1)
     count = len(values)
     first = values[0]
     shifted = values - first
     mean = shifted.sum(axis=0) / count
     centred = shifted - mean
-    std = np.sqrt(np.einsum("rc,rc->c", centred, centred) / count)
+    std = np.sqrt((centred * centred).sum(axis=0) / count)
     # Integers are subtracted before they become floats: floats of nanoseconds since boot lose digits.
-    since_s = (np.array(times_ns, dtype=np.int64) - times_ns[0]) / NS_PER_S
-    since_s -= since_s.sum() / count
-    spread = float(since_s @ since_s)
-    slope = since_s @ centred / spread if spread > 0.0 else np.zeros(values.shape[1])
+    since_s = (stamps - stamps[0]) / NS_PER_S
+    since_s -= since_s.sum(axis=0) / count
+    spread = (since_s * since_s).sum(axis=0)
+    # Where time stands still there is no slope.
+    slope = (since_s * centred).sum(axis=0) / np.where(spread > 0.0, spread, np.inf)
     described = zip(
         (first + mean).tolist(),
         std.tolist(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
+from operator import lt
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
@@ -18,6 +19,8 @@ _NO_VALUE: Final = Flag.NO_VALUE
 _OUT_OF_RANGE: Final = Flag.OUT_OF_RANGE
 _TOO_FAST: Final = Flag.TOO_FAST
 _TIME_BACKWARDS: Final = Flag.TIME_BACKWARDS
+# From so many readings on it pays to ask first whether all of them are as they should be, which is the rule.
+_WORTH_A_GLANCE: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,9 @@ class Validator:
         Returns:
             One flag set per reading; `Flag(0)` is good.
         """
+        if len(values) >= _WORTH_A_GLANCE and self._rate_per_ns is None and self._is_plain(times_ns, values):
+            self._last_ns = times_ns[-1]
+            return [_GOOD] * len(values)
         low, high = self._low, self._high
         last_ns = self._last_ns
         flags: list[Flag] = []
@@ -92,6 +98,17 @@ class Validator:
             flags.append(flag | _TIME_BACKWARDS if backwards else flag)
         self._last_ns = last_ns
         return flags
+
+    def _is_plain(self, times_ns: Sequence[int], values: Sequence[float | None]) -> bool:
+        """Whether every value is in range and every stamp later than the one before it, asked without a loop."""
+        try:
+            total = sum(values)  # type: ignore[arg-type] # None raises
+        except TypeError:
+            return False
+        in_range = self._low <= min(values) and max(values) <= self._high  # type: ignore[type-var, operator] # no None
+        starts_later = self._last_ns is None or times_ns[0] > self._last_ns
+        # min and max pass over NaN, a sum does not.
+        return in_range and isfinite(total) and starts_later and all(map(lt, times_ns, times_ns[1:]))
 
     def _judge_rate(self, now_ns: int, value: float) -> Flag:
         before, self._previous_value = self._previous_value, value

@@ -92,6 +92,8 @@ def _take_apart(column: Column) -> _Sheet:
         values = [None if cell == _CELL_NOT_SENT else value for value, cell in zip(values, cells, strict=True)]
     if _same(raws, values):
         return _Sheet(cells, present, _SAME_RAWS, None, (), column.features)  # type: ignore[arg-type]
+    if None not in raws:
+        return _Sheet(cells, present, _OWN_RAWS, None, raws, column.features)  # type: ignore[arg-type]
     missing = [int(raw is None) for raw in raws]
     numbers = [raw for raw in raws if raw is not None]
     return _Sheet(cells, present, _OWN_RAWS, missing, numbers, column.features)  # type: ignore[arg-type]
@@ -128,9 +130,9 @@ def _assemble(sheet: _Sheet, values: tuple[int, Part], raws: tuple[int, Part]) -
     if sheet.cells is not None:
         head |= _HAS_CELLS
         parts.insert(0, np.array(sheet.cells, dtype=np.int64))
-    if sheet.raws_missing is not None:
+    if sheet.raws_mode == _OWN_RAWS:
         raw_scale, raw_numbers = raws
-        if any(sheet.raws_missing):
+        if sheet.raws_missing is not None:
             parts += [bytes((raw_scale | _HAS_CELLS,)), np.array(sheet.raws_missing, dtype=np.int64)]
         else:
             parts.append(bytes((raw_scale,)))
@@ -144,10 +146,9 @@ def _assemble(sheet: _Sheet, values: tuple[int, Part], raws: tuple[int, Part]) -
 
 def _encode_features(features: Features) -> bytes:
     numbers = (features.mean, features.std, features.minimum, features.maximum, features.slope_per_s)
-    return _FEATURES.pack(
-        min(features.count, _UINT32_MAX),
-        *[max(-_FLOAT32_MAX, min(number, _FLOAT32_MAX)) for number in numbers],
-    )
+    if not all([-_FLOAT32_MAX <= number <= _FLOAT32_MAX for number in numbers]):  # noqa: C419 a list is faster for five
+        numbers = tuple(max(-_FLOAT32_MAX, min(number, _FLOAT32_MAX)) for number in numbers)  # type: ignore[assignment]
+    return _FEATURES.pack(min(features.count, _UINT32_MAX), *numbers)
 
 
 def decode_column(cursor: Cursor, quantity: str, rows: int) -> Column:

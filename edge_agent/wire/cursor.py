@@ -22,6 +22,8 @@ def varint(value: int) -> bytes:
     """
     if value < 128:
         return _ONE_BYTE[value]
+    if value < 1 << 14:
+        return bytes((value & 127 | 128, value >> 7))
     encoded = bytearray()
     while value >= 128:
         encoded.append(value & 127 | 128)

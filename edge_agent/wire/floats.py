@@ -22,6 +22,8 @@ RAW_SCALE: Final = 15
 """Stands where the number of decimals stands when the column is not decimal."""
 MOST_DECIMALS: Final = 9
 _EXACT_END: Final = float(1 << 53)
+_GLANCE: Final = 4
+"""So many numbers of a column mostly tell already that it has more decimals."""
 
 
 def scale_floats(columns: Sequence[Sequence[float]]) -> list[tuple[int, NDArray[np.int64] | bytes]]:
@@ -40,11 +42,17 @@ def scale_floats(columns: Sequence[Sequence[float]]) -> list[tuple[int, NDArray[
         table = np.array([columns[place] for place in places], dtype=np.float64)
         left = places
         for decimals in range(MOST_DECIMALS + 1):
-            integers, exact = _scale(table, 10.0**decimals)
-            for row in np.flatnonzero(exact).tolist():
-                scaled[left[row]] = decimals, integers[row].astype(np.int64)
-            table = table[~exact]
-            left = [place for place, done in zip(left, exact.tolist(), strict=True) if not done]
+            power = 10.0**decimals
+            (hopeful,) = np.nonzero(_scale(table[:, :_GLANCE], power)[1])
+            if not len(hopeful):
+                continue
+            integers, exact = _scale(table[hopeful], power)
+            for row, numbers in zip(hopeful[exact].tolist(), integers[exact].astype(np.int64), strict=True):
+                scaled[left[row]] = decimals, numbers
+            open_rows = np.ones(len(table), dtype=np.bool_)
+            open_rows[hopeful[exact]] = False
+            table = table[open_rows]
+            left = [place for place, is_open in zip(left, open_rows.tolist(), strict=True) if is_open]
             if not left:
                 break
         for place, row in zip(left, table, strict=True):

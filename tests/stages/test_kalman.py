@@ -138,3 +138,20 @@ def test_a_block_gives_what_single_readings_give(
         live_flags += one
     assert (whole, whole_flags) == (live_estimates, live_flags)
     assert all(estimate is None or math.isfinite(estimate) for estimate in whole)
+
+
+@pytest.mark.parametrize("period_ns", [S, S // 10, 60 * S])
+def test_a_settled_covariance_gives_the_same_bits_as_computing_it(period_ns: int) -> None:
+    random = np.random.default_rng(8)
+    quick, thorough = Kalman(ROOM), Kalman(ROOM)
+    now_ns, settled = 0, 0
+    for row in range(3000):
+        now_ns += period_ns + (row % 1000 == 999) * 1_000_000
+        value = 20.0 + random.normal(0, 0.05) + (row % 700 == 650) * 5.0
+        flags, flags_thorough = [GOOD], [GOOD]
+        settled += quick._steady.step_ns > 0
+        thorough._steady = thorough._steady._replace(step_ns=-(1 << 63))
+        assert quick.run([now_ns], [value], flags) == thorough.run([now_ns], [value], flags_thorough)
+        assert flags == flags_thorough
+    assert quick._state == thorough._state
+    assert settled > 500 or period_ns != S

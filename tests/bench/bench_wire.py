@@ -1,0 +1,209 @@
+"""Bytes per reading on the wire, beside JSON, for recorded series. Part of `bench_path`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import zlib
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock
+from edge_agent.open_batch import rounded
+from edge_agent.outbox.worker import Store
+from edge_agent.pipeline import ChannelSettings, Pipeline
+from edge_agent.quantity import QUANTITIES
+from edge_agent.reading import Measurement, RecordKind
+from edge_agent.stages.kalman import KalmanSettings
+from edge_agent.stages.validate import Limits
+from edge_agent.wire.batch import Batch, Column, Envelope, Group
+from edge_agent.wire.codec import decode_message, encode_batch, encode_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROWS: Final = 60
+MOST_ROWS: Final = 6_000
+"""Of each series; the tail says nothing new."""
+NS_PER_MS: Final = 1_000_000
+KINDS: Final = {
+    "rh": "humidity_pct",
+    "hum": "humidity_pct",
+    "press": "pressure_pa",
+    "co2": "co2_ppm",
+    "light": "illuminance_lx",
+    "t": "temperature_c",
+}
+"""What a field is, by how its name begins."""
+PA_PER_UNIT: Final = {"pressure": 100.0, "press_mmhg": 133.322387415}
+ENVELOPE: Final = Envelope("greenhouse-01", 1 << 52, 123_456, 7, 1_767_225_600 * NS_PER_S, ClockQuality.SYNCED)
+
+
+class Row(NamedTuple):
+    """One line of a series: what JSON would say, and the measurements of which it consists."""
+
+    fields: dict[str, float]
+    measurements: list[Measurement]
+
+
+def shared_series() -> Path | None:
+    """Folder of the recorded series, beside the repository or where EDGE_AGENT_SHARED says."""
+    named = os.environ.get("EDGE_AGENT_SHARED")
+    folder = (Path(named) if named else Path(__file__).parents[3] / "shared") / "data" / "series"
+    return folder if folder.is_dir() else None
+
+
+def read_series(path: Path) -> list[Row]:
+    """Rows of a CSV file with `timestamp_ms`. Fields of one kind become sensors of their own."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        names = [name for name in reader.fieldnames or () if name not in {"timestamp_ms", "sensor_id"}]
+        if "timestamp_ms" not in (reader.fieldnames or ()):
+            return []
+        kinds = {name: next(kind for start, kind in KINDS.items() if name.startswith(start)) for name in names}
+        sensors: dict[int, list[str]] = {}
+        for index, name in enumerate(names):
+            sensors.setdefault(sum(kinds[other] == kinds[name] for other in names[:index]), []).append(name)
+        rows = []
+        for line, _ in zip(reader, range(MOST_ROWS), strict=False):
+            boot_ns = int(line["timestamp_ms"]) * NS_PER_MS
+            node = line.get("sensor_id", "")
+            fields = {name: float(line[name]) for name in names}
+            said = {"t": int(line["timestamp_ms"]), **({"sensor": int(node)} if node else {}), **fields}
+            made = [
+                Measurement(
+                    f"room{node}-{place}",
+                    boot_ns,
+                    tuple(kinds[name] for name in own),
+                    tuple(_canonical(name, fields[name]) for name in own),
+                )
+                for place, own in sensors.items()
+            ]
+            rows.append(Row(said, made))
+        return rows
+
+
+def _canonical(name: str, value: float) -> float:
+    return round(value * PA_PER_UNIT[name], 4) if name in PA_PER_UNIT else value
+
+
+def _batches(rows: list[Row]) -> Iterator[list[Row]]:
+    for first in range(0, len(rows) - ROWS + 1, ROWS):
+        yield rows[first : first + ROWS]
+
+
+def _message(body: bytes) -> bytes:
+    return encode_message(RecordKind.BATCH, ENVELOPE, body)
+
+
+def _values_only(batch: list[Row]) -> bytes:
+    """One message with just what was recorded; decoded again and compared bit by bit."""
+    by_sensor: dict[str, list[Measurement]] = {}
+    for row in batch:
+        for each in row.measurements:
+            by_sensor.setdefault(each.sensor, []).append(each)
+    groups = tuple(
+        Group(
+            sensor,
+            tuple(each.boot_ns for each in own),
+            tuple(
+                Column(quantity, tuple(each.values[index] for each in own), None, (0,) * len(own), None)
+                for index, quantity in enumerate(own[0].quantities)
+            ),
+        )
+        for sensor, own in by_sensor.items()
+    )
+    message = _message(encode_batch(Batch(groups)))
+    if decode_message(message).content != Batch(groups):
+        raise AssertionError("a message does not decode to what was encoded")
+    return message
+
+
+class _Published:
+    """The pipeline with its default settings, over one series."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._stored: list[Store] = []
+        self._clock = SimulatedClock(0, start_ns=rows[0].measurements[0].boot_ns)
+        sensors = {each.sensor: each.quantities for row in rows for each in row.measurements}
+        self._pipeline = Pipeline(
+            {name: [self._settings(quantity) for quantity in quantities] for name, quantities in sensors.items()},
+            clock=self._clock,
+            batch_ns=1 << 62,
+            durability_ns=1 << 62,
+            time_step_ns=NS_PER_MS,
+            features=True,
+            store=self._store,
+        )
+
+    @staticmethod
+    def _settings(name: str) -> ChannelSettings:
+        quantity = QUANTITIES[name]
+        return ChannelSettings(
+            name,
+            Limits(-1e9, 1e9),
+            filter=KalmanSettings(quantity.sigma, quantity.drift_per_s),
+            resolution=quantity.resolution,
+        )
+
+    def _store(self, message: object) -> bool:
+        if isinstance(message, Store):
+            self._stored.append(message)
+        return True
+
+    def message(self, batch: list[Row]) -> bytes:
+        """One batch as it is published; its raw values are compared with what was recorded."""
+        expected: dict[tuple[str, str], list[float | None]] = {}
+        for row in batch:
+            for each in row.measurements:
+                self._pipeline.deliver(each)
+                for quantity, value in zip(each.quantities, each.values, strict=True):
+                    expected.setdefault((each.sensor, quantity), []).append(value)
+        self._pipeline.step()
+        self._pipeline.seal()
+        message = _message(self._stored.pop().content.body)
+        content = decode_message(message).content
+        if not isinstance(content, Batch):
+            raise TypeError("a batch was published as something else")
+        for group in content.groups:
+            for column in group.columns:
+                recorded = rounded(
+                    expected.pop((group.sensor, column.quantity)), QUANTITIES[column.quantity].resolution
+                )
+                if list(column.raws or ()) != recorded:
+                    raise AssertionError(f"{group.sensor}.{column.quantity} is not what was recorded")
+        if expected:
+            raise AssertionError(f"missing: {list(expected)}")
+        return message
+
+
+def bench_wire() -> None:
+    """Print the sizes."""
+    print(f"\n## Bytes per reading, whole messages of {ROWS} rows, each decoded again and compared")
+    folder = shared_series()
+    if folder is None:
+        print("left out: no recorded series at ../shared/data/series; set EDGE_AGENT_SHARED to where shared/ is")
+        return
+    print(
+        f"{'series':22s} {'JSON':>6s} {'+zlib-6':>8s} {'values':>7s} {'published':>10s}   JSON/values  zlib/published"
+    )
+    for path in sorted(folder.glob("*.csv")):
+        rows = read_series(path)
+        if not rows:
+            print(f"{path.stem:22s} has no timestamp_ms")
+            continue
+        published = _Published(rows)
+        sizes: list[tuple[float, ...]] = []
+        for batch in _batches(rows):
+            readings = sum(len(each.values) for row in batch for each in row.measurements)
+            text = json.dumps([row.fields for row in batch]).encode()
+            costs = (len(text), len(zlib.compress(text, 6)), len(_values_only(batch)), len(published.message(batch)))
+            sizes.append(tuple(cost / readings for cost in costs))
+        plain, packed, values, sent = (sum(column) / len(sizes) for column in zip(*sizes, strict=True))
+        print(
+            f"{path.stem:22s} {plain:6.1f} {packed:8.2f} {values:7.3f} {sent:10.3f}   {plain / values:11.1f} "
+            f"{packed / sent:15.2f}   median batch {median(size[2] for size in sizes):.3f} / "
+            f"{median(size[3] for size in sizes):.3f}"
+        )
