@@ -43,6 +43,7 @@ class ChannelSettings:
         calibration: measured → true.
         filter: None sends what was measured.
         resolution: values are rounded to a multiple of it; None sends them as they are.
+        raw_resolution: the same for measured values, whose steps are the chip's and may be coarser.
         deadband: which readings are not worth sending.
         send_raw: whether the calibrated measurement travels beside the filtered value.
     """
@@ -52,6 +53,7 @@ class ChannelSettings:
     calibration: Calibration = field(default_factory=Calibration)
     filter: KalmanSettings | None = None
     resolution: float | None = None
+    raw_resolution: float | None = None
     deadband: DeadbandSettings = DeadbandSettings(0.0, 300 * NS_PER_S)  # noqa: RUF009 it is frozen
     send_raw: bool = True
 
@@ -110,7 +112,7 @@ class _Channel:
         kept = self._deadband.run(times_ns, values, statuses)
         self.last_value, self.last_status = values[-1], statuses[-1]
         self.values += values
-        self.raws += rounded(raws, self._settings.resolution)
+        self.raws += rounded(raws, self._settings.raw_resolution)
         self.statuses += self._without_suppressed(statuses, kept)
 
     def pad(self, rows: int) -> None:

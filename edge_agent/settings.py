@@ -61,12 +61,16 @@ def _channel(sensor: model.Sensor, name: str) -> ChannelSettings:
     # A chip that counts in coarse steps is no less noisy than half a step, however steady it looks.
     sigma = channel.sigma or max(quantity.sigma, (measured.resolution or 0.0) / 2)
     kalman = KalmanSettings(sigma=sigma, drift_per_s=channel.drift_per_s or quantity.drift_per_s)
+    raw_resolution = channel.resolution or measured.resolution or quantity.resolution
+    # A mean of coarse steps is finer than they are.
+    filtered_resolution = channel.resolution or min(raw_resolution, quantity.resolution)
     return ChannelSettings(
         quantity=name,
         limits=Limits(measured.minimum, measured.maximum, channel.range, channel.max_rate_per_s),
         calibration=Calibration(gain=channel.gain, offset=channel.offset, points=channel.points),
         filter=kalman if channel.filter == "kalman" else None,
-        resolution=channel.resolution or measured.resolution or quantity.resolution,
+        resolution=filtered_resolution if channel.filter == "kalman" else raw_resolution,
+        raw_resolution=raw_resolution,
         deadband=DeadbandSettings(channel.deadband, round(channel.heartbeat_s * NS_PER_S)),
         send_raw=channel.send_raw,
     )

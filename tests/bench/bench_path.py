@@ -77,6 +77,7 @@ def settings(quantity: str) -> ChannelSettings:
         Limits(known.minimum, known.maximum),
         filter=KalmanSettings(known.sigma, known.drift_per_s),
         resolution=known.resolution,
+        raw_resolution=known.resolution,
     )
 
 

@@ -146,6 +146,7 @@ class _Published:
             Limits(-1e9, 1e9),
             filter=KalmanSettings(quantity.sigma, quantity.drift_per_s),
             resolution=quantity.resolution,
+            raw_resolution=quantity.resolution,
         )
 
     def _store(self, message: object) -> bool:
