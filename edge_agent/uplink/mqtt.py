@@ -163,7 +163,7 @@ class Link:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
-        client.on_socket_open = _bound_unacknowledged_bytes
+        client.on_socket_open = _set_up_tcp
         client.on_socket_register_write = _leave_to_the_thread
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
@@ -267,9 +267,11 @@ def _packet_bytes(topic: str, payload: bytes, properties: Properties) -> int:
     return 1 + len(VariableByteIntegers.encode(remaining)) + remaining  # type: ignore[no-untyped-call]
 
 
-def _bound_unacknowledged_bytes(_client: Any, _data: Any, sock: Any) -> None:
+def _set_up_tcp(_client: Any, _data: Any, sock: Any) -> None:
     if isinstance(sock, socket.socket) and sock.family in {socket.AF_INET, socket.AF_INET6}:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+        # Else a record behind a status message waits 40 ms, until the broker's kernel acknowledges the first.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _explain(error: Exception, broker: Broker) -> str:  # noqa: PLR0911 a table
