@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 2.0
 """How long simulated time waits for a broker that does not answer."""
-SIMULATED_DRAIN_S: Final = 1.5
+SIMULATED_DRAIN_S: Final = 0.7
 """Ctrl-C ends a simulation in less than two seconds."""
 
 

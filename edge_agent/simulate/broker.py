@@ -9,12 +9,14 @@ import signal
 import socket
 import tempfile
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from edge_agent.errors import Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 HOST: Final = "127.0.0.1"
@@ -66,25 +68,38 @@ class EmbeddedBroker:
         path = Path(self._directory.name) / "rumqttd.toml"
         path.write_text(_CONFIG.format(host=HOST, port=self.port), encoding="ascii")
         self._broker = Broker(config_path=str(path))
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        # The child inherits what we do with SIGINT: Ctrl-C must not take the broker away before we said goodbye to it.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
         try:
-            self._broker.start()
+            with _signals_ignored():
+                self._broker.start()
         except (OSError, RuntimeError) as error:
             self._directory.cleanup()
             raise Unavailable(f"the embedded broker does not start: {error}") from None
-        finally:
-            if in_main_thread:
-                signal.signal(signal.SIGINT, before)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop it."""
+        # Closing its standard input is what the child takes for the end of its parent; it ignores SIGTERM.
+        child = self._broker._process  # noqa: SLF001 there is no other way to it
+        if child is not None and child.stdin is not None:
+            child.stdin.close()
         self._broker.stop()
         self._directory.cleanup()
+
+
+@contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """A child that is started now ignores what ends us: the broker must not go before we said goodbye to it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python leaves signals to the main thread
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _free_port() -> int:

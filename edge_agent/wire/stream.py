@@ -42,7 +42,7 @@ def decode_stream(data: bytes) -> Iterator[Message | StatusText]:
         try:
             item, at = _read_payload(data, _payload_start(data, at))
         except WireError as error:
-            raise type(error)(f"{error} at byte {start}") from None
+            raise type(error)(f"byte {start}: {error}") from None
         yield item
         at = _skip(_SPACE, data, at)
 

@@ -43,7 +43,7 @@ def test_a_damaged_file_is_named_and_the_others_are_still_decoded(tmp_path: Path
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 4 + 1
     problems = result.stderr.splitlines()
-    assert problems[0] == f"{damaged}: the checksum does not match: the message was damaged at byte {len(good)}"
+    assert problems[0] == f"{damaged}: byte {len(good)}: the checksum does not match: the message was damaged"
     assert problems[1] == f"{tmp_path / 'absent'}: No such file or directory"
 
 

@@ -42,17 +42,19 @@ def test_it_serves_on_loopback_alone_and_takes_a_publish_until_it_is_stopped() -
 _CHILD = """
 import os, signal, socket, sys
 from edge_agent.simulate.broker import EmbeddedBroker
-signal.signal(signal.SIGINT, lambda *_: None)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: None)
 with EmbeddedBroker() as broker:
     before = signal.getsignal(signal.SIGINT)
     os.killpg(os.getpgrp(), signal.SIGINT)
+    os.killpg(os.getpgrp(), signal.SIGTERM)
     for _ in range(3):
         socket.create_connection(("127.0.0.1", broker.port), timeout=5).close()
     print("alive", broker._broker.is_running, callable(before))
 """
 
 
-def test_control_c_does_not_take_it_away_before_we_stop_it() -> None:
+def test_what_ends_us_does_not_take_it_away_before_we_stop_it() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(
         [sys.executable, "-c", _CHILD],
