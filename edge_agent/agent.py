@@ -32,7 +32,7 @@ from edge_agent.settings import broker_of
 from edge_agent.uplink.session import LinkState, Session
 from edge_agent.uplink.worker import Offered, OutboxSide, PublishStatus, Stored, Topics, UplinkWorker
 from edge_agent.wire.batch import Envelope, Tombstone
-from edge_agent.wire.codec import encode_message, encode_tombstone
+from edge_agent.wire.encode import encode_message, encode_tombstone
 
 if TYPE_CHECKING:
     import random

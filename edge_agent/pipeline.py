@@ -17,7 +17,7 @@ from edge_agent.outbox.outbox import Content
 from edge_agent.outbox.worker import Commit, Store, StoreSegment
 from edge_agent.reading import NOT_SENT, Event, Measurement, Quality, RecordKind, quality_of
 from edge_agent.wire.batch import Batch, Group, Tombstone
-from edge_agent.wire.codec import encode_batch, encode_event, encode_tombstone
+from edge_agent.wire.encode import encode_batch, encode_event, encode_tombstone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -34,18 +34,20 @@ def sensors_on(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, l
 
 def open_buses(config: model.Config) -> dict[str, AnyBus]:
     """Real buses by name. Devices are opened at their first use."""
-    from edge_agent.bus.smbus import SmbusI2C  # noqa: PLC0415 a simulation needs none of the three
-    from edge_agent.bus.sysfs import SysfsTree  # noqa: PLC0415
-    from edge_agent.bus.uart import Uart  # noqa: PLC0415
-
     buses: dict[str, AnyBus] = {}
     for name, bus in config.buses.items():
         match bus.resolved_kind():
             case "i2c":
+                from edge_agent.bus.smbus import SmbusI2C  # noqa: PLC0415 each loads a library that not all need
+
                 buses[name] = SmbusI2C(bus.device)
             case "serial":
+                from edge_agent.bus.uart import Uart  # noqa: PLC0415
+
                 buses[name] = Uart(bus.device, baud=bus.baud, parity=bus.parity, stopbits=bus.stopbits, echo=bus.echo)
             case _:
+                from edge_agent.bus.sysfs import SysfsTree  # noqa: PLC0415
+
                 buses[name] = SysfsTree(bus.device)
     return buses
 
