@@ -75,7 +75,7 @@ class Bus:
             "i2c1",
             self.sensors,
             clock=self.clock,
-            rng=random.Random(1),  # noqa: S311 repeatable
+            rng=random.Random(1),
             deliver=self.deliver,
         )
 

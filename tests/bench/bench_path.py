@@ -83,7 +83,7 @@ def settings(quantity: str) -> ChannelSettings:
 
 def measurements(channels: int, rows: int, jitter_ns: int) -> list[Measurement]:
     """Slowly wandering noisy air, at 1 Hz, row after row; stamps are late by up to `jitter_ns`."""
-    rng = random.Random(7)  # noqa: S311 repeatable
+    rng = random.Random(7)
     truth = {sensor: [20.0, 50.0] for sensor in range(channels // 2)}
     made = []
     for row in range(rows):
@@ -102,7 +102,7 @@ def make_outbox(directory: Path) -> Outbox:
         max_bytes=1 << 28,
         boot_id="bench",
         anchor=SimulatedClock(0).anchor(),
-        rng=random.Random(1),  # noqa: S311 repeatable
+        rng=random.Random(1),
         encode_tombstone=lambda _dropped: b"",
     )
 

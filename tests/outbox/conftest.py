@@ -33,7 +33,7 @@ def open_outbox(tmp_path: Path) -> Callable[..., Outbox]:
             "max_bytes": 1 << 20,
             "boot_id": "boot-a",
             "anchor": SYNCED,
-            "rng": random.Random(repr(given)),  # noqa: S311 repeatable
+            "rng": random.Random(repr(given)),
             "encode_tombstone": told,
         }
         return Outbox(**(settings | given))

@@ -62,7 +62,7 @@ class OutboxMachine(RuleBasedStateMachine):
         super().__init__()
         self.root = Path(tempfile.mkdtemp(prefix="outbox-"))
         self.directory = self.root / "0"
-        self.rng = random.Random(0)  # noqa: S311 repeatable
+        self.rng = random.Random(0)
         self.starts = 0
         self.names = 0
         self.waiting: dict[Id, bytes] = {}

@@ -98,7 +98,7 @@ def bench(open_outbox: Callable[..., Outbox]) -> Bench:
             max_bytes=1 << 20,
             boot_id="boot-a",
             anchor=Anchor(1_000, ClockQuality.NONE, 0),
-            rng=random.Random(2),  # noqa: S311 repeatable
+            rng=random.Random(2),
             encode_tombstone=lambda dropped: dropped.reason.encode(),
             max_waiting_bytes=20_000,
         )

@@ -30,7 +30,7 @@ def sends(*rowids: int) -> list[Action]:
 
 
 def fresh(window: int = 4, seed: int = 1) -> Session:
-    made = Session(window=window, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(seed))  # noqa: S311 repeatable
+    made = Session(window=window, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(seed))
     assert made.take_actions() == [Open()]
     return made
 

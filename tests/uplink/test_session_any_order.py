@@ -34,7 +34,7 @@ class _AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = Session(window=4, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(0))  # noqa: S311 repeatable
+        self.session = Session(window=4, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(0))
         self.now_ns = 0
         self.up = False
         self.connecting = False

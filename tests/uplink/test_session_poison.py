@@ -29,7 +29,7 @@ class _Uplink:
     """A session with an outbox, and with a broker that breaks the link at any record of `poison`."""
 
     def __init__(self, pending: set[int], poison: set[int], window: int = 4) -> None:
-        self.session = Session(window=window, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(1))  # noqa: S311 repeatable
+        self.session = Session(window=window, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(1))
         self.pending, self.poison = pending, poison
         self.cursor = self.now_ns = self.breaks = 0
         self.break_ns = 1

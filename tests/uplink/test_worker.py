@@ -84,7 +84,7 @@ def uplink(
         broker=Broker("127.0.0.1", port, None, "edge-agent-n", None, None, 30),
         topics=Topics("edge/n"),
         versions=(5, 4),
-        session=Session(window=8, ack_timeout_ns=60 * NS_PER_S, rng=random.Random(3)),  # noqa: S311 repeatable
+        session=Session(window=8, ack_timeout_ns=60 * NS_PER_S, rng=random.Random(3)),
         outbox=outbox.side(),
         encode=encode,
         status=status,
