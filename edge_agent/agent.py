@@ -6,6 +6,7 @@ Read this first. The path is put together in `Agent.__init__`, in its order: bus
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from edge_agent import __version__
@@ -228,24 +229,8 @@ class Agent:
                 for worker in self.bus_workers
                 for sensor in worker.sensors
             },
-            readings=ReadingCounts(
-                counts.sampled,
-                counts.good,
-                counts.estimated,
-                counts.suspect,
-                counts.bad,
-                counts.suppressed,
-                counts.dropped,
-            ),
-            records=RecordCounts(
-                committed=tally.committed,
-                published=session.sent,
-                puback=session.acknowledged_count,
-                confirmed=tally.confirmed,
-                tombstoned=tally.tombstoned,
-                pending=tally.pending,
-                carried_over=tally.carried_over,
-            ),
+            readings=ReadingCounts(**asdict(counts)),
+            records=RecordCounts(published=session.sent, puback=session.acknowledged_count, **asdict(tally)),
             bytes=ByteCounts(self.uplink.bytes_sent, storage_bytes_written() - self._written_before),
             alerts=0,
             clock=ClockHealth(self.clock.anchor().quality.name.lower(), self.watch.steps),
@@ -269,12 +254,7 @@ class Agent:
                 "location": self.config.gateway.location,
                 "t_ns": self.clock.now_ns() + anchor.offset_ns,
                 "t_quality": anchor.quality.name.lower(),
-                "records": {
-                    "committed": tally.committed,
-                    "confirmed": tally.confirmed,
-                    "tombstoned": tally.tombstoned,
-                    "pending": tally.pending,
-                },
+                "records": asdict(tally),
                 "sensors": {
                     sensor.id: {
                         "driver": sensor.driver.name,

@@ -155,7 +155,8 @@ def _simulate(
         agent = Agent(
             config, settings=channel_settings(config), clock=clock, rng=rng, directory=directory, seed=asked.seed
         )
-        agent.sample(sensors_on(config, buses), rng)
+        # Its own numbers: how often the network made the uplink draw must not change a reading's time.
+        agent.sample(sensors_on(config, buses), random.Random(f"{asked.seed}/sampling"))  # noqa: S311
         wake = agent.uplink.inbox.arrival
 
         def end() -> None:
