@@ -12,11 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from edge_agent.clock import NS_PER_S, SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+# What lands is judged by the same examples every time; new ones are looked for wherever else the tests run.
+settings.register_profile("ci", derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 @pytest.fixture(scope="session")
