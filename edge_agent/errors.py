@@ -14,7 +14,6 @@ EdgeAgentError
 │   ├── ChecksumMismatch the bytes were damaged on the way                         retryable
 │   ├── NotReady         collected too early                                       retryable
 │   └── BadReply         the reply breaks the protocol or reports an error         retryable
-├── OutboxError          the store failed
 └── WireError            bytes that are not a message of ours
     ├── UnknownVersion
     └── Truncated
@@ -121,10 +120,6 @@ class BadReply(DriverError):
     """The reply breaks the chip's protocol, or reports an error of its own."""
 
     retryable = True
-
-
-class OutboxError(EdgeAgentError):
-    """The store failed in a way that it could not mend itself."""
 
 
 class WireError(EdgeAgentError):

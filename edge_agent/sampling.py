@@ -46,6 +46,7 @@ class SensorOnBus:
         id: as configured.
         driver: makes its measurements.
         period_ns: between two of them.
+        expected: quantities that the driver declares; the chip that is found may measure fewer.
         last: its latest measurement, for people to look at.
         measurements, errors, missed: counts; `missed` are slots that passed while the bus was busy or stuck.
     """
@@ -53,6 +54,7 @@ class SensorOnBus:
     id: str
     driver: Driver
     period_ns: int
+    expected: tuple[str, ...] = ()
     state: SensorState = SensorState.STARTING
     due_ns: int = 0
     measurements: int = 0
@@ -60,6 +62,8 @@ class SensorOnBus:
     missed: int = 0
     last: Measurement | None = None
     cause: str = ""
+    notice: str = ""
+    """What a person should know of it although it works."""
     ready: bool = False
     """Whether it has been probed and configured since it was last lost."""
     failures: int = 0
@@ -138,6 +142,10 @@ class BusWorker:
             return
         sensor.probing = None
         sensor.ready = True
+        missing = [quantity for quantity in sensor.expected if quantity not in sensor.driver.quantities]
+        sensor.notice = (
+            f"measures no {', '.join(missing)}: the board carries a smaller relative of the chip" if missing else ""
+        )
         sensor.due_ns = now_ns  # the first measurement at once, the others in their slots
 
     def _trigger(self, due: list[SensorOnBus], now_ns: int) -> None:
@@ -176,7 +184,7 @@ class BusWorker:
         sensor.last = measurement
         sensor.failures = sensor.attempts = 0
         self._deliver(measurement)
-        self._change(sensor, SensorState.SAMPLING, "")
+        self._change(sensor, SensorState.SAMPLING, sensor.notice)
 
     def _fail(self, sensor: SensorOnBus, error: Exception) -> None:
         """One measurement is missing. A chip that lost its settings is set up anew; one that is silent is lost."""
@@ -213,10 +221,15 @@ class BusWorker:
         if state is before:
             return
         if state is SensorState.SAMPLING:
-            log.info("sensor %s is sampling", sensor.id)
+            log.log(
+                logging.WARNING if cause else logging.INFO,
+                "sensor %s is sampling%s",
+                sensor.id,
+                cause and f"; it {cause}",
+            )
         else:
             log.warning("sensor %s is %s: %s", sensor.id, state.value, cause)
-        if (before, state) != (SensorState.STARTING, SensorState.SAMPLING):
+        if cause or (before, state) != (SensorState.STARTING, SensorState.SAMPLING):
             self._deliver(Event(EventKind.SENSOR_STATE, self._clock.now_ns(), sensor.id, state.value, cause))
 
 

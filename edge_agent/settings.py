@@ -28,7 +28,8 @@ def sensors_on(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, l
     by_bus: dict[str, list[SensorOnBus]] = {name: [] for name in config.buses}
     for sensor in config.sensors:
         driver = sensor.driver.open(buses[sensor.bus], sensor.address, sensor.options)
-        by_bus[sensor.bus].append(SensorOnBus(sensor.id, driver, round(sensor.period_s * NS_PER_S)))
+        declared = tuple(each.quantity for each in sensor.driver.quantities)
+        by_bus[sensor.bus].append(SensorOnBus(sensor.id, driver, round(sensor.period_s * NS_PER_S), declared))
     return {name: sensors for name, sensors in by_bus.items() if sensors}
 
 

@@ -232,3 +232,19 @@ def test_a_lost_sensor_does_not_delay_the_others() -> None:
     bus.run(30.5)
     assert bus.stamps("s1")[1:] == [(10 + number) * NS_PER_S for number in range(1, 31)]
     assert bus.sensors[1].missed == 0
+
+
+def test_a_chip_that_measures_less_than_its_driver_declares_is_said_once_and_works(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bus = Bus()
+    bus.sensors[0].expected = ("temperature_c", "humidity_pct")
+    for _ in range(8):
+        due_ns = bus.worker.step()
+        assert due_ns is not None
+        bus.clock.advance_to(due_ns)
+    (event,) = [item for item in bus.delivered if isinstance(item, Event)]
+    assert (event.subject, event.state) == ("s0", "sampling")
+    assert event.cause.startswith("measures no humidity_pct")
+    assert caplog.text.count("measures no humidity_pct") == 1
+    assert bus.sensors[0].measurements > 1

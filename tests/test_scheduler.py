@@ -208,4 +208,6 @@ def test_a_worker_that_hangs_holds_nobody_up(caplog: pytest.LogCaptureFixture) -
 
 
 def test_threads_that_were_never_started_can_be_stopped() -> None:
-    Threads([Scripted()], SystemClock()).stop(1)
+    worker = Scripted()
+    Threads([worker], SystemClock()).stop(1)
+    assert worker.inbox.arrival.is_set()

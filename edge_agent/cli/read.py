@@ -6,7 +6,7 @@ import json
 import random
 import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.sampling import BusWorker, SensorOnBus
 
-SIMULATED_SEED = 1
+SIMULATED_SEED: Final = 1
+_RETRY_NS: Final = 1_000_000_000
+"""How soon a measurement that failed is tried again, whatever the configured period."""
 
 
 @click.command
@@ -49,6 +51,8 @@ def read(config_path: Path | None, simulate: bool, as_json: bool) -> None:
             for name, sensors in sensors_on(config, buses).items()
         ]
         for worker in workers:
+            for sensor in worker.sensors:
+                sensor.period_ns = _RETRY_NS
             _measure_once(worker, clock)
     sensors = {sensor.id: sensor for worker in workers for sensor in worker.sensors}
     for configured in config.sensors:

@@ -134,9 +134,9 @@ def _run(
         finally:
             agent.drain(PATIENCE_S)
             picture.close()
-        told = agent.report()
-        if report is not None:
-            told.write(report)
+            told = agent.report()
+            if report is not None:
+                told.write(report)
     skipped = f", {recording.skipped} left out" if recording.skipped else ""
     click.echo(f"{worker.rows:,} rows{skipped}\n{summary(told)}")
 

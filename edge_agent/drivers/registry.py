@@ -16,11 +16,6 @@ ENTRY_POINT_GROUP: Final = "edge_agent.drivers"
 _NOT_DRIVERS: Final = frozenset({"base", "registry", "checksum", "identify"})
 
 
-def find_driver(name: str) -> DriverInfo | None:
-    """The declaration of the driver `name`, or None."""
-    return all_drivers().get(name)
-
-
 def all_drivers() -> dict[str, DriverInfo]:
     """Every driver by name, sorted. A module declares what it offers in `DRIVERS`."""
     modules = [

@@ -58,7 +58,6 @@ class Outbox:
     Attributes:
         epoch: of every record added to this object.
         salvage: what became of a damaged outbox when this one was last opened; None if it was not damaged.
-        commits: how many transactions were written.
 
     Raises:
         Unavailable: the directory cannot be used.
@@ -87,7 +86,7 @@ class Outbox:
         self._live_after = self._backlog_after = self._watermark = 0
         self._rowid = int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM record").fetchone()[0])
         self._last_committed = self._rowid
-        self._seq = self.commits = 0
+        self._seq = 0
         self._tally = Tally(0, 0, 0, 0, 0)
         try:
             self._begin(boot_id, anchor, rng)
@@ -170,7 +169,6 @@ class Outbox:
             raise
         self._in_doubt = None
         self._book(outcome)
-        self.commits += 1
         return True
 
     def reopen(self) -> None:

@@ -99,13 +99,6 @@ class Rig:
         self._directory = tempfile.TemporaryDirectory(prefix="edge-agent-rig-", ignore_cleanup_errors=True)
         self.buses: Mapping[str, SimulatedBus] = {name: self._wire(name, kind) for name, kind in kinds.items()}
 
-    @classmethod
-    def greenhouse(
-        cls, seed: int, clock: Clock, buses: Iterable[SimulatedBusSpec], sensors: Iterable[SimulatedSensor]
-    ) -> Rig:
-        """A day in a greenhouse, by seed."""
-        return cls(seed, clock, buses, sensors)
-
     def chip(self, sensor: SimulatedSensor) -> AnyChip:
         """The model behind a sensor, to inject faults into."""
         return self._chips[sensor]

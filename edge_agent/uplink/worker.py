@@ -270,7 +270,9 @@ class UplinkWorker:
         said = f"{state.value} {reason}"
         if said != self._said:
             where = f"{self._broker.host}:{self._broker.port}"
-            if state is LinkState.ONLINE:
+            if state is LinkState.ONLINE and reason:
+                log.warning("uplink online, but some records wait in the outbox reason=%r", reason)
+            elif state is LinkState.ONLINE:
                 log.info("uplink online broker=%s mqtt=%s", where, "5" if self._version == _MQTT_5 else "3.1.1")
             else:
                 log.warning("uplink %s, records wait in the outbox reason=%r", state.value, reason)

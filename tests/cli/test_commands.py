@@ -11,6 +11,7 @@ import pytest
 from edge_agent import __version__
 from edge_agent.bus.smbus import SmbusI2C
 from edge_agent.cli.main import COMMANDS, main
+from edge_agent.clock import NS_PER_S, SystemClock
 from edge_agent.config.load import parse_config
 
 if TYPE_CHECKING:
@@ -93,6 +94,25 @@ def test_read_says_what_is_missing_and_reads_the_rest(run: Callable[..., tuple[i
     soil, air = out.splitlines()
     assert soil == "soil: 10.12 °C"
     assert "I2C is off" in air
+
+
+def test_read_tries_again_soon_however_long_the_period_is(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    slave = tmp_path / "w1" / "28-0123456789ab"
+    slave.mkdir(parents=True)
+    (slave / "w1_slave").write_text("a2 00 4b 46 7f ff 0c 10 75 : crc=74 NO\na2 00 4b 46 7f ff 0c 10 75 t=10125\n")
+    config = tmp_path / "edge-agent.toml"
+    config.write_text(
+        f'[gateway]\nid = "g"\n[bus.w1]\ndevice = "{slave.parent}"\nkind = "sysfs"\n'
+        '[[sensor]]\nid = "soil"\ndriver = "ds18b20"\nbus = "w1"\nperiod_s = 3600\n'
+    )
+    clock = SystemClock()
+    started_ns = clock.now_ns()
+    code, out, _err = run("read", "--config", str(config))
+    assert code == 69
+    assert out.startswith("soil: checksum 0x75 received where 0x74 was expected")
+    assert clock.now_ns() - started_ns < 10 * NS_PER_S
 
 
 def test_scan_of_the_simulated_rig_prints_configuration_that_loads(run: Callable[..., tuple[int, str, str]]) -> None:

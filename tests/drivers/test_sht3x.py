@@ -57,9 +57,11 @@ def test_damage_to_any_byte_is_seen_and_the_bytes_are_kept_as_evidence(byte: int
 @given(st.binary(max_size=9))
 def test_any_bytes_give_values_or_an_error_of_ours(reply: bytes) -> None:
     try:
-        decode(reply)
+        temperature, humidity = decode(reply)
     except (BadReply, ChecksumMismatch):
         return
+    assert temperature is None or -45.0 < temperature < 130.0
+    assert humidity is None or 0.0 < humidity < 100.0
 
 
 def test_probe_leaves_periodic_mode_resets_and_checks_the_status(i2c: ScriptedI2C) -> None:

@@ -8,49 +8,20 @@ import sqlite3
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge_agent.clock import Anchor, ClockQuality
-from edge_agent.outbox.outbox import Content, Outbox, Tally
+from edge_agent.outbox.outbox import Content, Outbox
 from edge_agent.outbox.recovery import DATABASE
 from edge_agent.outbox.transaction import _PIECE_BYTES
 from edge_agent.reading import Lane, Record, RecordKind
+from tests.outbox.failing import FailingOnce, check_sums, fail_once
 
 Id = tuple[int, int]
 """Epoch and seq."""
-
-
-class FailingOnce:
-    """A connection whose next statement that begins with `verb` fails: before it is done, or after."""
-
-    def __init__(self, db: sqlite3.Connection, verb: str, *, after: bool = False) -> None:
-        self._db, self._verb, self._after = db, verb, after
-
-    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
-        if not self._verb or not sql.startswith(self._verb):
-            return self._db.execute(sql, *args)
-        self._verb = ""
-        if self._after:
-            self._db.execute(sql, *args)
-        raise sqlite3.OperationalError("disk I/O error")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._db, name)
-
-
-def fail_once(outbox: Outbox, verb: str, *, after: bool = False) -> None:
-    outbox._db = FailingOnce(outbox._db, verb, after=after)  # type: ignore[assignment]
-
-
-def check_sums(outbox: Outbox) -> Tally:
-    tally = outbox.tally()
-    assert tally.committed == tally.confirmed + tally.tombstoned + tally.pending
-    assert tally.pending == outbox.count_pending()
-    return tally
 
 
 MAX_BYTES = 48 * 1024

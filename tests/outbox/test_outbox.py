@@ -1,9 +1,7 @@
-# ruff: noqa: D102 the names of rules and steps say what they do
-
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,39 +9,11 @@ from edge_agent.clock import Anchor, ClockQuality
 from edge_agent.outbox.outbox import Content, Dropped, Outbox, Tally
 from edge_agent.outbox.recovery import DATABASE
 from edge_agent.reading import Lane, Record, RecordKind
+from tests.outbox.failing import check_sums, fail_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-
-class FailingOnce:
-    """A connection whose next statement that begins with `verb` fails: before it is done, or after."""
-
-    def __init__(self, db: sqlite3.Connection, verb: str, *, after: bool = False) -> None:
-        self._db, self._verb, self._after = db, verb, after
-
-    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
-        if not self._verb or not sql.startswith(self._verb):
-            return self._db.execute(sql, *args)
-        self._verb = ""
-        if self._after:
-            self._db.execute(sql, *args)
-        raise sqlite3.OperationalError("disk I/O error")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._db, name)
-
-
-def fail_once(outbox: Outbox, verb: str, *, after: bool = False) -> None:
-    outbox._db = FailingOnce(outbox._db, verb, after=after)  # type: ignore[assignment]
-
-
-def check_sums(outbox: Outbox) -> Tally:
-    tally = outbox.tally()
-    assert tally.committed == tally.confirmed + tally.tombstoned + tally.pending
-    assert tally.pending == outbox.count_pending()
-    return tally
 
 
 def told_of(record: Record) -> tuple[int, int, int, str]:

@@ -68,8 +68,10 @@ def test_what_ends_us_does_not_take_it_away_before_we_stop_it() -> None:
     assert (done.returncode, done.stdout.split()) == (0, ["alive", "True", "True"]), done.stderr
 
 
-def test_one_that_is_never_started_leaves_nothing_behind() -> None:
-    EmbeddedBroker()
+def test_one_that_is_never_started_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert listening_at(EmbeddedBroker().port) == set()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_port_that_was_taken_meanwhile_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

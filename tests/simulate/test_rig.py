@@ -37,7 +37,7 @@ def sht3x_raw(rig: Rig, clock: SimulatedClock) -> bytes:
 
 def test_every_kind_of_bus_answers() -> None:
     clock = SimulatedClock(START_NS)
-    with Rig.greenhouse(1, clock, BUSES, SENSORS) as rig:
+    with Rig(1, clock, BUSES, SENSORS) as rig:
         i2c, w1, rs485 = (rig.buses[bus.name] for bus in BUSES)
         assert isinstance(i2c, SimulatedI2C)
         assert isinstance(w1, SimulatedW1)

@@ -98,8 +98,10 @@ def test_client_that_never_reads_does_not_hold_up_the_line(device: PtyDevice) ->
     with serial.Serial(device.path, 9600, timeout=1.0) as port:
         for _ in range(1000):
             port.write(REQUEST)
-        port.read(1)
+        assert port.read(1)
         device.hang_up()
+        with pytest.raises(serial.SerialException):
+            port.write(REQUEST)
 
 
 def test_port_can_be_closed_and_opened_again(device: PtyDevice) -> None:

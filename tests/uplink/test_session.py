@@ -5,24 +5,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_agent.clock import NS_PER_S, ClockQuality
-from edge_agent.reading import Lane, Record, RecordKind
+from edge_agent.clock import NS_PER_S
+from edge_agent.reading import Lane, RecordKind
 from edge_agent.uplink.action import Ask, Bury, Drop, Open, Restart, Send, Settle
 from edge_agent.uplink.session import LinkState, Session
+from tests.uplink.records import ACK_TIMEOUT_NS, ROOMY, offer, record
 
 if TYPE_CHECKING:
     from edge_agent.uplink.action import Action
-
-ACK_TIMEOUT_NS = 60 * NS_PER_S
-ROOMY = 65_535
-
-
-def record(rowid: int, kind: RecordKind = RecordKind.BATCH) -> Record:
-    return Record(rowid, 1, rowid, kind, 1, 0, ClockQuality.SYNCED, 10, b"")
-
-
-def offer(*rowids: int) -> list[tuple[Lane, Record]]:
-    return [(Lane.BACKLOG, record(rowid)) for rowid in rowids]
 
 
 def sends(*rowids: int) -> list[Action]:

@@ -9,24 +9,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edge_agent.clock import NS_PER_S, ClockQuality
 from edge_agent.reading import Lane, Record, RecordKind
 from edge_agent.uplink.action import Ask, Bury, Drop, Open, Restart, Send, Settle
 from edge_agent.uplink.session import Session
+from tests.uplink.records import ACK_TIMEOUT_NS, ROOMY
+from tests.uplink.records import record as record_of
 
 if TYPE_CHECKING:
     from edge_agent.uplink.action import Action
 
-ACK_TIMEOUT_NS = 60 * NS_PER_S
-ROOMY = 65_535
-
 
 def record(rowid: int) -> Record:
-    return Record(rowid, 1, rowid, RecordKind.BATCH, 1, 0, ClockQuality.SYNCED, 10, b"")
-
-
-def offer(*rowids: int) -> list[tuple[Lane, Record]]:
-    return [(Lane.BACKLOG, record(rowid)) for rowid in rowids]
+    """Every third is an event, which has a topic of its own."""
+    return record_of(rowid, RecordKind.EVENT if rowid % 3 == 0 else RecordKind.BATCH)
 
 
 class _AnyOrder(RuleBasedStateMachine):
@@ -115,7 +110,7 @@ class _AnyOrder(RuleBasedStateMachine):
             case Ask(limit):
                 found = sorted(rowid for rowid in self.pending if rowid > self.cursor)[:limit]
                 self.cursor = max((self.cursor, *found))
-                self.session.offered(self.now_ns, offer(*found))
+                self.session.offered(self.now_ns, [(Lane.BACKLOG, record(rowid)) for rowid in found])
                 self.go_on()
 
     @precondition(lambda self: self.on_wire)

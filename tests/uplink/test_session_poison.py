@@ -5,24 +5,14 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from edge_agent.clock import NS_PER_S, ClockQuality
-from edge_agent.reading import Lane, Record, RecordKind
+from edge_agent.clock import NS_PER_S
 from edge_agent.uplink.action import Ask, Bury, Open, Restart, Send, Settle
 from edge_agent.uplink.session import Session
+from tests.uplink.records import ACK_TIMEOUT_NS, ROOMY, offer
 
 if TYPE_CHECKING:
+    from edge_agent.reading import Record
     from edge_agent.uplink.action import Action
-
-ACK_TIMEOUT_NS = 60 * NS_PER_S
-ROOMY = 65_535
-
-
-def record(rowid: int) -> Record:
-    return Record(rowid, 1, rowid, RecordKind.BATCH, 1, 0, ClockQuality.SYNCED, 10, b"")
-
-
-def offer(*rowids: int) -> list[tuple[Lane, Record]]:
-    return [(Lane.BACKLOG, record(rowid)) for rowid in rowids]
 
 
 class _Uplink:

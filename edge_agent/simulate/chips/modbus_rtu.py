@@ -136,4 +136,4 @@ def _signed(value: int) -> int:
     return value - 0x10000 if value & 0x8000 else value
 
 
-CHIPS: Final[Makers] = {"modbus_rtu": XyMd02, "modbus-rtu": XyMd02, "xy_md02": XyMd02, "xy-md02": XyMd02}
+CHIPS: Final[Makers] = {"modbus_rtu": XyMd02}
