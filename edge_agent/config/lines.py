@@ -51,6 +51,8 @@ def _positions(text: str) -> Iterator[tuple[Path, int]]:
             base = _resolve(_split(array[1]), array_lengths)
             array_lengths[base] = array_lengths.get(base, -1) + 1
             table = (*base, array_lengths[base])
+            if not array_lengths[base]:
+                yield base, at
             yield table, at
             at = array.end()
         elif header := _TABLE.match(text, at):

@@ -60,7 +60,11 @@ def parse_config(text: str, name: str = "config") -> model.Config:
         raise ConfigError((f"{where}: not valid TOML: {error}",)) from None
     reading = _Reading()
     config = reading.config(data)
-    problems = reading.problems + [Problem(path, said) for path, said in check_meaning(config)]
+    told = {problem.path for problem in reading.problems}
+    # A key that was left out because it is wrong must not be called missing.
+    meaning = [Problem(reading.in_file(path), said) for path, said in check_meaning(config)]
+    meaning = [problem for problem in meaning if problem.path not in told]
+    problems = reading.problems + meaning
     if problems:
         placed = sorted({(line_of(text, problem.path), _shown(problem.path), problem.text) for problem in problems})
         raise ConfigError(tuple(f"{name}:{line}: {where}: {said}" for line, where, said in placed))
@@ -74,11 +78,13 @@ class _Reading:
         self.problems: list[Problem] = []
         self._drivers = all_drivers()
         self._buses: set[str] = set()
+        self._ids: set[str] = set()
+        self._places: list[int] = []
 
     def config(self, data: dict[str, Any]) -> model.Config:
         """Read every section. What could not be read is left out; then there is at least one problem."""
         for name in data.keys() - set(SECTIONS):
-            self._say((name,), _unknown(name, SECTIONS))
+            self._say((name,), _unknown(name, SECTIONS, "section"))
         buses = {
             name: bus for name, table in self._table(data, "bus").items() if (bus := self._bus(name, table)) is not None
         }
@@ -88,6 +94,7 @@ class _Reading:
             self._say(("sensor",), "expected [[sensor]] tables, with two brackets")
             tables = []
         sensors = [self._sensor(index, table) for index, table in enumerate(tables)]
+        self._places = [index for index, sensor in enumerate(sensors) if sensor is not None]
         gateway = self._section(model.Gateway, data.get("gateway", {}), ("gateway",))
         return model.Config(
             gateway=gateway or model.Gateway(id="unknown"),
@@ -98,6 +105,13 @@ class _Reading:
             uplink=self._section(model.Uplink, data.get("uplink", {}), ("uplink",)) or model.Uplink(),
             replay=self._section(model.Replay, data.get("replay", {}), ("replay",)) or model.Replay(),
         )
+
+    def in_file(self, path: KeyPath) -> KeyPath:
+        """Where something in the configuration stands in the file, which may have more sensors than could be read."""
+        match path:
+            case ("sensor", int(index), *rest):
+                return ("sensor", self._places[index], *rest)
+        return path
 
     def _bus(self, name: str, table: Any) -> model.Bus | None:
         if not re.fullmatch(model.NAME.pattern, name):
@@ -110,6 +124,10 @@ class _Reading:
     def _sensor(self, index: int, table: dict[str, Any]) -> model.Sensor | None:
         """Split a sensor's table into common keys, tables per quantity, and the driver's own keys."""
         path: KeyPath = ("sensor", index)
+        name = table.get("id")
+        if isinstance(name, str) and name in self._ids:
+            self._say((*path, "id"), f"another sensor is called {name!r} already")
+        self._ids.add(name if isinstance(name, str) else "")
         common = {field.name for field in dataclasses.fields(model.SensorKeys)}
         driver_name = table.get("driver")
         driver = self._drivers.get(driver_name) if isinstance(driver_name, str) else None
@@ -137,6 +155,8 @@ class _Reading:
         if keys.bus not in self._buses:
             self._say((*path, "bus"), _unknown(keys.bus, tuple(self._buses), "bus"))
             return None
+        if "address" in table and keys.address is None:
+            return None  # not the usual one instead: another sensor may be there
         if keys.address is not None and not driver.addresses:
             self._say((*path, "address"), f"{driver.name} has no address; leave it out")
             return None
@@ -159,7 +179,7 @@ class _Reading:
         return {}
 
     def _section(self, kind: type[_SectionT], table: Any, path: KeyPath) -> _SectionT | None:
-        """One table → one dataclass, or None after telling what is wrong with it."""
+        """One table → one dataclass, after telling what is wrong with it; None if too much is."""
         if not isinstance(table, dict):
             self._say(path, "expected a table")
             return None
@@ -172,7 +192,13 @@ class _Reading:
         try:
             return CONVERTER.structure(table, kind)
         except ClassValidationError as error:
+            told = len(self.problems)
             self._gather(error, kind, path)
+            wrong = {problem.path[len(path)] for problem in self.problems[told:] if len(problem.path) > len(path)}
+        # Without its wrong keys, so that what else does not fit together is told at once, too.
+        try:
+            return CONVERTER.structure({name: value for name, value in table.items() if name not in wrong}, kind)
+        except ClassValidationError:
             return None
 
     def _gather(self, error: Exception, kind: Any, path: KeyPath) -> None:

@@ -42,13 +42,9 @@ def _check_buses(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
 
 
 def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    ids: set[str] = set()
     places: dict[tuple[str, int | str], str] = {}
     for index, sensor in enumerate(config.sensors):
         path = ("sensor", index)
-        if sensor.id in ids:
-            yield (*path, "id"), f"another sensor is called {sensor.id!r} already"
-        ids.add(sensor.id)
         bus = config.buses.get(sensor.bus)
         kind = bus.resolved_kind() if bus else None
         if kind is not None and kind != sensor.driver.bus.value:

@@ -58,7 +58,7 @@ def test_the_small_one_is_right() -> None:
 @pytest.mark.parametrize(
     ("added", "said"),
     [
-        ('[gatway]\nid = "x"', "13: gatway: unknown key 'gatway'; did you mean 'gateway'?"),
+        ('[gatway]\nid = "x"', "13: gatway: unknown section 'gatway'; did you mean 'gateway'?"),
         ("perod_s = 5", "13: sensor[1].perod_s: unknown key 'perod_s'; did you mean 'period_s'?"),
         ("zzz = 5", "13: sensor[1].zzz: unknown key 'zzz'; known: "),
         ('"a b\\nc" = 5', '9: sensor[1]."a b\\nc": unknown key'),
@@ -342,3 +342,25 @@ def test_right_values_are_read_as_they_stand(
     assert sensor.options.iir_filter == iir
     assert sensor.channels["temperature_c"].offset == offset
     assert sensor.channels["humidity_pct"].points == tuple((raw, 1.0) for raw in points)
+
+
+def test_one_mistake_does_not_hide_another() -> None:
+    told = problems(
+        '[gateway]\nid = "g"\n[bus.i2c1]\ndevice = "/dev/i2c-1"\n'
+        '[[sensor]]\nid = "air"\ndriver = "sht3x"\nbus = "i2c1"\n'
+        '[[sensor]]\nid = "air"\ndriver = "sht4000"\nbus = "i2c1"\n'
+        '[[sensor]]\nid = "other"\ndriver = "sht3x"\nbus = "i2c1"\nperiod_s = nan\n'
+        '[uplink]\nurl = "mqtt://broker.example.org"\nusername = 5\npassword_file = "/p"\nwindow = 0\n'
+        '[[alert]]\nwhen = "x"\n'
+    )
+    assert [":".join(problem.split(":")[:2]) for problem in told] == [
+        "10: sensor[2].id",
+        "11: sensor[2].driver",
+        "13: sensor[3].address",  # the usual one, where the first sensor is
+        "17: sensor[3].period_s",
+        "19: uplink.url",
+        "20: uplink.username",
+        "22: uplink.window",
+        "23: alert",
+    ]
+    assert "unknown section 'alert'" in told[-1]
