@@ -13,6 +13,7 @@ EdgeAgentError
 │   ├── WrongChip        another chip answers
 │   ├── ChecksumMismatch the bytes were damaged on the way                         retryable
 │   ├── NotReady         collected too early                                       retryable
+│   ├── ChipWasReset     the chip lost its settings: a dip of its supply           retryable
 │   └── BadReply         the reply breaks the protocol or reports an error         retryable
 └── WireError            bytes that are not a message of ours
     ├── UnknownVersion
@@ -112,6 +113,12 @@ class ChecksumMismatch(DriverError):
 
 class NotReady(DriverError):
     """The conversion had not finished when it was collected."""
+
+    retryable = True
+
+
+class ChipWasReset(DriverError):
+    """The chip lost its settings, and what it computes with may be stale: it has to be probed again."""
 
     retryable = True
 

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.clock import NS_PER_S, Inbox
-from edge_agent.errors import BadReply, BusDenied, BusGone, EdgeAgentError, WrongChip
+from edge_agent.errors import BadReply, BusDenied, BusGone, ChipWasReset, EdgeAgentError, WrongChip
 from edge_agent.reading import Event, EventKind, Measurement
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class BusWorker:
         if isinstance(error, WrongChip | BusGone | BusDenied) or sensor.failures >= FAILURES_TO_ABSENT:
             self._lose(sensor, _told(sensor, error))
             return
-        if isinstance(error, BadReply):
+        if isinstance(error, BadReply | ChipWasReset):
             sensor.ready = False
             sensor.due_ns = self._clock.now_ns()
         self._change(sensor, SensorState.DEGRADED, _told(sensor, error))

@@ -28,7 +28,7 @@ def sensors_on(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, l
     by_bus: dict[str, list[SensorOnBus]] = {name: [] for name in config.buses}
     for sensor in config.sensors:
         driver = sensor.driver.open(buses[sensor.bus], sensor.address, sensor.options)
-        declared = tuple(each.quantity for each in sensor.driver.quantities)
+        declared = tuple(each.quantity for each in sensor.driver.measures(sensor.options))
         by_bus[sensor.bus].append(SensorOnBus(sensor.id, driver, round(sensor.period_s * NS_PER_S), declared))
     return {name: sensors for name, sensors in by_bus.items() if sensors}
 
@@ -60,7 +60,7 @@ def channel_settings(config: model.Config) -> dict[str, list[ChannelSettings]]:
 
 def _channel(sensor: model.Sensor, name: str) -> ChannelSettings:
     channel, quantity = sensor.channels[name], QUANTITIES[name]
-    measured = next(each for each in sensor.driver.quantities if each.quantity == name)
+    measured = next(each for each in sensor.driver.measures(sensor.options) if each.quantity == name)
     # A chip that counts in coarse steps is no less noisy than half a step, however steady it looks.
     sigma = channel.sigma or max(quantity.sigma, (measured.resolution or 0.0) / 2)
     kalman = KalmanSettings(sigma=sigma, drift_per_s=channel.drift_per_s or quantity.drift_per_s)

@@ -78,22 +78,23 @@ def _scan_simulated(config_path: Path | None) -> None:
 def _scan(bus: I2CBus, name: str, device: str) -> None:
     """Print what answers on one bus."""
     from edge_agent.drivers.identify import identify
+    from edge_agent.drivers.registry import all_drivers
     from edge_agent.errors import BusDenied
 
-    found = 0
+    found, drivers = 0, tuple(all_drivers().values())
     click.echo(f"[bus.{name}]\ndevice = {device!r}".replace("'", '"'))
     for address in ADDRESSES:
         try:
             if not bus.ping(address):
                 continue
-            identity = identify(bus, address)
+            identity = identify(bus, address, drivers)
         except BusDenied as error:
             click.echo(f"\n# {address:#04x}: {error}")
             found += 1
             continue
         found += 1
         if identity.driver is None:
-            click.echo(f"\n# {address:#04x}: {identity.title}; there is no driver for it")
+            click.echo(f"\n# {address:#04x}: {identity.title}")
         else:
             click.echo(
                 f'\n[[sensor]]  # {identity.title}\nid = "{identity.driver}-{address:02x}"\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -39,8 +40,8 @@ def simulated_buses(config: Config, clock: Clock, seed: int) -> Iterator[dict[st
             driver=sensor.driver.name,
             bus=sensor.bus,
             address=sensor.address,
-            serial=getattr(sensor.options, "serial", None),
-            profile=getattr(sensor.options, "profile", None),
+            options=dataclasses.asdict(sensor.options),
+            id=sensor.id,
         )
         for sensor in config.sensors
     ]

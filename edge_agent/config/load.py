@@ -15,7 +15,7 @@ from edge_agent.config import model
 from edge_agent.config.lines import line_of
 from edge_agent.config.semantics import check_meaning
 from edge_agent.config.values import CONVERTER, expected, mismatch
-from edge_agent.drivers.registry import all_drivers
+from edge_agent.drivers.registry import all_drivers, find_driver
 from edge_agent.errors import ConfigError
 from edge_agent.quantity import QUANTITIES
 
@@ -76,7 +76,6 @@ class _Reading:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
-        self._drivers = all_drivers()
         self._buses: set[str] = set()
         self._ids: set[str] = set()
         self._places: list[int] = []
@@ -130,22 +129,23 @@ class _Reading:
         self._ids.add(name if isinstance(name, str) else "")
         common = {field.name for field in dataclasses.fields(model.SensorKeys)}
         driver_name = table.get("driver")
-        driver = self._drivers.get(driver_name) if isinstance(driver_name, str) else None
+        driver = find_driver(driver_name) if isinstance(driver_name, str) else None
         if driver is None:
             if isinstance(driver_name, str):
-                self._say((*path, "driver"), _unknown(driver_name, tuple(self._drivers), "driver"))
+                self._say((*path, "driver"), _unknown(driver_name, tuple(all_drivers()), "driver"))
             known = {name: value for name, value in table.items() if name in common}
             self._section(model.SensorKeys, known, path)  # so that its other mistakes are told as well
             return None
         option_names = {field.name for field in dataclasses.fields(driver.options)}
-        measured = [each.quantity for each in driver.quantities]
+        options = self._section(driver.options, {k: v for k, v in table.items() if k in option_names}, path)
+        offered = driver.quantities if options is None else driver.measures(options)
+        measured = [each.quantity for each in offered]
         tables = {name: value for name, value in table.items() if name in QUANTITIES}
         for name in table.keys() - common - option_names - tables.keys():
             self._say((*path, name), _unknown(name, (*common, *option_names, *measured)))
         for name in tables.keys() - set(measured):
             self._say((*path, name), f"{driver.name} does not measure it; it measures {', '.join(measured)}")
         keys = self._section(model.SensorKeys, {k: v for k, v in table.items() if k in common}, path)
-        options = self._section(driver.options, {k: v for k, v in table.items() if k in option_names}, path)
         channels = {
             name: self._section(model.Channel, tables.get(name, {}), (*path, name)) or model.Channel()
             for name in measured
@@ -166,7 +166,7 @@ class _Reading:
             driver=driver,
             bus=keys.bus,
             address=default_address if keys.address is None else keys.address,
-            period_s=keys.period_s,
+            period_s=driver.period_s if keys.period_s is None else keys.period_s,
             options=options,
             channels=channels,
         )

@@ -115,7 +115,7 @@ class SensorKeys:
     driver: str
     bus: str
     address: int | None = None
-    period_s: Annotated[float, Limits(at_least=0.01, at_most=86_400)] = 1.0
+    period_s: Annotated[float, Limits(at_least=0.01, at_most=86_400)] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]
                 f"{sensor.driver.name} needs a bus of kind {sensor.driver.bus.value!r}, {sensor.bus!r} is {kind!r}",
             )
         yield from _check_address(path, sensor)
+        if sensor.period_s < sensor.driver.shortest_period_s:
+            yield (*path, "period_s"), f"{sensor.driver.name} takes {sensor.driver.shortest_period_s:g} s or more"
         # Without addresses, options such as a serial number say where it is; upper and lower case mean the same.
         place = (sensor.bus, sensor.address if sensor.driver.addresses else repr(sensor.options).lower())
         if place in places:

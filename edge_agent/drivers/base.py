@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from edge_agent.bus.base import BusKind
+    from edge_agent.bus.base import BusKind, I2CBus
 
 
 class Driver(Protocol):
@@ -38,7 +39,9 @@ class Driver(Protocol):
         """Read the conversion: one value per entry of `quantities`, in canonical units; None where the chip has none.
 
         Raises:
-            NotReady, ChecksumMismatch, BadReply, BusError: there is no measurement this time.
+            NotReady: not yet; it will be asked again soon, until the poll's time is up.
+            ChipWasReset: it lost its settings; it will be probed and triggered anew, in the same poll.
+            ChecksumMismatch, BadReply, BusError: there is no measurement this time.
         """
 
 
@@ -51,6 +54,8 @@ class Measured:
         minimum, maximum: what the chip can measure, canonical unit; outside, the reading is bad.
         resolution: step worth sending, canonical unit; None takes the quantity's own.
         accuracy: typical absolute error, canonical unit, for the table that people read.
+        lsb: what one count of the chip is worth at its default options, canonical unit; None where that is not
+            one number (compensated, or a text).
     """
 
     quantity: str
@@ -58,6 +63,12 @@ class Measured:
     maximum: float
     resolution: float | None = None
     accuracy: float | None = None
+    lsb: float | None = None
+
+
+Recognise: TypeAlias = Callable[["I2CBus", int], str | None]
+"""Says which chip of the driver's answers at an address, by its name; None if none of them. May raise what a bus
+raises: no acknowledge then means none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +82,20 @@ class DriverInfo:
         bus: kind of bus it needs.
         addresses: allowed addresses, default first; empty where the bus has none (then `address` is refused, and
             the sensor is named by an option).
-        quantities: what it measures.
-        options: frozen dataclass of its own configuration keys, every field with a default or required.
+        quantities: everything that it can measure; `measures` tells what it does with given options.
+        options: frozen dataclass of its own configuration keys, every one with a default.
         open: makes the driver: `open(bus, address, options)`. Touches nothing yet.
+        conversion_s: longest time from trigger to collect at the default options; 0 where nothing is triggered.
+        checksum: whether every reply carries one, so that no damaged bit can pass for a value.
+        period_s: how often it is measured unless the configuration says otherwise.
+        shortest_period_s: more often it cannot be measured, or should not (self-heating, wear of the bus).
+        settling: how many measurements after each start are shown as suspect.
+        stuck_after: so many measurements in a row without the least change are impossible, because the chip
+            resolves its own noise; 0 where a still reading is no news.
+        recognise: for `scan`; None where the chip cannot be told from others without risk.
+        recognise_rank: who is asked first at an address that several drivers share. 0: reads one register of an
+            identity; higher: needs a command that another chip might take for an order.
+        narrow: what is measured with given options; None: all of `quantities`, whatever the options.
     """
 
     name: str
@@ -84,6 +106,19 @@ class DriverInfo:
     quantities: tuple[Measured, ...]
     options: type[Any]
     open: Callable[[Any, int, Any], Driver]
+    conversion_s: float = 0.0
+    checksum: bool = False
+    period_s: float = 1.0
+    shortest_period_s: float = 0.01
+    settling: int = 0
+    stuck_after: int = 0
+    recognise: Recognise | None = None
+    recognise_rank: int = 0
+    narrow: Callable[[Any], tuple[Measured, ...]] | None = None
+
+    def measures(self, options: Any) -> tuple[Measured, ...]:
+        """What a sensor with these options measures, an instance of `self.options`."""
+        return self.quantities if self.narrow is None else self.narrow(options)
 
 
 @dataclass(frozen=True, slots=True)

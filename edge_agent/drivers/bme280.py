@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured
-from edge_agent.errors import BadReply, NotReady, WrongChip
+from edge_agent.errors import BadReply, ChipWasReset, NotReady, WrongChip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -259,14 +259,14 @@ class Bme280:
 
         Raises:
             NotReady: the conversion is still running.
-            BadReply: the chip has lost its configuration, so its calibration too may be stale: probe again.
+            ChipWasReset: it has lost its configuration, so its calibration too may be stale.
         """
         if self._trim is None:
-            raise BadReply("the chip has not been probed")
+            raise ChipWasReset("the chip has not been probed")
         burst = self._read(STATUS, DATA - STATUS + (8 if self._humidity else 6))
         status, ctrl_meas = burst[0], burst[CTRL_MEAS - STATUS]
         if ctrl_meas & ~MODE_BITS != self._ctrl_meas:
-            raise BadReply(
+            raise ChipWasReset(
                 f"ctrl_meas reads {ctrl_meas:#04x} where {self._ctrl_meas:#04x} was written: "
                 "the chip was reset (supply dip?) or does not drive the bus"
             )
@@ -311,9 +311,14 @@ def _who_is(chip_id: int, address: int) -> str:
     return f"{address:#04x} has the unknown chip id {chip_id:#04x}: `edge-agent scan` may name it"
 
 
-_TEMPERATURE: Final = Measured("temperature_c", -40.0, 85.0, resolution=0.01, accuracy=1.0)
-_HUMIDITY: Final = Measured("humidity_pct", 0.0, 100.0, resolution=0.01, accuracy=3.0)
-_PRESSURE: Final = Measured("pressure_pa", 30_000.0, 110_000.0, resolution=1.0, accuracy=100.0)
+def recognise(bus: I2CBus, address: int) -> str | None:
+    """BME280, by its identity; None if something else answers."""
+    return "BME280" if bus.transfer(address, bytes((CHIP_ID,)), 1)[0] == BME280_ID else None
+
+
+TEMPERATURE: Final = Measured("temperature_c", -40.0, 85.0, resolution=0.01, accuracy=1.0, lsb=0.005)
+PRESSURE: Final = Measured("pressure_pa", 30_000.0, 110_000.0, resolution=1.0, accuracy=100.0, lsb=2.62)
+_HUMIDITY: Final = Measured("humidity_pct", 0.0, 100.0, resolution=0.01, accuracy=3.0, lsb=0.008)
 
 DRIVERS: Final = (
     DriverInfo(
@@ -322,18 +327,11 @@ DRIVERS: Final = (
         source="BST-BME280-DS002 rev. 1.6",
         bus=BusKind.I2C,
         addresses=(0x76, 0x77),
-        quantities=(_TEMPERATURE, _HUMIDITY, _PRESSURE),
+        quantities=(TEMPERATURE, _HUMIDITY, PRESSURE),
         options=Bme280Options,
         open=Bme280,
-    ),
-    DriverInfo(
-        name="bmp280",
-        title="Bosch BMP280",
-        source="BST-BMP280-DS001 rev. 1.26",
-        bus=BusKind.I2C,
-        addresses=(0x76, 0x77),
-        quantities=(_TEMPERATURE, _PRESSURE),
-        options=Bmp280Options,
-        open=Bme280,
+        conversion_s=0.0093,
+        stuck_after=30,
+        recognise=recognise,
     ),
 )

@@ -137,6 +137,13 @@ class Sht3x:
         return self._bus.transfer(self._address, b"", count)
 
 
+def recognise(bus: I2CBus, address: int) -> str | None:
+    """By the checksum over its status word; the request is a command of two bytes."""
+    bus.transfer(address, READ_STATUS, 0)
+    checked_words(bus.transfer(address, b"", 3), 1)
+    return "SHT30, SHT31 or SHT35"
+
+
 DRIVERS: Final = (
     DriverInfo(
         name="sht3x",
@@ -145,10 +152,15 @@ DRIVERS: Final = (
         bus=BusKind.I2C,
         addresses=(0x44, 0x45),
         quantities=(
-            Measured("temperature_c", -40.0, 125.0, resolution=0.01, accuracy=0.2),
-            Measured("humidity_pct", 0.0, 100.0, resolution=0.01, accuracy=2.0),
+            Measured("temperature_c", -40.0, 125.0, resolution=0.01, accuracy=0.2, lsb=0.00267),
+            Measured("humidity_pct", 0.0, 100.0, resolution=0.01, accuracy=2.0, lsb=0.00153),
         ),
         options=Sht3xOptions,
         open=Sht3x,
+        conversion_s=0.0155,
+        checksum=True,
+        stuck_after=30,
+        recognise=recognise,
+        recognise_rank=2,
     ),
 )

@@ -9,10 +9,10 @@ import importlib
 import pkgutil
 import random
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import edge_agent.simulate.chips
 from edge_agent.bus.base import BusKind
@@ -46,7 +46,7 @@ class SimulatedBusSpec:
     kind: BusKind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SimulatedSensor:
     """A sensor to simulate.
 
@@ -54,16 +54,15 @@ class SimulatedSensor:
         driver: name of the driver that will read it.
         bus: name of its bus.
         address: I2C or Modbus address; 0 where the bus has none.
-        serial: number burnt into the chip, hexadecimal (1-Wire: with or without the family, `28-…`);
-            None draws one.
-        profile: which device, for drivers that serve many.
+        options: the driver's options by name: which device of many, the number burnt into the chip.
+        id: as configured, for scenarios.
     """
 
     driver: str
     bus: str
     address: int = 0
-    serial: str | None = None
-    profile: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
 
 
 class Rig:
@@ -126,7 +125,7 @@ class Rig:
         if sensor.driver not in makers:
             known = ", ".join(sorted(makers))
             raise Unavailable(f'there is no simulated chip for driver "{sensor.driver}"; there are: {known}')
-        draw = random.Random(f"{self._seed}/{sensor.bus}/{sensor.address}/{sensor.serial}")
+        draw = random.Random(f"{self._seed}/{sensor.bus}/{sensor.address}/{sensor.options.get('serial')}")
         place = Place(
             self.world,
             temperature_offset_c=draw.uniform(-0.6, 0.6),
@@ -141,8 +140,7 @@ class Rig:
                 air=lambda boot_ns: place.air(boot_ns + offset_ns),
                 random=draw,
                 address=sensor.address,
-                serial=sensor.serial,
-                profile=sensor.profile,
+                options=sensor.options,
             )
         )
         if kinds.get(sensor.bus) is not _kind_of(chip):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.drivers import bme280, bmp280
 from edge_agent.drivers.bme280 import (
-    DRIVERS,
     Bme280,
     Bme280Options,
     Bmp280Options,
@@ -17,7 +17,7 @@ from edge_agent.drivers.bme280 import (
     conversion_ns,
     decode,
 )
-from edge_agent.errors import BadReply, NotReady, WrongChip
+from edge_agent.errors import BadReply, ChipWasReset, NotReady, WrongChip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -257,7 +257,7 @@ def test_collected_too_early_is_not_ready(i2c: ScriptedI2C) -> None:
 def test_a_chip_that_lost_its_configuration_is_not_believed(i2c: ScriptedI2C, burst: str) -> None:
     chip = started(i2c)
     i2c.expect(b"\xf3", bytes.fromhex(burst))
-    with pytest.raises(BadReply, match="ctrl_meas"):
+    with pytest.raises(ChipWasReset, match="ctrl_meas"):
         chip.collect()
 
 
@@ -266,11 +266,12 @@ def test_a_chip_that_was_never_probed_or_failed_to_start_gives_nothing(i2c: Scri
     i2c.expect(b"\xd0", b"\x61")
     with pytest.raises(WrongChip):
         list(chip.probe())
-    with pytest.raises(BadReply, match="probed"):
+    with pytest.raises(ChipWasReset, match="probed"):
         chip.collect()
 
 
 def test_declarations_name_both_chips_at_both_addresses() -> None:
-    assert [info.name for info in DRIVERS] == ["bme280", "bmp280"]
-    assert all(info.addresses == (0x76, 0x77) for info in DRIVERS)
-    assert [len(info.quantities) for info in DRIVERS] == [3, 2]
+    declared = (*bme280.DRIVERS, *bmp280.DRIVERS)
+    assert [info.name for info in declared] == ["bme280", "bmp280"]
+    assert all(info.addresses == (0x76, 0x77) for info in declared)
+    assert [len(info.quantities) for info in declared] == [3, 2]

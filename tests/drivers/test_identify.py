@@ -4,61 +4,66 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_agent.bus.base import BusKind
+from edge_agent.drivers.base import DriverInfo, Measured, NoOptions
 from edge_agent.drivers.identify import Identity, identify
-from edge_agent.drivers.registry import all_drivers
-from edge_agent.errors import BusTimeout, NoAcknowledge
+from edge_agent.errors import BadReply, BusTimeout, NoAcknowledge
 
 if TYPE_CHECKING:
+    from edge_agent.bus.base import I2CBus
+    from edge_agent.drivers.base import Recognise
     from tests.drivers.conftest import ScriptedI2C
 
 
-@pytest.mark.parametrize(
-    ("registers", "driver", "title"),
-    [
-        ([(0xD0, 0x60)], "bme280", "BME280"),
-        ([(0xD0, 0x58)], "bmp280", "BMP280"),
-        ([(0xD0, 0x56)], "bmp280", "BMP280"),
-        ([(0xD0, 0x61)], None, "BME680"),
-        ([(0xD0, 0x55)], None, "BMP180"),
-        ([(0xD0, 0x00), (0x00, 0x50)], None, "BMP388"),
-        ([(0xD0, 0x00), (0x00, 0x60)], None, "BMP390"),
-        ([(0xD0, 0x00), (0x00, 0x12), (0x0D, 0x10)], None, "DPS310"),
-        ([(0xD0, 0x01), (0x00, 0x02), (0x0D, 0x03)], None, "unknown, register 0xd0 reads 0x01"),
-    ],
-)
-def test_pressure_sensors_are_told_apart_by_reading_alone(
-    i2c: ScriptedI2C, registers: list[tuple[int, int]], driver: str | None, title: str
-) -> None:
-    for number, value in registers:
-        i2c.expect(bytes((number,)), bytes((value,)))
-    found = identify(i2c, 0x76)
-    assert found.driver == driver
-    assert found.title.startswith(title)
+def driver(name: str, recognise: Recognise | None, *, rank: int = 0) -> DriverInfo:
+    return DriverInfo(
+        name=name,
+        title=name.upper(),
+        source="",
+        bus=BusKind.I2C,
+        addresses=(0x44,),
+        quantities=(Measured("temperature_c", -40.0, 85.0),),
+        options=NoOptions,
+        open=lambda _bus, _address, _options: pytest.fail("nothing is opened"),
+        recognise=recognise,
+        recognise_rank=rank,
+    )
 
 
-@pytest.mark.parametrize(("status", "driver"), [(b"\x80\x10\xe1", "sht3x"), (b"\xff\xff\xff", None)])
-def test_an_sht3x_is_known_by_the_checksum_of_its_status(i2c: ScriptedI2C, status: bytes, driver: str | None) -> None:
-    i2c.expect(b"\xf3\x2d")
-    i2c.expect(b"", status)
-    assert identify(i2c, 0x44).driver == driver
+def asks(register: int, wanted: int, title: str) -> Recognise:
+    def recognise(bus: I2CBus, address: int) -> str | None:
+        return title if bus.transfer(address, bytes((register,)), 1)[0] == wanted else None
+
+    return recognise
 
 
-@pytest.mark.parametrize("address", [0x18, 0x38, 0x40, 0x46, 0x48, 0x50, 0x5C, 0x62, 0x68, 0x70, 0x73, 0x0B])
-def test_nothing_is_sent_to_other_addresses(i2c: ScriptedI2C, address: int) -> None:
-    found = identify(i2c, address)
-    assert found.driver is None
-    assert found.title.startswith("unknown (")
-    assert i2c.addresses == set()
+def test_the_least_harmful_question_comes_first_and_the_first_answer_is_the_last_question(i2c: ScriptedI2C) -> None:
+    i2c.expect(b"\x01", b"\x00")
+    i2c.expect(b"\x02", b"\x22")
+    known = (
+        driver("commanding", asks(0x03, 0x33, "C"), rank=2),
+        driver("second", asks(0x02, 0x22, "B")),
+        driver("first", asks(0x01, 0x11, "A")),
+    )
+    assert identify(i2c, 0x44, known) == Identity("second", "B")
 
 
-def test_a_chip_that_refuses_to_be_read_is_unknown_and_a_stuck_bus_is_an_error(i2c: ScriptedI2C) -> None:
-    i2c.expect(b"\xf3\x2d", NoAcknowledge("no"))
-    assert identify(i2c, 0x45) == Identity(None, "answers, and then refuses to be read (SHT4x, OPT3001 or INA219?)")
-    i2c.expect(b"\xf3\x2d", BusTimeout("stuck"))
+@pytest.mark.parametrize("refusal", [NoAcknowledge("no"), BadReply("what?")])
+def test_a_chip_that_refuses_one_question_is_asked_the_next(i2c: ScriptedI2C, refusal: Exception) -> None:
+    i2c.expect(b"\x01", refusal)
+    i2c.expect(b"\x02", b"\x22")
+    known = (driver("first", asks(0x01, 0x11, "A")), driver("second", asks(0x02, 0x22, "B")))
+    assert identify(i2c, 0x44, known) == Identity("second", "B")
+
+
+def test_a_stuck_bus_is_an_error_and_not_an_unknown_chip(i2c: ScriptedI2C) -> None:
+    i2c.expect(b"\x01", BusTimeout("stuck"))
     with pytest.raises(BusTimeout):
-        identify(i2c, 0x45)
+        identify(i2c, 0x44, [driver("first", asks(0x01, 0x11, "A"))])
 
 
-def test_every_driver_named_exists(i2c: ScriptedI2C) -> None:
-    del i2c
-    assert {"bme280", "bmp280", "sht3x"} <= all_drivers().keys()
+def test_what_is_not_known_comes_with_the_usual_tenants_and_is_not_asked(i2c: ScriptedI2C) -> None:
+    found = identify(i2c, 0x44, [driver("dumb", None)])
+    assert found == Identity(None, "unknown; usual here: dumb, INA219 power meter?")
+    assert identify(i2c, 0x0B, [driver("dumb", None)]).title == "unknown; usual here: nothing"
+    assert i2c.addresses == set()

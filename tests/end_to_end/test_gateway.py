@@ -60,7 +60,7 @@ url = "{url}"
 @pytest.fixture
 def devices() -> Iterator[tuple[str, str]]:
     """A transmitter on a pty and a thermometer's directory, for another process to read."""
-    sensors = [SimulatedSensor("modbus_rtu", "rs485", 1, None, "xy-md02"), SimulatedSensor("ds18b20", "w1")]
+    sensors = [SimulatedSensor("modbus_rtu", "rs485", 1, {"profile": "xy-md02"}), SimulatedSensor("ds18b20", "w1")]
     buses = [SimulatedBusSpec("rs485", BusKind.SERIAL), SimulatedBusSpec("w1", BusKind.SYSFS)]
     with Rig(1, SystemClock(), buses, sensors) as rig:
         port, tree = rig.buses["rs485"], rig.buses["w1"]

@@ -22,7 +22,7 @@ BUSES = (
 )
 AIR = SimulatedSensor("bme280", "i2c1", 0x76)
 LEAF = SimulatedSensor("sht3x", "i2c1", 0x44)
-SOIL = SimulatedSensor("ds18b20", "w1", serial="28-0123456789ab")
+SOIL = SimulatedSensor("ds18b20", "w1", options={"serial": "28-0123456789ab"})
 DOOR = SimulatedSensor("modbus_rtu", "rs485", 1)
 SENSORS = (AIR, LEAF, SOIL, DOOR)
 

@@ -41,7 +41,7 @@ def clock() -> SimulatedClock:
 
 @pytest.fixture
 def chip(clock: SimulatedClock, oven: Oven) -> Ds18b20:
-    return Ds18b20(Part(clock, oven.air, random.Random(5), serial="0123456789AB"))
+    return Ds18b20(Part(clock, oven.air, random.Random(5), options={"serial": "0123456789AB"}))
 
 
 @pytest.fixture

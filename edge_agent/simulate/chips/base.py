@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from edge_agent.simulate.world import Air
 
@@ -85,16 +85,15 @@ class Part:
         air: what it measures.
         random: calibration spread and noise; belongs to this chip alone.
         address: where it answers on its bus; 0 where the bus has none.
-        serial: the number burnt in, hexadecimal; None lets the model draw one.
-        profile: which of several kinds, for drivers that serve many; None is the model's own.
+        options: what the driver that will read it was told, by name: which of several kinds it is to expect
+            (`profile`), the number burnt in (`serial`). What is not there is the model's to choose.
     """
 
     clock: Clock
     air: AirAt
     random: random.Random
     address: int = 0
-    serial: str | None = None
-    profile: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 Makers: TypeAlias = Mapping[str, Callable[[Part], AnyChip]]

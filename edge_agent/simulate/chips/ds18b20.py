@@ -27,7 +27,7 @@ class Ds18b20:
     def __init__(self, part: Part) -> None:
         self._clock, self._air, self._random = part.clock, part.air, part.random
         drawn = f"{part.random.getrandbits(40):012x}"
-        serial = (part.serial or drawn).lower()
+        serial = (part.options.get("serial") or drawn).lower()
         self.name = serial if "-" in serial else f"28-{serial}"
         self._converting: tuple[int, Air] | None = None
         self.convert()

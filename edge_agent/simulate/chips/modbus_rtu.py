@@ -48,8 +48,9 @@ class XyMd02:
     """
 
     def __init__(self, part: Part) -> None:
-        if part.profile not in _PROFILES:
-            raise Unavailable(f'there is no simulated Modbus device "{part.profile}"; there is "xy-md02"')
+        profile = part.options.get("profile")
+        if profile not in _PROFILES:
+            raise Unavailable(f'there is no simulated Modbus device "{profile}"; there is "xy-md02"')
         self._clock, self._air, self._random = part.clock, part.air, part.random
         self.address = part.address or 1
         self._holding = [self.address, 9_600, 0, 0]

@@ -45,7 +45,7 @@ class Sht3x:
     def __init__(self, part: Part) -> None:
         self._clock, self._air, self._random = part.clock, part.air, part.random
         drawn = part.random.getrandbits(32)
-        self.serial = int(part.serial, 16) & 0xFFFFFFFF if part.serial else drawn
+        self.serial = drawn
         self._damage: tuple[int, int] | None = None
         self._reset(busy_ns=0)
 

@@ -90,4 +90,4 @@ def test_new_address_waits_for_the_power_and_a_broadcast_is_not_answered(slave: 
 def test_unknown_profile_is_refused() -> None:
     clock = SimulatedClock(0)
     with pytest.raises(Unavailable, match="pt100-box"):
-        XyMd02(Part(clock, lambda _: AIR, random.Random(5), profile="pt100-box"))
+        XyMd02(Part(clock, lambda _: AIR, random.Random(5), options={"profile": "pt100-box"}))
