@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from edge_agent.clock import NS_PER_S
 from edge_agent.pipeline import ChannelSettings
 from edge_agent.quantity import QUANTITIES
-from edge_agent.sampling import SensorOnBus
+from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.stages.calibrate import Calibration
 from edge_agent.stages.deadband import DeadbandSettings
 from edge_agent.stages.kalman import KalmanSettings
