@@ -88,7 +88,7 @@ def _work(
     from edge_agent.cli.main import set_up_logging
     from edge_agent.clock import SystemClock
     from edge_agent.outbox.prepare import prepare_outbox
-    from edge_agent.settings import channel_settings, open_buses, sensors_on
+    from edge_agent.settings import channel_settings, open_buses, recovery_ladders, sampled_buses
 
     set_up_logging()
     config = load(config_path)
@@ -109,7 +109,7 @@ def _work(
         rng=rng,
         directory=directory,
     )
-    agent.sample(sensors_on(config, buses), rng)
+    agent.sample(sampled_buses(config, buses, recovery_ladders(config, buses)), rng)
     log.info("edge-agent started gateway=%s epoch=%d", config.gateway.id, agent.outbox.epoch)
     try:
         agent.run_threads(stop, duration_s)
@@ -138,7 +138,7 @@ def _simulate(
     from edge_agent.cli.simulation import rig_config, simulated_buses
     from edge_agent.clock import NS_PER_S, SimulatedClock
     from edge_agent.scheduler import Pace
-    from edge_agent.settings import channel_settings, sensors_on
+    from edge_agent.settings import channel_settings, sampled_buses
 
     config = rig_config(config_path)
     start_ns = _start_ns(asked)
@@ -156,7 +156,7 @@ def _simulate(
             config, settings=channel_settings(config), clock=clock, rng=rng, directory=directory, seed=asked.seed
         )
         # Its own numbers: how often the network made the uplink draw must not change a reading's time.
-        agent.sample(sensors_on(config, buses), random.Random(f"{asked.seed}/sampling"))  # noqa: S311
+        agent.sample(sampled_buses(config, buses), random.Random(f"{asked.seed}/sampling"))  # noqa: S311
         wake = agent.uplink.inbox.arrival
 
         def end() -> None:
