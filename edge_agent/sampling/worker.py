@@ -120,6 +120,11 @@ class BusWorker:
         self._climb_due_ns = 0
         self._said = False
 
+    @property
+    def stuck(self) -> bool:
+        """Whether nothing gets through on the bus."""
+        return bool(self._breaker.cause)
+
     def step(self) -> int | None:
         """Collect what is ready, trigger what is due. Returns when the next of either is."""
         now_ns = self._clock.now_ns()
