@@ -18,17 +18,19 @@ import edge_agent.simulate.chips
 from edge_agent.bus.base import BusKind
 from edge_agent.errors import Unavailable
 from edge_agent.simulate.chips.base import AnyChip, I2CChip, Part, SerialSlave, W1Chip
+from edge_agent.simulate.chips.tca9548a import Tca9548a
 from edge_agent.simulate.i2c import SimulatedI2C
 from edge_agent.simulate.uart import PtyDevice
 from edge_agent.simulate.w1 import SimulatedW1
 from edge_agent.simulate.world import Air, Place, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from edge_agent.clock import Clock
     from edge_agent.simulate.chips.base import Makers
+    from edge_agent.simulate.segment import Segment
 
 SimulatedBus: TypeAlias = SimulatedI2C | SimulatedW1 | PtyDevice
 
@@ -56,6 +58,7 @@ class SimulatedSensor:
         address: I2C or Modbus address; 0 where the bus has none.
         options: the driver's options by name: which device of many, the number burnt into the chip.
         id: as configured, for scenarios.
+        mux, channel: of the TCA9548A that it hangs behind; None if behind none.
     """
 
     driver: str
@@ -63,6 +66,8 @@ class SimulatedSensor:
     address: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
+    mux: int | None = None
+    channel: int = 0
 
 
 class Rig:
@@ -71,6 +76,14 @@ class Rig:
     Attributes:
         world: the weather that all sensors share.
         buses: by name: an `I2CBus`, a `Sysfs`, or for a serial bus the device whose `path` is to be opened.
+
+    Args:
+        seed: of everything that is drawn.
+        clock: simulated time.
+        buses: to simulate.
+        sensors: on them.
+        world: the weather; one of its own by default.
+        bit_hz: speed of the I2C buses, 100 000 in standard mode.
 
     Raises:
         Unavailable: a driver has no chip model, a sensor names no bus of the list, or a bus of another kind.
@@ -84,14 +97,18 @@ class Rig:
         sensors: Iterable[SimulatedSensor],
         *,
         world: World | None = None,
+        bit_hz: int = 100_000,
     ) -> None:
         # The air goes by true time: it does not jump when the gateway's idea of the wall clock is stepped.
         self._offset_ns = clock.anchor().offset_ns
         self._clock = clock
         self._seed = seed
+        self._bit_hz = bit_hz
         self.world = world or World(seed, self._offset_ns + clock.now_ns())
         self._chips: dict[SimulatedSensor, AnyChip] = {}
         self._places: dict[SimulatedSensor, Place] = {}
+        self._segments: dict[SimulatedSensor, Segment] = {}
+        self._forced: dict[SimulatedSensor, dict[str, float]] = {}
         kinds = {bus.name: bus.kind for bus in buses}
         for sensor in sensors:
             self._chips[sensor] = self._make(sensor, kinds)
@@ -102,9 +119,31 @@ class Rig:
         """The model behind a sensor, to inject faults into."""
         return self._chips[sensor]
 
+    @property
+    def sensor_ids(self) -> tuple[str, ...]:
+        """Ids of all sensors that have one."""
+        return tuple(sensor.id for sensor in self._chips if sensor.id)
+
+    def sensor(self, name: str) -> SimulatedSensor:
+        """The sensor of that id. Raises KeyError if there is none."""
+        for sensor in self._chips:
+            if sensor.id == name:
+                return sensor
+        raise KeyError(name)
+
+    def force_air(self, sensor: SimulatedSensor, values: Mapping[str, float]) -> None:
+        """Set some of the air around a sensor, by quantity, whatever the weather is; the rest is as it is."""
+        self._forced[sensor] = dict(values)
+
+    def segment(self, sensor: SimulatedSensor) -> Segment:
+        """The stretch of I2C wire that a sensor hangs on, to unplug it from."""
+        return self._segments[sensor]
+
     def truth(self, sensor: SimulatedSensor, boot_ns: int) -> Air:
         """The air that really was around a sensor at a moment in ns since boot."""
-        return self._places[sensor].air(boot_ns + self._offset_ns)
+        air = self._places[sensor].air(boot_ns + self._offset_ns)
+        forced = self._forced.get(sensor)
+        return air._replace(**forced) if forced else air
 
     def close(self) -> None:
         """End the ptys and remove the directories. Twice is harmless."""
@@ -120,43 +159,44 @@ class Rig:
     ) -> None:
         self.close()
 
+    def another_chip(self, sensor: SimulatedSensor, driver: str) -> AnyChip:
+        """A chip of another kind in the air of a sensor, to put in its place. Raises Unavailable if unknown."""
+        return _maker(driver)(self._part(sensor, random.Random(f"{self._seed}/{sensor.id}/{driver}")))
+
     def _make(self, sensor: SimulatedSensor, kinds: Mapping[str, BusKind]) -> AnyChip:
-        makers = chip_makers()
-        if sensor.driver not in makers:
-            known = ", ".join(sorted(makers))
-            raise Unavailable(f'there is no simulated chip for driver "{sensor.driver}"; there are: {known}')
+        make = _maker(sensor.driver)
         draw = random.Random(f"{self._seed}/{sensor.bus}/{sensor.address}/{sensor.options.get('serial')}")
-        place = Place(
+        self._places[sensor] = Place(
             self.world,
             temperature_offset_c=draw.uniform(-0.6, 0.6),
             lag_s=draw.uniform(0.0, 180.0),
             height_m=draw.uniform(-0.5, 2.0),
         )
-        offset_ns = self._offset_ns
-        self._places[sensor] = place
-        chip = makers[sensor.driver](
-            Part(
-                clock=self._clock,
-                air=lambda boot_ns: place.air(boot_ns + offset_ns),
-                random=draw,
-                address=sensor.address,
-                options=sensor.options,
-            )
-        )
+        chip = make(self._part(sensor, draw))
         if kinds.get(sensor.bus) is not _kind_of(chip):
             kind = _kind_of(chip).value
             raise Unavailable(f'the simulated {sensor.driver} needs a bus of kind "{kind}", and "{sensor.bus}" is none')
         return chip
+
+    def _part(self, sensor: SimulatedSensor, draw: random.Random) -> Part:
+        return Part(
+            clock=self._clock,
+            air=lambda boot_ns: self.truth(sensor, boot_ns),
+            random=draw,
+            address=sensor.address,
+            options=sensor.options,
+        )
 
     def _wire(self, name: str, kind: BusKind) -> SimulatedBus:
         here = [(sensor, chip) for sensor, chip in self._chips.items() if sensor.bus == name]
         root = Path(self._directory.name)
         match kind:
             case BusKind.I2C:
-                i2c = SimulatedI2C(self._clock, name=name)
+                i2c = SimulatedI2C(self._clock, name=name, bit_hz=self._bit_hz)
                 for sensor, chip in here:
                     if isinstance(chip, I2CChip):
-                        i2c.attach(sensor.address, chip)
+                        self._segments[sensor] = segment = _segment(i2c, sensor)
+                        segment.attach(sensor.address, chip)
                 return i2c
             case BusKind.SYSFS:
                 (root / name).mkdir()
@@ -170,6 +210,13 @@ class Rig:
                 return PtyDevice(slaves, link=root / f"{name}-port")
 
 
+def _maker(driver: str) -> Callable[[Part], AnyChip]:
+    makers = chip_makers()
+    if driver not in makers:
+        raise Unavailable(f'there is no simulated chip for driver "{driver}"; there are: {", ".join(sorted(makers))}')
+    return makers[driver]
+
+
 @cache
 def chip_makers() -> Makers:
     """Every chip model, by the name of the driver that reads it: what the modules in `chips/` offer."""
@@ -179,6 +226,17 @@ def chip_makers() -> Makers:
         for module in pkgutil.iter_modules(package.__path__)
     ]
     return {name: make for module in modules for name, make in getattr(module, "CHIPS", {}).items()}
+
+
+def _segment(bus: SimulatedI2C, sensor: SimulatedSensor) -> Segment:
+    """Where the sensor hangs; the multiplexer before it is put in if it is not there yet."""
+    if sensor.mux is None:
+        return bus
+    there = [chip for chip in bus.chips_at(sensor.mux) if isinstance(chip, Tca9548a)]
+    mux = there[0] if there else Tca9548a()
+    if not there:
+        bus.attach(sensor.mux, mux)
+    return mux.segments[sensor.channel]
 
 
 def _kind_of(chip: AnyChip) -> BusKind:
