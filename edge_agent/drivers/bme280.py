@@ -61,10 +61,9 @@ STARTUP_LOOKS: Final = 5
 BME280_ID: Final = 0x60
 BMP280_IDS: Final = frozenset({0x56, 0x57, 0x58})
 """0x56 and 0x57 are early samples."""
+
 Oversampling = Literal[1, 2, 4, 8, 16]
 FilterCoefficient = Literal[0, 2, 4, 8, 16]
-_OSRS: Final = {1: 1, 2: 2, 4: 3, 8: 4, 16: 5}
-_FILTER: Final = {0: 0, 2: 1, 4: 2, 8: 3, 16: 4}
 
 _HIGHEST_PA: Final = 1e6
 """Ten atmospheres: beyond it the number is not a pressure but a broken calibration."""
@@ -82,17 +81,13 @@ class Trim:
 
     @classmethod
     def from_registers(cls, low: bytes, high: bytes = b"") -> Trim:
-        """Parse the trim registers.
+        """Parse the trim registers. Raises BadReply when there are too few bytes.
 
         Args:
             low: from 0x88: 24 bytes, or 26 with humidity.
             high: from 0xE1: 7 bytes, or none without humidity.
-
-        Raises:
-            BadReply: too few bytes.
         """
-        wanted = (26, 7) if high else (24, 0)
-        if len(low) < wanted[0] or len(high) < wanted[1]:
+        if len(low) < (26 if high else 24) or 0 < len(high) < 7:
             raise BadReply(f"calibration is too short: {low.hex()} {high.hex()}")
         t1, t2, t3, p1, *p_rest = struct.unpack("<HhhHhhhhhhhh", low[:24])
         p2, p3, p4, p5, p6, p7, p8, p9 = p_rest
@@ -211,6 +206,7 @@ class Bme280:
         self._trim: Trim | None = None
         self._settings: dict[int, int] = {}
         self.quantities: tuple[str, ...] = ()
+        self._wanted_humidity = options.humidity_oversampling if isinstance(options, Bme280Options) else 0
         self._set_humidity(self._wanted_humidity)
 
     def probe(self) -> Iterator[int]:
@@ -230,9 +226,8 @@ class Bme280:
                 raise BadReply("the chip does not finish copying its calibration after a reset: check its supply")
             yield STARTUP_NS
 
-        humid = bool(self._humidity)
-        low = self._registers.read_calibration(TRIM_LOW, 26 if humid else 24)
-        trim = Trim.from_registers(low, self._registers.read_calibration(TRIM_HIGH, 7) if humid else b"")
+        low = self._registers.read_calibration(TRIM_LOW, 26 if self._humidity else 24)
+        trim = Trim.from_registers(low, self._registers.read_calibration(TRIM_HIGH, 7) if self._humidity else b"")
         for register, value in self._settings.items():
             self._registers.write(register, value)
         self._trim = trim
@@ -248,7 +243,7 @@ class Bme280:
 
         Raises:
             NotReady: the conversion is still running.
-            ChipWasReset: it has lost its configuration, so it may be another chip by now.
+            ChipWasReset: it has lost its configuration; it may be another chip by now.
         """
         if self._trim is None:
             raise ChipWasReset("the chip has not been probed")
@@ -269,21 +264,14 @@ class Bme280:
         """Settle what is measured, and what the registers hold while the chip sleeps."""
         self._humidity = oversampling
         options = self._options
-        self._settings = {CONFIG: STANDBY | _FILTER[options.iir_filter] << 2}
-        if oversampling:
-            self._settings[CTRL_HUM] = _OSRS[oversampling]
+        osrs_t, osrs_p = options.temperature_oversampling.bit_length(), options.pressure_oversampling.bit_length()
         # ctrl_hum takes effect with the next write to ctrl_meas (section 5.4.3), which must not be the first
         # trigger: some chips then convert with the old setting.
-        self._settings[CTRL_MEAS] = _OSRS[options.temperature_oversampling] << 5 | (
-            _OSRS[options.pressure_oversampling] << 2
-        )
-        self.quantities = (
-            ("temperature_c", "humidity_pct", "pressure_pa") if oversampling else ("temperature_c", "pressure_pa")
-        )
-
-    @property
-    def _wanted_humidity(self) -> int:
-        return self._options.humidity_oversampling if isinstance(self._options, Bme280Options) else 0
+        self._settings = {CONFIG: STANDBY | (options.iir_filter >> 1).bit_length() << 2}
+        self._settings |= {CTRL_HUM: oversampling.bit_length()} if oversampling else {}
+        self._settings |= {CTRL_MEAS: osrs_t << 5 | osrs_p << 2}
+        humidity = ("humidity_pct",) if oversampling else ()
+        self.quantities = ("temperature_c", *humidity, "pressure_pa")
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:

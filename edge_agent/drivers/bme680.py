@@ -54,7 +54,6 @@ SKIPPED_16_BIT: Final = 0x8000
 
 Oversampling = Literal[1, 2, 4, 8, 16]
 FilterCoefficient = Literal[0, 1, 3, 7, 15, 31, 63, 127]
-_OSRS: Final = {1: 1, 2: 2, 4: 3, 8: 4, 16: 5}
 _MEANT: Final = {CTRL_GAS_0: 0x08, CTRL_HUM: 0x07, CTRL_MEAS: 0xFC, CONFIG: 0x1C}
 """Bits that hold a setting; the mode in ctrl_meas comes and goes, others are reserved."""
 
@@ -186,12 +185,12 @@ class Bme680:
         self._options = options
         self._trim: Trim | None = None
         self.quantities: tuple[str, ...] = ("temperature_c", "humidity_pct", "pressure_pa")
-        ctrl_meas = _OSRS[options.temperature_oversampling] << 5 | _OSRS[options.pressure_oversampling] << 2
+        osrs_t, osrs_p = options.temperature_oversampling.bit_length(), options.pressure_oversampling.bit_length()
         # What stands there while the chip sleeps, where power-on leaves zeros.
         self._settings = {
             CTRL_GAS_0: HEATER_OFF,
-            CTRL_HUM: _OSRS[options.humidity_oversampling],
-            CTRL_MEAS: ctrl_meas,
+            CTRL_HUM: options.humidity_oversampling.bit_length(),
+            CTRL_MEAS: osrs_t << 5 | osrs_p << 2,
             CONFIG: options.iir_filter.bit_length() << 2,
         }
 
@@ -261,6 +260,7 @@ DRIVERS: Final = (
         options=Bme680Options,
         open=Bme680,
         conversion_s=0.011182,
+        shortest_period_s=0.02,
         stuck_after=30,
         recognise=recognise,
     ),

@@ -234,6 +234,7 @@ DRIVERS: Final = (
         options=Bmp388Options,
         open=Bmp388,
         conversion_s=0.01269485,
+        shortest_period_s=0.02,
         stuck_after=30,
         recognise=recognise,
     ),

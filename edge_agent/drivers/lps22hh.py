@@ -39,6 +39,7 @@ DRIVERS: Final = (
         options=NoOptions,
         open=open_lps22hh,
         conversion_s=0.02,
+        shortest_period_s=0.03,
         stuck_after=30,
         recognise=recognise,
     ),

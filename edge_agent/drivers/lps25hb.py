@@ -40,6 +40,7 @@ DRIVERS: Final = (
         options=NoOptions,
         open=open_lps25hb,
         conversion_s=0.06,
+        shortest_period_s=0.1,
         stuck_after=30,
         recognise=recognise,
     ),

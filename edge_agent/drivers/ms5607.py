@@ -36,6 +36,7 @@ DRIVERS: Final = (
         options=Ms5607Options,
         open=Ms56,
         conversion_s=0.00904,
+        shortest_period_s=0.03,
         stuck_after=30,
     ),
 )

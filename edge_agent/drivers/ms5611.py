@@ -207,6 +207,7 @@ DRIVERS: Final = (
         options=Ms5611Options,
         open=Ms56,
         conversion_s=0.00904,
+        shortest_period_s=0.03,
         stuck_after=30,
         recognise=recognise,
         recognise_rank=3,

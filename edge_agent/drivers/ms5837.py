@@ -46,6 +46,7 @@ DRIVERS: Final = (
         options=Ms5837Options,
         open=Ms56,
         conversion_s=0.00904,
+        shortest_period_s=0.03,
         stuck_after=30,
         recognise=recognise,
         recognise_rank=4,
