@@ -43,7 +43,7 @@ _ALL: Final = (
     Quantity("temperature_c", "°C", -90.0, 200.0, 0.01, 0.02, 2e-4, 20 / 60, 2.0),
     Quantity("humidity_pct", "%RH", 0.0, 100.0, 0.01, 0.1, 2e-3, 60 / 60, 6.0),
     # 1 Pa: the noise of a BME280 at ×1 oversampling is 3.3 Pa (datasheet table 15).
-    Quantity("pressure_pa", "Pa", 1_000.0, 200_000.0, 1.0, 3.5, 5e-3, 1000 / 60, 100.0),
+    Quantity("pressure_pa", "Pa", 1_000.0, 3_200_000.0, 1.0, 3.5, 5e-3, 1000 / 60, 100.0),
     Quantity("co2_ppm", "ppm", 0.0, 40_000.0, 1.0, 5.0, 5e-2),
     # What people log beside the weather; for replayed recordings and serial boxes.
     Quantity("illuminance_lx", "lx", 0.0, 200_000.0, 0.01, 2.0, 1.0),
