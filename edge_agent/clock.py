@@ -109,6 +109,9 @@ class SystemClock:
 class SimulatedClock:
     """Time that stands still until it is told to go on.
 
+    Whoever waits runs ahead of everybody else: on a gateway each worker waits in a thread of its own, and a bus that
+    hangs for a second delays no other bus. `come_back` tells how far it ran ahead, and undoes it.
+
     Args:
         start_wall_ns: wall time at the first moment.
         boot_id: name of the simulated boot.
@@ -117,12 +120,13 @@ class SimulatedClock:
 
     def __init__(self, start_wall_ns: int, *, boot_id: str = "simulated", start_ns: int = 10 * NS_PER_S) -> None:
         self._now_ns = start_ns
+        self._ahead_ns = 0
         self._boot_id = boot_id
         self._anchor = Anchor(start_wall_ns - start_ns, ClockQuality.SYNCED, 0)
 
     def now_ns(self) -> int:
-        """Where simulated time stands."""
-        return self._now_ns
+        """Where simulated time stands for whoever asks."""
+        return self._now_ns + self._ahead_ns
 
     def anchor(self) -> Anchor:
         """Exact by construction, unless `set_anchor` said otherwise."""
@@ -137,13 +141,20 @@ class SimulatedClock:
         return self._boot_id
 
     def advance_to(self, deadline_ns: int) -> None:
-        """Let time pass. Never goes back."""
-        self._now_ns = max(self._now_ns, deadline_ns)
+        """Let time pass for all. Never goes back."""
+        self._now_ns = max(self.now_ns(), deadline_ns)
+        self._ahead_ns = 0
 
     def wait(self, event: threading.Event, deadline_ns: int | None) -> None:
-        """Let time pass up to the deadline at once; nothing else runs meanwhile."""
+        """Let time pass up to the deadline at once, for whoever calls."""
         if not event.is_set() and deadline_ns is not None:
-            self.advance_to(deadline_ns)
+            self._ahead_ns = max(self._ahead_ns, deadline_ns - self._now_ns)
+
+    def come_back(self) -> int:
+        """Return to where time stands for all. Returns when the one who waited is free again."""
+        free_ns = self.now_ns()
+        self._ahead_ns = 0
+        return free_ns
 
 
 ItemT = TypeVar("ItemT")

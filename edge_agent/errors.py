@@ -112,9 +112,17 @@ class ChecksumMismatch(DriverError):
 
 
 class NotReady(DriverError):
-    """The conversion had not finished when it was collected."""
+    """The conversion had not finished when it was collected.
+
+    Attributes:
+        wait_ns: when it is worth asking again; None where the driver cannot know.
+    """
 
     retryable = True
+
+    def __init__(self, message: str, *, wait_ns: int | None = None) -> None:
+        super().__init__(message)
+        self.wait_ns = wait_ns
 
 
 class ChipWasReset(DriverError):

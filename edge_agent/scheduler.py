@@ -124,15 +124,18 @@ def run_simulated(
     started_real_ns, started_ns = real.now_ns(), clock.now_ns()
     shown_ns = 0
     due: dict[str, int | None] = {worker.name: started_ns for worker in workers}
+    free: dict[str, int] = {worker.name: started_ns for worker in workers}
     while not stop.is_set():
-        _step_until_quiet(workers, due, clock)
+        _step_until_quiet(workers, due, free, clock)
         pace.settle()
         if real.now_ns() - shown_ns >= NS_PER_S // 2:
             pace.shown()
             shown_ns = real.now_ns()
-        if any(len(worker.inbox) for worker in workers):
+        has_mail = [worker.name for worker in workers if len(worker.inbox)]
+        if any(free[name] <= clock.now_ns() for name in has_mail):
             continue
-        next_ns = min((each for each in due.values() if each is not None), default=None)
+        times = [each for each in due.values() if each is not None] + [free[name] for name in has_mail]
+        next_ns = min(times, default=None)
         if end_ns is not None and (next_ns is None or next_ns > end_ns):
             next_ns = end_ns
         if next_ns is None:
@@ -149,15 +152,19 @@ def run_simulated(
             return
 
 
-def _step_until_quiet(workers: Sequence[Worker], due: dict[str, int | None], clock: SimulatedClock) -> None:
-    """Step whoever is due or has mail, in order, until nobody is."""
+def _step_until_quiet(
+    workers: Sequence[Worker], due: dict[str, int | None], free: dict[str, int], clock: SimulatedClock
+) -> None:
+    """Step whoever is due or has mail, in order, until nobody is. Who waited in a step is not free before that ends."""
     stepped = True
     while stepped:
         stepped = False
         for worker in workers:
-            due_ns = due[worker.name]
-            if len(worker.inbox) or (due_ns is not None and due_ns <= clock.now_ns()):
-                due[worker.name] = worker.step()
+            due_ns, now_ns = due[worker.name], clock.now_ns()
+            if free[worker.name] <= now_ns and (len(worker.inbox) or (due_ns is not None and due_ns <= now_ns)):
+                due_ns = worker.step()
+                free[worker.name] = clock.come_back()
+                due[worker.name] = None if due_ns is None else max(due_ns, free[worker.name])
                 stepped = True
 
 

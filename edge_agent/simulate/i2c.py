@@ -1,16 +1,18 @@
-"""A simulated I2C adapter: chips by address, one transfer core, faults on command, a log for tests."""
+"""A simulated I2C adapter: one transfer core above segments of chips, faults on command, a log for tests."""
 
 from __future__ import annotations
 
 import errno
 import threading
 from collections import deque
+from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.clock import NS_PER_S
-from edge_agent.errors import BusError, BusTimeout, NoAcknowledge
+from edge_agent.errors import BusDenied, BusError, BusGone, BusTimeout, NoAcknowledge
 from edge_agent.simulate.chips.base import Nack
+from edge_agent.simulate.segment import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,12 +20,19 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.simulate.chips.base import I2CChip
 
+_BITS_PER_BYTE: Final = 9
+"""Eight and the acknowledge."""
+_BITS_AROUND: Final = 2
+"""START and STOP."""
+_LONGEST_STRETCH_NS: Final = 35_000_000
+"""Default clk_tout_ms of i2c-bcm2835."""
+
 
 class Transaction(NamedTuple):
     """One entry of the log.
 
     Attributes:
-        boot_ns: when, ns since boot.
+        boot_ns: when it began, ns since boot.
         address: 7-bit.
         write: what was sent.
         read: what came back; None if the transfer failed.
@@ -35,61 +44,103 @@ class Transaction(NamedTuple):
     read: bytes | None
 
 
-class SimulatedI2C:
+@dataclass(slots=True)
+class _Failure:
+    """The next transfers (of one address, or of any) that end with an errno."""
+
+    count: int
+    code: int
+    address: int | None
+
+
+@dataclass(slots=True)
+class _Damage:
+    """Bits to turn over in one byte of the next reply (of one address, or of any) that is long enough."""
+
+    byte_index: int
+    mask: int
+    address: int | None
+    slip: bool = False
+
+
+class SimulatedI2C(Segment):
     """One adapter with chips on it. Implements `bus.base.I2CBus`.
 
-    Limits: bytes take no time on the wire, and no chip stretches the clock.
-
     Args:
-        clock: stamps the log; a stuck bus lets `timeout_s` pass on it, as the kernel would.
+        clock: stamps the log; what takes time on the bus passes on it, for the caller.
         name: for messages.
         log_limit: how many transactions `log` keeps; 0 keeps none.
         timeout_s: how long the adapter waits on a stuck bus before it gives up.
+        bit_hz: speed of the bus, 100 000 in standard mode; 0 takes no time for bytes.
+        absent_errno: what an adapter says of silence: EREMOTEIO, or ENXIO as i2c-gpio does.
     """
 
-    def __init__(self, clock: Clock, *, name: str = "i2c", log_limit: int = 0, timeout_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        name: str = "i2c",
+        log_limit: int = 0,
+        timeout_s: float = 1.0,
+        bit_hz: int = 0,
+        absent_errno: int = errno.EREMOTEIO,
+    ) -> None:
+        super().__init__()
         self._clock = clock
         self._name = name
         self._timeout_ns = round(timeout_s * NS_PER_S)
-        self._chips: dict[int, list[I2CChip]] = {}
-        self._unplugged: dict[int, list[I2CChip]] = {}
-        self._glitches: deque[int] = deque()
+        self._bit_ns = NS_PER_S // bit_hz if bit_hz else 0
+        self._absent_errno = absent_errno
+        self._failures: list[_Failure] = []
+        self._damages: list[_Damage] = []
+        self._delays_ns: dict[int, int] = {}
+        self._stretches_ns: dict[int, int] = {}
+        self._claimed: dict[int, str] = {}
+        self._sticks_after: int | None = None
+        self._thread: int | None = None
+        self.gone = False
         self.stuck = False
         self.transfers = 0
+        self.bytes_moved = 0
         self.log: deque[Transaction] = deque(maxlen=log_limit)
-
-    def attach(self, address: int, chip: I2CChip) -> None:
-        """Wire a chip that has long been powered. A second one at the address answers at the same time."""
-        self._chips.setdefault(address, []).append(chip)
-
-    def chips_at(self, address: int) -> tuple[I2CChip, ...]:
-        """What is wired at the address now."""
-        return tuple(self._chips.get(address, ()))
-
-    def unplug(self, address: int) -> None:
-        """Take away everything at the address."""
-        self._unplugged[address] = self._chips.pop(address, [])
-
-    def plug(self, address: int, chip: I2CChip | None = None) -> None:
-        """Put in `chip`, or what was unplugged there; it starts afresh."""
-        for arrival in [chip] if chip is not None else self._unplugged.pop(address, []):
-            arrival.power_cycle()
-            self.attach(address, arrival)
 
     def power_cycle(self) -> None:
         """Switch the supply of every chip off and on, which also frees a stuck bus."""
-        self.stuck = False
-        for chips in self._chips.values():
-            for chip in chips:
-                chip.power_cycle()
+        self.recover()
+        super().power_cycle()
+
+    def stick_after(self, transfers: int) -> None:
+        """Let a chip hold the data line from the transfer after so many more, until `recover` or a power cycle."""
+        self._sticks_after = transfers
 
     def recover(self) -> None:
         """Clock out whoever holds the data line (UM10204 section 3.1.16)."""
         self.stuck = False
+        self._sticks_after = None
 
-    def fail_next(self, count: int = 1, code: int = errno.EREMOTEIO) -> None:
-        """Let the next `count` transfers fail with an errno, whatever their address."""
-        self._glitches.extend([code] * count)
+    def fail_next(self, count: int = 1, code: int = errno.EREMOTEIO, *, address: int | None = None) -> None:
+        """Let the next `count` transfers fail with an errno: those of one address, or any."""
+        self._failures.append(_Failure(count, code, address))
+
+    def corrupt_next(self, byte_index: int, mask: int, *, address: int | None = None) -> None:
+        """Turn the bits of `mask` over in one byte of the next reply that is long enough."""
+        self._damages.append(_Damage(byte_index, mask, address))
+
+    def slip_next(self, byte_index: int, *, address: int | None = None) -> None:
+        """Shift one byte of the next reply by a bit without an error, as i2c-bcm2835 does after a short stretch."""
+        self._damages.append(_Damage(byte_index, 0, address, slip=True))
+
+    def stretch_next(self, stretch_ns: int, *, address: int) -> None:
+        """Let a chip hold the clock line in its next transfer; the adapter gives up after 35 ms with EIO."""
+        self._stretches_ns[address] = stretch_ns
+
+    def delay(self, address: int, delay_ns: int) -> None:
+        """Let each transfer with the address take so much longer."""
+        self._delays_ns[address] = delay_ns
+
+    def claim(self, address: int, owner: str) -> None:
+        """Let a kernel driver own the address: EBUSY for everybody else."""
+        self._claimed[address] = owner
 
     def transfer(self, address: int, write: bytes, read: int) -> bytes:
         """Write, then read with a repeated start.
@@ -97,19 +148,26 @@ class SimulatedI2C:
         Raises:
             NoAcknowledge: errno 121; nobody is there, or busy, or does not know the command.
             BusTimeout: errno 110; the bus is stuck.
+            BusDenied: errno 16; a kernel driver owns the address. BusGone: errno 19; the adapter is unplugged.
             BusError: another errno that `fail_next` was told.
+            AssertionError: two threads share the adapter without a lock.
         """
+        entered, self._thread = self._thread, threading.get_ident()
+        assert entered is None, f"{self._name} is used by two threads at once"  # noqa: S101 this is for tests
+        started_ns = self._clock.now_ns()
         self.transfers += 1
+        reply: bytes | None = None
         try:
             reply = self._transfer(address, write, read)
-        except BusError:
-            self._note(address, write, None)
-            raise
-        self._note(address, write, reply)
+        finally:
+            self._thread = None
+            if self.log.maxlen:
+                self.log.append(Transaction(started_ns, address, bytes(write), reply))
+        self.bytes_moved += len(write) + len(reply)
         return reply
 
     def ping(self, address: int) -> bool:
-        """Whether something acknowledges the address. Raises BusTimeout when the bus is stuck."""
+        """Whether something acknowledges the address. Raises as `transfer` when it is not for want of a chip."""
         try:
             self.transfer(address, b"", 0)
         except NoAcknowledge:
@@ -120,32 +178,73 @@ class SimulatedI2C:
         """Nothing is held."""
 
     def _transfer(self, address: int, write: bytes, read: int) -> bytes:
+        if self._sticks_after is not None:
+            self._sticks_after -= 1
+            self.stuck = self.stuck or self._sticks_after < 0
+        if self.gone:
+            raise self._failure(address, errno.ENODEV)
         if self.stuck:
-            self._clock.wait(threading.Event(), self._clock.now_ns() + self._timeout_ns)
+            self._pass(self._timeout_ns)
             raise self._failure(address, errno.ETIMEDOUT)
-        if self._glitches:
-            raise self._failure(address, self._glitches.popleft())
-        chips = self._chips.get(address, ())
+        if address in self._claimed:
+            raise self._failure(address, errno.EBUSY)
+        parts = bool(write) + bool(read) or 1
+        self._pass(self._bit_ns * (_BITS_AROUND + _BITS_PER_BYTE * (len(write) + read + parts)))
+        self._pass(self._delays_ns.get(address, 0))
+        stretch_ns = self._stretches_ns.pop(address, 0)
+        self._pass(min(stretch_ns, _LONGEST_STRETCH_NS))
+        if stretch_ns > _LONGEST_STRETCH_NS:
+            raise self._failure(address, errno.EIO)
+        if (code := self._next_failure(address)) is not None:
+            raise self._failure(address, code)
+        chips = self.answering(address)
         if write or not read:
             chips = [chip for chip in chips if _acknowledges(chip.write, write)]
         if not read and chips:
             return b""
         replies = [reply for chip in chips if (reply := _read(chip, read)) is not None]
         if not replies:
-            raise self._failure(address, errno.EREMOTEIO)
+            raise self._failure(address, self._absent_errno)
         # An open-drain line is low when anyone pulls it low.
-        return reduce(lambda one, other: bytes(a & b for a, b in zip(one, other, strict=True)), replies)
+        reply = reduce(lambda one, other: bytes(a & b for a, b in zip(one, other, strict=True)), replies)
+        return self._damaged(address, reply) if self._damages else reply
+
+    def _pass(self, duration_ns: int) -> None:
+        if duration_ns:
+            self._clock.wait(threading.Event(), self._clock.now_ns() + duration_ns)
+
+    def _next_failure(self, address: int) -> int | None:
+        for failure in self._failures:
+            if failure.address in {None, address}:
+                failure.count -= 1
+                if not failure.count:
+                    self._failures.remove(failure)
+                return failure.code
+        return None
+
+    def _damaged(self, address: int, reply: bytes) -> bytes:
+        for damage in self._damages:
+            if damage.address in {None, address} and damage.byte_index < len(reply):
+                self._damages.remove(damage)
+                damaged = bytearray(reply)
+                hit = damaged[damage.byte_index]
+                damaged[damage.byte_index] = (hit << 1 | 1) & 0xFF if damage.slip else hit ^ damage.mask
+                return bytes(damaged)
+        return reply
 
     def _failure(self, address: int, code: int) -> BusError:
-        if code in {errno.EREMOTEIO, errno.ENXIO}:
-            return NoAcknowledge(f"no chip acknowledges address {address:#04x} on {self._name}", errno=code)
-        if code == errno.ETIMEDOUT:
-            return BusTimeout(f"{self._name} is stuck: a chip holds a line low", errno=code)
-        return BusError(f"the transfer to address {address:#04x} on {self._name} failed", errno=code)
-
-    def _note(self, address: int, write: bytes, read: bytes | None) -> None:
-        if self.log.maxlen:
-            self.log.append(Transaction(self._clock.now_ns(), address, bytes(write), read))
+        where = f"{address:#04x} on {self._name}"
+        match code:
+            case errno.EREMOTEIO | errno.ENXIO:
+                return NoAcknowledge(f"nothing answers at {where}: check address, wiring and power", errno=code)
+            case errno.ETIMEDOUT:
+                return BusTimeout(f"timed out at {where}: something holds SDA or SCL low", errno=code)
+            case errno.EBUSY:
+                owner = self._claimed.get(address, "")
+                return BusDenied(f"{where} belongs to the kernel driver {owner}: read it through sysfs", errno=code)
+            case errno.ENODEV:
+                return BusGone(f"{self._name} is gone: the adapter was unplugged or removed", errno=code)
+        return BusError(f"the transfer with {where} broke off", errno=code)
 
 
 def _acknowledges(call: Callable[[bytes], None], data: bytes) -> bool:

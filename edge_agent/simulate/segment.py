@@ -1,0 +1,64 @@
+"""A stretch of I2C wire with the chips on it, and the multiplexers behind which there are more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_agent.simulate.chips.base import I2CChip
+
+
+@runtime_checkable
+class Multiplexer(Protocol):
+    """A chip that connects further segments to the one it is on."""
+
+    segments: tuple[Segment, ...]
+
+    def open_segments(self) -> Iterator[Segment]:
+        """Those connected now."""
+
+
+class Segment:
+    """Chips by address. Several may have one address; they then answer at the same time."""
+
+    def __init__(self) -> None:
+        self._chips: dict[int, list[I2CChip]] = {}
+        self._unplugged: dict[int, list[I2CChip]] = {}
+
+    def attach(self, address: int, chip: I2CChip) -> None:
+        """Wire a chip that has long been powered."""
+        self._chips.setdefault(address, []).append(chip)
+
+    def chips_at(self, address: int) -> tuple[I2CChip, ...]:
+        """What is wired at the address on this segment."""
+        return tuple(self._chips.get(address, ()))
+
+    def answering(self, address: int) -> list[I2CChip]:
+        """What hears the address now: here, and behind the open channels of multiplexers."""
+        heard = list(self._chips.get(address, ()))
+        for chips in self._chips.values():
+            for chip in chips:
+                if isinstance(chip, Multiplexer):
+                    heard += [each for segment in chip.open_segments() for each in segment.answering(address)]
+        return heard
+
+    def unplug(self, address: int) -> None:
+        """Take away everything at the address."""
+        self._unplugged[address] = self._chips.pop(address, [])
+
+    def plug(self, address: int, chip: I2CChip | None = None) -> None:
+        """Put in `chip`, or what was unplugged there; it starts afresh."""
+        for arrival in [chip] if chip is not None else self._unplugged.pop(address, []):
+            arrival.power_cycle()
+            self.attach(address, arrival)
+
+    def power_cycle(self) -> None:
+        """Switch the supply of every chip off and on, also behind multiplexers."""
+        for chips in self._chips.values():
+            for chip in chips:
+                chip.power_cycle()
+                if isinstance(chip, Multiplexer):
+                    for segment in chip.segments:
+                        segment.power_cycle()
