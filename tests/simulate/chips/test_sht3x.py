@@ -6,7 +6,8 @@ import pytest
 
 from edge_agent.clock import SimulatedClock
 from edge_agent.simulate.chips.base import Nack, Part
-from edge_agent.simulate.chips.sht3x import Sht3x, sensirion_crc
+from edge_agent.simulate.chips.sensirion import sensirion_crc
+from edge_agent.simulate.chips.sht3x import Sht3x
 from edge_agent.simulate.world import Air
 
 AIR = Air(-4.25, 61.5, 100_500.0)
