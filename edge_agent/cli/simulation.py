@@ -42,6 +42,8 @@ def simulated_buses(config: Config, clock: Clock, seed: int) -> Iterator[dict[st
             address=sensor.address,
             options=dataclasses.asdict(sensor.options),
             id=sensor.id,
+            mux=sensor.mux,
+            channel=sensor.channel or 0,
         )
         for sensor in config.sensors
     ]
