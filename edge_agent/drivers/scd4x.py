@@ -5,7 +5,7 @@ low power every 30 s, and gives each measurement once. Settings are written to i
 which bears 2000 writes.
 
 Limits:
-    A chip that lost power has stopped measuring: it never has anything new, and is found by that.
+    A chip that lost power has stopped measuring: it has nothing new for a whole period, and is set up anew for that.
     Shows what its own warmth adds to the temperature unless the offset fits the housing (4 °C when it leaves the
     factory).
 """
@@ -46,8 +46,6 @@ REINIT_NS: Final = 30_000_000
 WAKE_NS: Final = 30_000_000
 INTERVAL_NS: Final = 5_000_000_000
 INTERVAL_LOW_POWER_NS: Final = 30_000_000_000
-LOOK_NS: Final = 250_000_000
-"""Pause between looks for a measurement that is not there yet: its chip's clock and ours drift."""
 
 # Datasheet maths
 
@@ -119,6 +117,7 @@ class Scd4x:
         self._bus = bus
         self._address = address
         self._options = options
+        self._asked = False
         self.quantities: tuple[str, ...] = ("co2_ppm", "temperature_c", "humidity_pct")
 
     def probe(self) -> Iterator[int]:
@@ -144,24 +143,27 @@ class Scd4x:
         yield INTERVAL_LOW_POWER_NS if low_power else INTERVAL_NS
 
     def trigger(self) -> int:
-        """Ask for the latest measurement; nothing is started. Returns how long the chip takes to find it, ns."""
-        self._send(READ)
-        return COMMAND_NS
+        """Start nothing: the chip measures by itself. Returns 0."""
+        self._asked = False
+        return 0
 
     def collect(self) -> tuple[float | None, ...]:
-        """Read the measurement, or ask for it again.
+        """Ask for the latest measurement; when the chip has found it, read it.
 
         Raises:
-            NotReady: no acknowledge, which is how the chip says that it has none since the last one was read.
+            NotReady: just asked; or no acknowledge, which is how the chip says that it has made none since the last
+                one was read.
             ChecksumMismatch, BadReply: the bytes are damaged.
         """
+        if not self._asked:
+            self._send(READ)
+            self._asked = True
+            raise NotReady("the chip has just been asked for its measurement", wait_ns=COMMAND_NS)
+        self._asked = False
         try:
             reply = self._receive(9)
         except NoAcknowledge as error:
-            self._send(READ)
-            raise NotReady(
-                "the chip has no new measurement yet, or it stopped measuring because it lost power", wait_ns=LOOK_NS
-            ) from error
+            raise NotReady("there is no new measurement yet, or the chip lost power and stopped measuring") from error
         return decode(reply)
 
     def _send(self, command: bytes) -> None:
@@ -191,7 +193,6 @@ DRIVERS: Final = (
         ),
         options=Scd4xOptions,
         open=Scd4x,
-        conversion_s=0.001,
         checksum=True,
         period_s=5.0,
         shortest_period_s=5.0,

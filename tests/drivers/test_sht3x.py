@@ -64,11 +64,12 @@ def test_any_bytes_give_values_or_an_error_of_ours(reply: bytes) -> None:
     assert humidity is None or 0.0 < humidity < 100.0
 
 
-def test_probe_leaves_periodic_mode_resets_and_checks_the_status(i2c: ScriptedI2C) -> None:
+def test_probe_leaves_periodic_mode_resets_and_clears_the_status(i2c: ScriptedI2C) -> None:
     i2c.expect(b"\x30\x93")
     i2c.expect(b"\x30\xa2")
     i2c.expect(b"\xf3\x2d")
     i2c.expect(b"", STATUS)
+    i2c.expect(b"\x30\x41")
     assert list(Sht3x(i2c, 0x44, Sht3xOptions()).probe()) == [1_000_000, 1_500_000]
 
 
