@@ -1,6 +1,7 @@
 """Aosong AHT10 and AHT15: temperature and humidity, as the AHT20 but without a checksum.
 
-Source: AHT10 technical manual, version 1.1 (sections 5.3, 5.4, 6). I2C address 0x38, or 0x39 with the address pad bridged.
+Source: AHT10 technical manual, version 1.1 (sections 5.3, 5.4, 6). I2C address 0x38, or 0x39 with the address pad
+bridged.
 
 Limits:
     Some of these chips take part in transfers that are meant for others on the bus: damaged readings of neighbours

@@ -41,6 +41,7 @@ class Aht:
         self._initialise = _INITIALISE[name]
         self._has_checksum = name == "aht20"
         self._fixed: bytes | None = None
+        self._next: bytes | None = None
         self._calibrated = True
         self._restart(silent_ns=0)
 
@@ -83,7 +84,7 @@ class Aht:
 
     def _restart(self, silent_ns: int) -> None:
         self._data = bytes(5)
-        self._next: bytes | None = None
+        self._next = None
         self._busy_until_ns = 0
         self._silent_until_ns = self._clock.now_ns() + silent_ns
 
