@@ -84,11 +84,11 @@ class Hdc1080:
     def probe(self) -> Iterator[int]:
         """Identify, reset (heater off), and set both conversions at the finest resolution."""
         try:
-            device = _identity(self._bus, self._address)
+            device, maker = _identity(self._bus, self._address)
         except NoAcknowledge:
             name = driver_for(self._bus, self._address)
             raise WrongChip(f"{self._address:#04x} is no HDC1080: set driver {name or 'sht2x'}") from None
-        if device not in DEVICES:
+        if maker != TEXAS_INSTRUMENTS:
             raise WrongChip(f"{self._address:#04x} has the device id {device:#06x} and is no HDC1080: an INA219?")
         self._configure(RESET)
         yield STARTUP_NS
@@ -122,19 +122,18 @@ class Hdc1080:
         self._bus.transfer(self._address, bytes((CONFIG,)) + value.to_bytes(2), 0)
 
 
-def _identity(bus: I2CBus, address: int) -> int | None:
-    """The device id, if the maker is the right one. The maker is asked last: to an SHT2x that means a reset."""
+def _identity(bus: I2CBus, address: int) -> tuple[int, int]:
+    """Device id and maker, who is asked only about the right device and else 0: to an SHT2x the question is a reset."""
     device = int.from_bytes(bus.transfer(address, bytes((DEVICE,)), 2))
     if device not in DEVICES:
-        return None
-    maker = int.from_bytes(bus.transfer(address, bytes((MANUFACTURER,)), 2))
-    return device if maker == TEXAS_INSTRUMENTS else None
+        return device, 0
+    return device, int.from_bytes(bus.transfer(address, bytes((MANUFACTURER,)), 2))
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
     """By its identity."""
-    device = _identity(bus, address)
-    return None if device is None else DEVICES[device]
+    device, maker = _identity(bus, address)
+    return DEVICES[device] if maker == TEXAS_INSTRUMENTS else None
 
 
 DRIVERS: Final = (

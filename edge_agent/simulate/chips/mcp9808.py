@@ -74,7 +74,7 @@ class Mcp9808:
         lock = _CRITICAL_LOCK if register == _CRITICAL else _WINDOW_LOCK
         if register == _CONFIG:
             # Locked, the hysteresis stays and the chip cannot be shut down; a lock goes only with the power.
-            kept = 0x0600 | (_SHUTDOWN & ~value) if locked else 0
+            kept = 0x0600 | (_SHUTDOWN & value) if locked else 0
             self._registers[_CONFIG] = config & kept | value & 0x07FF & ~kept | locked
             if config & _SHUTDOWN and not value & _SHUTDOWN:
                 self._start()
