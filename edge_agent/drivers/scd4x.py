@@ -5,7 +5,8 @@ low power every 30 s, and gives each measurement once. Settings are written to i
 which bears 2000 writes.
 
 Limits:
-    A chip that lost power has stopped measuring: it has nothing new for a whole period, and is set up anew for that.
+    A chip that lost power has stopped measuring. It is told from one whose next measurement is still to come by its
+    serial number, which it does not give while it measures.
     Shows what its own warmth adds to the temperature unless the offset fits the housing (4 °C when it leaves the
     factory).
 """
@@ -14,12 +15,13 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured
 from edge_agent.drivers.sensirion import NO_CONVERSION, checked_words, read_words, with_checksum
-from edge_agent.errors import NoAcknowledge, NotReady
+from edge_agent.errors import ChipWasReset, NoAcknowledge, NotReady
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +106,14 @@ class Scd4xOptions:
                 yield command + with_checksum(round(min(highest, max(lowest, value)) * per_unit))
 
 
+class _Step(Enum):
+    """What comes next in a poll."""
+
+    ASK = auto()
+    FETCH = auto()
+    FETCH_SERIAL = auto()
+
+
 class Scd4x:
     """One SCD40, SCD41 or SCD43.
 
@@ -117,7 +127,9 @@ class Scd4x:
         self._bus = bus
         self._address = address
         self._options = options
-        self._asked = False
+        self._step = _Step.ASK
+        self._doubted = False
+        """Whether the poll has found out that the chip still measures."""
         self.quantities: tuple[str, ...] = ("co2_ppm", "temperature_c", "humidity_pct")
 
     def probe(self) -> Iterator[int]:
@@ -144,7 +156,7 @@ class Scd4x:
 
     def trigger(self) -> int:
         """Start nothing: the chip measures by itself. Returns 0."""
-        self._asked = False
+        self._step, self._doubted = _Step.ASK, False
         return 0
 
     def collect(self) -> tuple[float | None, ...]:
@@ -153,18 +165,32 @@ class Scd4x:
         Raises:
             NotReady: just asked; or no acknowledge, which is how the chip says that it has made none since the last
                 one was read.
+            ChipWasReset: it has made none because it has stopped.
             ChecksumMismatch, BadReply: the bytes are damaged.
         """
-        if not self._asked:
+        step, self._step = self._step, _Step.ASK
+        if step is _Step.ASK:
             self._send(READ)
-            self._asked = True
+            self._step = _Step.FETCH
             raise NotReady("the chip has just been asked for its measurement", wait_ns=COMMAND_NS)
-        self._asked = False
         try:
             reply = self._receive(9)
         except NoAcknowledge as error:
-            raise NotReady("there is no new measurement yet, or the chip lost power and stopped measuring") from error
+            if step is _Step.FETCH and not self._doubted:
+                self._doubt()
+            raise NotReady("there is no new measurement yet") from error
+        if step is _Step.FETCH_SERIAL:
+            checked_words(reply, 3)
+            raise ChipWasReset("the chip has stopped measuring: it was reset (supply dip?), or another program did it")
         return decode(reply)
+
+    def _doubt(self) -> None:
+        """Ask for the serial number, once in a poll: a chip that measures refuses."""
+        self._doubted = True
+        with contextlib.suppress(NoAcknowledge):
+            self._send(SERIAL)
+            self._step = _Step.FETCH_SERIAL
+            raise NotReady("the chip has just been asked whether it still measures", wait_ns=COMMAND_NS)
 
     def _send(self, command: bytes) -> None:
         self._bus.transfer(self._address, command, 0)

@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.drivers.scd4x import Scd4x, Scd4xOptions, decode, recognise
 from edge_agent.drivers.sensirion import with_checksum
-from edge_agent.errors import ChecksumMismatch, NoAcknowledge, NotReady
+from edge_agent.errors import ChecksumMismatch, ChipWasReset, NoAcknowledge, NotReady
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,17 +110,47 @@ def test_a_poll_asks_waits_a_millisecond_and_reads(i2c: ScriptedI2C) -> None:
         assert chip.collect() == pytest.approx((500.0, 25.0027, 37.0016), abs=1e-3)
 
 
-def test_without_a_new_measurement_it_is_asked_again(i2c: ScriptedI2C) -> None:
+def refused(i2c: ScriptedI2C, chip: Scd4x) -> None:
+    i2c.expect(b"\xec\x05")
+    with pytest.raises(NotReady):
+        chip.collect()
+    i2c.expect(b"", SILENCE)
+
+
+def test_a_chip_that_measures_and_has_nothing_new_is_asked_again(i2c: ScriptedI2C) -> None:
     chip = Scd4x(i2c, 0x62, Scd4xOptions())
     chip.trigger()
-    for _ in range(2):
-        i2c.expect(b"\xec\x05")
-        with pytest.raises(NotReady):
-            chip.collect()
-        i2c.expect(b"", SILENCE)
-        with pytest.raises(NotReady) as nothing:
-            chip.collect()
-        assert nothing.value.wait_ns is None
+    refused(i2c, chip)
+    i2c.expect(b"\x36\x82", SILENCE)
+    with pytest.raises(NotReady) as nothing:
+        chip.collect()
+    assert nothing.value.wait_ns is None
+    refused(i2c, chip)
+    with pytest.raises(NotReady):  # its serial number is not asked for again
+        chip.collect()
+    i2c.expect(b"\xec\x05")
+    with pytest.raises(NotReady):
+        chip.collect()
+    i2c.expect(b"", REPLY)
+    assert chip.collect()[0] == 500.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"), [(SERIAL, ChipWasReset), (SILENCE, NotReady), (bytes(9), ChecksumMismatch)]
+)
+def test_a_chip_that_gives_its_serial_number_has_stopped_measuring(
+    i2c: ScriptedI2C, answer: bytes | Exception, error: type[Exception]
+) -> None:
+    chip = Scd4x(i2c, 0x62, Scd4xOptions())
+    chip.trigger()
+    refused(i2c, chip)
+    i2c.expect(b"\x36\x82")
+    with pytest.raises(NotReady) as asked:
+        chip.collect()
+    assert asked.value.wait_ns == 1_000_000
+    i2c.expect(b"", answer)
+    with pytest.raises(error):
+        chip.collect()
 
 
 def test_scan_asks_what_may_be_asked_while_it_measures(i2c: ScriptedI2C) -> None:
