@@ -7,8 +7,8 @@ which bears 2000 writes.
 Limits:
     A chip that lost power has stopped measuring. It is told from one whose next measurement is still to come by its
     serial number, which it does not give while it measures.
-    Shows what its own warmth adds to the temperature unless the offset fits the housing (4 °C when it leaves the
-    factory).
+    The temperature is too high, and the humidity too low, by the chip's own warmth unless its offset fits the housing
+    (4 °C when it leaves the factory).
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ DRIVERS: Final = (
         options=Tmp117Options,
         open=Tmp117,
         conversion_s=0.14,
-        shortest_period_s=0.05,
+        shortest_period_s=0.2,
         recognise=recognise,
     ),
 )
