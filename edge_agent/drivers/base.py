@@ -110,6 +110,7 @@ class DriverInfo:
             identity; higher: needs a command that another chip might take for an order.
         find: for `scan`: what a bus without addresses shows; None where it shows nothing.
         device: where such a bus usually is, e.g. `/sys/bus/w1/devices`.
+        slowest: how often it can be measured with given options, s; None: `shortest_period_s`, whatever the options.
         narrow: what is measured with given options; None: all of `quantities`, whatever the options.
     """
 
@@ -131,11 +132,16 @@ class DriverInfo:
     recognise_rank: int = 0
     find: Callable[[Any], Iterable[Found]] | None = None
     device: str = ""
+    slowest: Callable[[Any], float] | None = None
     narrow: Callable[[Any], tuple[Measured, ...]] | None = None
 
     def measures(self, options: Any) -> tuple[Measured, ...]:
         """What a sensor with these options measures, an instance of `self.options`."""
         return self.quantities if self.narrow is None else self.narrow(options)
+
+    def least_period_s(self, options: Any) -> float:
+        """More often a sensor with these options cannot be measured, or should not."""
+        return self.shortest_period_s if self.slowest is None else self.slowest(options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
+from edge_agent.clock import NS_PER_S
 from edge_agent.drivers.base import DriverInfo, Measured
 from edge_agent.drivers.sensirion import NO_CONVERSION, checked_words, read_words, with_checksum
 from edge_agent.errors import ChipWasReset, NoAcknowledge, NotReady
@@ -83,7 +84,7 @@ class Scd4xOptions:
     What is beyond the limits of the chip is taken as its limit. What is not given stays as stored in the chip.
 
     Attributes:
-        low_power: measure every 30 s instead of every 5 s; `period_s` has to be 30 or more then.
+        low_power: measure every 30 s instead of every 5 s; `period_s` is 30 or more then.
         temperature_offset_c: by how much the chip warms itself in its housing, 0..20 °C.
         altitude_m: of the place, 0..3000 m: carbon dioxide is measured right only at the right pressure.
         ambient_pressure_pa: instead of the altitude where it is known better, 70 000..120 000 Pa.
@@ -205,6 +206,10 @@ def recognise(bus: I2CBus, address: int) -> str | None:
     return "SCD40, SCD41 or SCD43"
 
 
+def _slowest(options: Scd4xOptions) -> float:
+    return (INTERVAL_LOW_POWER_NS if options.low_power else INTERVAL_NS) / NS_PER_S
+
+
 DRIVERS: Final = (
     DriverInfo(
         name="scd4x",
@@ -222,6 +227,7 @@ DRIVERS: Final = (
         checksum=True,
         period_s=5.0,
         shortest_period_s=5.0,
+        slowest=_slowest,
         settling=1,
         recognise=recognise,
         recognise_rank=3,

@@ -223,7 +223,7 @@ class BusWorker:
         elif poll.triggered_ns is None:
             # The device runs by itself: meet it at its own moments from now on.
             sensor.phase_ns = poll.ready_ns % sensor.period_ns
-            sensor.due_ns = max(sensor.due_ns, now_ns + sensor.period_ns)
+            sensor.due_ns = poll.ready_ns + sensor.period_ns
         if poll.ready_ns <= poll.give_up_ns:
             self._polls.append(poll)
         elif poll.triggered_ns is None:

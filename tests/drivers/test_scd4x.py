@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_agent.config.load import parse_config
 from edge_agent.drivers.scd4x import Scd4x, Scd4xOptions, decode, recognise
 from edge_agent.drivers.sensirion import with_checksum
-from edge_agent.errors import ChecksumMismatch, ChipWasReset, NoAcknowledge, NotReady
+from edge_agent.errors import ChecksumMismatch, ChipWasReset, ConfigError, NoAcknowledge, NotReady
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,3 +160,12 @@ def test_scan_asks_what_may_be_asked_while_it_measures(i2c: ScriptedI2C) -> None
     name = recognise(i2c, 0x62)
     assert name is not None
     assert "SCD41" in name
+
+
+def test_low_power_takes_thirty_seconds_and_a_shorter_period_is_refused() -> None:
+    base = '[gateway]\nid = "g"\n[bus.i2c1]\ndevice = "/dev/i2c-1"\n'
+    base += '[[sensor]]\nid = "a"\ndriver = "scd4x"\nbus = "i2c1"\n'
+    assert parse_config(base).sensors[0].period_s == 5
+    assert parse_config(base + "low_power = true\n").sensors[0].period_s == 30
+    with pytest.raises(ConfigError, match="scd4x takes 30 s or more, as it is set up here"):
+        parse_config(base + "low_power = true\nperiod_s = 5\n")
