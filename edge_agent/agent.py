@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent import __version__
 from edge_agent.clock import NS_PER_S, SystemClock
+from edge_agent.dialects.choose import dialect_of
 from edge_agent.health import (
     ByteCounts,
     ClockHealth,
@@ -31,7 +32,7 @@ from edge_agent.sampling.worker import BusWorker
 from edge_agent.scheduler import ClockWatch, Housekeeping, Job, SimulatedHousekeeping, Threads, Worker, run_simulated
 from edge_agent.settings import broker_of
 from edge_agent.uplink.session import LinkState, Session
-from edge_agent.uplink.worker import Offered, OutboxSide, PublishStatus, Stored, Topics, UplinkWorker
+from edge_agent.uplink.worker import Offered, OutboxSide, PublishStatus, Stored, UplinkWorker
 from edge_agent.wire.batch import Envelope, Tombstone
 from edge_agent.wire.encode import encode_message, encode_tombstone
 
@@ -112,7 +113,7 @@ class Agent:
         )
         self.uplink = UplinkWorker(
             broker=broker,
-            topics=Topics(config.uplink.prefix or f"edge/{config.gateway.id}"),
+            dialect=dialect_of(config, encode=self._encode, status=self._status),
             versions={"auto": (5, 4), "5": (5,), "3.1.1": (4,)}[config.uplink.protocol],
             session=Session(
                 window=config.uplink.window, ack_timeout_ns=2 * config.uplink.keepalive_s * NS_PER_S, rng=rng
@@ -123,8 +124,6 @@ class Agent:
                 settle=lambda record: self.store.inbox.put(Arrived(record)),
                 bury=lambda record, reason: self.store.inbox.put(Undeliverable(record, reason)),
             ),
-            encode=self._encode,
-            status=self._status,
             clock=clock,
         )
         self.watch = ClockWatch(clock, self._clock_changed)
@@ -200,7 +199,7 @@ class Agent:
             if not online or self.uplink.session.idle or self._real.now_ns() >= deadline_ns:
                 break
             self._real.wait(self.uplink.inbox.arrival, deadline_ns)
-        self.uplink.stop("stopped")
+        self.uplink.stop()
         try:
             self.outbox.close()
         except Exception:  # whatever is wrong with the disk, the rest is closed already
@@ -249,7 +248,7 @@ class Agent:
                 "version": __version__,
                 "site": self.config.gateway.site,
                 "location": self.config.gateway.location,
-                "t_ns": self.clock.now_ns() + anchor.offset_ns,
+                "t_ns": self._wall_ns(),
                 "t_quality": anchor.quality.name.lower(),
                 "records": asdict(tally),
                 "sensors": {
@@ -285,6 +284,10 @@ class Agent:
         )
         if self._housekeeping is not None:
             self._housekeeping.reschedule()
+
+    def _wall_ns(self) -> int:
+        """UNIX time as far as it is known."""
+        return self.clock.now_ns() + self.clock.anchor().offset_ns
 
     def _encode(self, record: Record) -> bytes:
         """The message of a record, with its wall time by the best that is known now."""

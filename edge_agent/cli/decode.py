@@ -105,15 +105,7 @@ def _print_line(row: dict[str, Any]) -> None:
 
 def influx_line(row: dict[str, Any]) -> str:
     """Write one reading in InfluxDB line protocol: sensor as measurement, node and quality as tags."""
-    tags = "".join(f",{key}={_escape(row[key])}" for key in ("node", "quality") if row[key])
-    measurement = _escape(row["sensor"], keep="=")
-    return f"{measurement}{tags} {_escape(row['quantity'])}={float(row['value'])!r} {row['t_ns']}"
+    from edge_agent.wire.formats.influx_line import line
 
-
-def _escape(text: str, *, keep: str = "") -> str:
-    """Escape as the protocol wants it; it has no newline, and a last backslash would eat the separator."""
-    text = text.replace("\r", " ").replace("\n", " ").rstrip("\\")
-    for character in ", =":
-        if character not in keep:
-            text = text.replace(character, "\\" + character)
-    return text
+    tags = {"node": row["node"], "quality": row["quality"]}
+    return line(row["sensor"], tags, {row["quantity"]: float(row["value"])}, row["t_ns"])

@@ -228,9 +228,10 @@ def _choose_broker(config: Config, broker: str | None, stack: ExitStack) -> tupl
         config, uplink=dataclasses.replace(config.uplink, url=embedded.url, username=None, ca_file=None, cert_file=None)
     )
     prefix = config.uplink.prefix or f"edge/{config.gateway.id}"
+    shown = "'%t %x' | edge-agent decode" if config.uplink.format == "batch" else "'%t %p'"
     return config, (
         f"simulating {config.gateway.id}, embedded broker {embedded.url}\n"
-        f"watch it:  mosquitto_sub -V 5 -p {embedded.port} -t '{prefix}/#' -F '%t %x' | edge-agent decode"
+        f"watch it:  mosquitto_sub -V 5 -p {embedded.port} -t '{prefix}/#' -F {shown}"
     )
 
 

@@ -19,13 +19,12 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties, VariableByteIntegers
+from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from paho.mqtt.reasoncodes import ReasonCode
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +34,7 @@ _USER_TIMEOUT_MS: Final = 20_000
 _LARGEST_PACKET: Final = 268_435_455
 _UNSUPPORTED_VERSION: Final = 0x84
 _KEEP_ALIVE_TIMEOUT: Final = 0x8D
+_DISCONNECT_WITH_WILL: Final = ReasonCode(PacketTypes.DISCONNECT, identifier=0x04)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,14 @@ class TooLarge(ValueError):
     """The broker takes no packet of this size; the text says both sizes."""
 
 
-LinkEvent = LinkUp | LinkDown | Puback
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message came on the topic that commands come on."""
+
+    payload: bytes
+
+
+LinkEvent = LinkUp | LinkDown | Puback | Received
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +104,18 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker publishes, retained, if we vanish."""
+    """What the broker publishes if we vanish.
+
+    Attributes:
+        topic, payload: what, and where.
+        retain: whether the broker keeps it for those who come later.
+        at_goodbye: whether it is to be published as well when we say goodbye; MQTT 3.1.1 cannot say so.
+    """
 
     topic: str
     payload: bytes
+    retain: bool = True
+    at_goodbye: bool = False
 
 
 def tls_context(ca_file: str | None, cert_file: str | None, key_file: str | None) -> ssl.SSLContext:
@@ -136,12 +151,22 @@ class Link:
         will: what is published if we vanish.
         version: 5, or 4 for MQTT 3.1.1.
         emit: called from the link's thread with each event.
+        commands: topic to listen to, subscribed to before anything is published; None: we only speak.
     """
 
-    def __init__(self, broker: Broker, will: Will, version: int, emit: Callable[[LinkEvent], object]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        will: Will,
+        version: int,
+        emit: Callable[[LinkEvent], object],
+        commands: str | None = None,
+    ) -> None:
         self._emit = emit
         self._broker = broker
+        self._will = will
         self._version = version
+        self._commands = commands
         self._down = LinkDown("the broker closed the connection without a word", wrong_version=True)
         self._maximum_packet = _LARGEST_PACKET
         self._closing = threading.Event()
@@ -155,7 +180,7 @@ class Link:
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_queued_messages_set(0)
         client.max_inflight_messages_set(65_535)  # the session's window is the only one
-        client.will_set(will.topic, will.payload, qos=1, retain=True)
+        client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         if broker.tls is not None:
             client.tls_set_context(broker.tls)
         if broker.username is not None:
@@ -163,6 +188,7 @@ class Link:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_message = self._on_message
         client.on_socket_open = _set_up_tcp
         client.on_socket_register_write = _leave_to_the_thread
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
@@ -187,20 +213,21 @@ class Link:
                 raise TooLarge(f"{size} bytes, and the broker takes {self._maximum_packet}")
         return self._client.publish(topic, payload, qos=1, properties=properties).mid
 
-    def announce(self, topic: str, payload: bytes) -> None:
-        """Publish retained, with QoS 0: it must not take up what the broker's Receive Maximum leaves for records.
+    def announce(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        """Publish with QoS 0: it must not take up what the broker's Receive Maximum leaves for records.
 
         paho reports it as published when it has left, by a `Puback` whose number nobody waits for.
         """
-        self._client.publish(topic, payload, qos=0, retain=True)
+        self._client.publish(topic, payload, qos=0, retain=retain)
 
     def close(self) -> None:
-        """Say goodbye, so that the will is not published, and end the thread.
+        """Say goodbye, so that the will is not published unless it is meant for that, too, and end the thread.
 
         A thread that is still connecting ends as soon as it notices; it is waited for only shortly.
         """
         self._closing.set()
-        self._client.disconnect()
+        with_will = self._will.at_goodbye and self._version == paho.MQTTv5
+        self._client.disconnect(_DISCONNECT_WITH_WILL if with_will else None)
         if self._thread.ident is not None:
             self._thread.join(1.0)
 
@@ -233,7 +260,7 @@ class Link:
             self._down = LinkDown(f"internal error: {error}")
         finally:
             # The callbacks tie client and link into a ring, which would keep the sockets until the next collection.
-            client.on_connect = client.on_disconnect = client.on_publish = None
+            client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None
             self._emit(self._down)
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, properties: Any) -> None:
@@ -244,6 +271,8 @@ class Link:
             return
         self._down = LinkDown("the broker closed the connection")
         self._maximum_packet = getattr(properties, "MaximumPacketSize", _LARGEST_PACKET)
+        if self._commands is not None:
+            self._client.subscribe(self._commands, qos=1)
         self._emit(LinkUp(receive_maximum=getattr(properties, "ReceiveMaximum", 65_535)))
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, code: ReasonCode, _properties: Any) -> None:
@@ -254,6 +283,9 @@ class Link:
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
         self._emit(Puback(mid, code.value))
+
+    def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+        self._emit(Received(bytes(message.payload)))
 
 
 def _leave_to_the_thread(_client: Any, _data: Any, _sock: Any) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import Inbox
-from edge_agent.uplink.action import Action, Ask, Bury, Drop, Open, Restart, Send, Settle, way_of
-from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, TooLarge, Will
+from edge_agent.uplink.action import Action, Ask, Bury, Drop, Open, Restart, Send, Settle
+from edge_agent.uplink.dialect import Occasion
+from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, Received, TooLarge
 from edge_agent.uplink.session import LinkState, Session
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.reading import Lane, Record
+    from edge_agent.uplink.dialect import Announcement, Dialect
     from edge_agent.uplink.mqtt import Broker
 
 log = logging.getLogger(__name__)
@@ -68,33 +70,15 @@ class OutboxSide:
         self.restart, self.ask, self.settle, self.bury = restart, ask, settle, bury
 
 
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """Where things go below the prefix."""
-
-    prefix: str
-
-    def of_record(self, lane: Lane, record: Record) -> str:
-        """Where a record is published."""
-        return f"{self.prefix}/{way_of(lane, record).value}"
-
-    @property
-    def status(self) -> str:
-        """Birth, heartbeat, last will."""
-        return f"{self.prefix}/status"
-
-
 class UplinkWorker:
     """Keeps one link and sends records over it.
 
     Args:
         broker: where to.
-        topics: on which topics.
+        dialect: what is said, and on which topics.
         versions: MQTT versions to try in turn: 5, 4 (which is 3.1.1).
         session: decides.
         outbox: gives and takes back records.
-        encode: the message of a record.
-        status: the JSON of the retained status, given its state: `online`, `stopped`, `offline`.
         clock: only for the session's deadlines.
     """
 
@@ -104,24 +88,20 @@ class UplinkWorker:
         self,
         *,
         broker: Broker,
-        topics: Topics,
+        dialect: Dialect,
         versions: tuple[int, ...],
         session: Session,
         outbox: OutboxSide,
-        encode: Callable[[Record], bytes],
-        status: Callable[[str], bytes],
         clock: Clock,
     ) -> None:
         self.inbox: Inbox[Message] = Inbox(INBOX_LIMIT)
         self.session = session
         self.bytes_sent = 0
         self._broker = broker
-        self._topics = topics
+        self._dialect = dialect
         self._versions = versions
         self._version = versions[0]
         self._outbox = outbox
-        self._encode = encode
-        self._status = status
         self._clock = clock
         self._link: Link | None = None
         self._links = 0
@@ -143,11 +123,11 @@ class UplinkWorker:
         self._say_changes()
         return self.session.deadline_ns()
 
-    def stop(self, state: str) -> None:
-        """Leave a last status and close the link."""
+    def stop(self) -> None:
+        """Say a last word and close the link."""
         if self._link is None:
             return
-        self._announce(state)
+        self._announce(Occasion.FAREWELL)
         self._link.close()
         self._link = None
 
@@ -162,14 +142,14 @@ class UplinkWorker:
             case Stored():
                 self.session.stored()
             case PublishStatus():
-                self._announce("online")
+                self._announce(Occasion.HEARTBEAT)
 
     def _hear_link(self, event: LinkEvent, now_ns: int) -> None:
         match event:
             case LinkUp(receive_maximum):
                 self._silent_ends = 0
                 self.session.connected(receive_maximum)
-                self._announce("online")
+                self._announce(Occasion.BIRTH)
             case LinkDown(reason, wrong_version, refused):
                 self._choose_version(wrong_version=wrong_version, at_once=refused)
                 self._forget_link()
@@ -178,6 +158,8 @@ class UplinkWorker:
                 record = self._mids.pop(mid, None)
                 if record is not None:
                     self.session.acknowledged(now_ns, record, code)
+            case Received(payload):
+                self._say(self._dialect.heard(payload))
 
     def _choose_version(self, *, wrong_version: bool, at_once: bool) -> None:
         """The next one if the broker does not know this one; after any connection that stood, the first again.
@@ -221,9 +203,10 @@ class UplinkWorker:
         try:
             link = Link(
                 self._broker,
-                Will(self._topics.status, self._status("offline")),
+                self._dialect.will(),
                 self._version,
                 lambda event: self.inbox.put(Heard(number, event)),
+                self._dialect.commands,
             )
             link.open()
         except Exception as error:  # no thread, no descriptor, no memory: later there may be
@@ -240,14 +223,10 @@ class UplinkWorker:
         if self._link is None:
             return  # it went down within this step, and the record is sent again after that
         try:
-            payload = self._encode(record)
-            version = str(payload[0])
-            mid = self._link.publish(
-                self._topics.of_record(lane, record),
-                payload,
-                f"application/vnd.edge-agent.batch;v={version}",
-                (("epoch", str(record.epoch)), ("seq", str(record.seq)), ("n", str(record.readings)), ("v", version)),
-            )
+            said = self._dialect.publication(lane, record)
+            self._say(said.before)
+            mid = self._link.publish(said.topic, said.payload, said.content_type, said.user_properties)
+            self._dialect.published()
         except TooLarge as error:
             self.session.undeliverable(self._clock.now_ns(), record, str(error))
         except Exception as error:
@@ -256,11 +235,16 @@ class UplinkWorker:
             self.session.undeliverable(self._clock.now_ns(), record, f"it cannot be encoded: {error}")
         else:
             self._mids[mid] = record
-            self.bytes_sent += len(payload)
+            self.bytes_sent += len(said.payload)
 
-    def _announce(self, state: str) -> None:
-        if self._link is not None and self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:
-            self._link.announce(self._topics.status, self._status(state))
+    def _announce(self, occasion: Occasion) -> None:
+        if self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:
+            self._say(self._dialect.announcements(occasion))
+
+    def _say(self, announcements: Sequence[Announcement]) -> None:
+        if self._link is not None:
+            for each in announcements:
+                self._link.announce(each.topic, each.payload, retain=each.retain)
 
     def _say_changes(self) -> None:
         """Log a change of state or cause once."""

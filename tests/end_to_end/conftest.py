@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def record() -> Iterator[Callable[[int], Recorder]]:
-    """Starts recorders at a port, and ends them after the test."""
+def record() -> Iterator[Callable[..., Recorder]]:
+    """Starts recorders at a port, of everything or of the given topics, and ends them after the test."""
     started: list[Recorder] = []
 
-    def start(port: int) -> Recorder:
-        recorder = Recorder(port)
+    def start(port: int, topics: str = "edge/#") -> Recorder:
+        recorder = Recorder(port, topics)
         recorder.__enter__()
         started.append(recorder)
         return recorder

@@ -35,14 +35,14 @@ class Captured:
 
 
 class Recorder:
-    """Subscribes to everything below `edge/`, and comes back when the broker does."""
+    """Subscribes to everything below `edge/`, or to other topics, and comes back when the broker does."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, topics: str = "edge/#") -> None:
         self.messages: list[Captured] = []
         self._news = threading.Event()
         self._subscribed = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        self._client.on_connect = lambda client, *_: client.subscribe("edge/#", qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(topics, qos=1)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = lambda _client, _data, message: self._keep(message.topic, bytes(message.payload))
         self._client.reconnect_delay_set(1, 1)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock, SystemClock
+from edge_agent.dialects.own_topics import OwnTopics
 from edge_agent.reading import Lane, Record, RecordKind
 from edge_agent.scheduler import Threads
 from edge_agent.uplink.mqtt import Broker, LinkDown, Puback
 from edge_agent.uplink.session import LinkState, Session
-from edge_agent.uplink.worker import Heard, Offered, OutboxSide, PublishStatus, Stored, Topics, UplinkWorker
+from edge_agent.uplink.worker import Heard, Offered, OutboxSide, PublishStatus, Stored, UplinkWorker
+from edge_agent.wire.formats.choose import rewriter
 
 if TYPE_CHECKING:
     import socket
@@ -82,12 +84,10 @@ def uplink(
 ) -> UplinkWorker:
     outbox.worker = UplinkWorker(
         broker=Broker("127.0.0.1", port, None, "edge-agent-n", None, None, 30),
-        topics=Topics("edge/n"),
+        dialect=OwnTopics("edge/n", encode=encode, rewrite=rewriter("batch"), status=status),
         versions=(5, 4),
         session=Session(window=8, ack_timeout_ns=60 * NS_PER_S, rng=random.Random(3)),
         outbox=outbox.side(),
-        encode=encode,
-        status=status,
         clock=clock,
     )
     return outbox.worker
@@ -125,7 +125,7 @@ def test_everything_arrives_although_the_broker_dies_in_between(mosquitto: Mosqu
     mosquitto.restart()
     second = [outbox.settled.get(timeout=20) for _ in range(50)]
     threads.stop(5)
-    worker.stop("stopped")
+    worker.stop()
     assert threads.failures == 0
     assert sorted(each.seq for each in first + second) == list(range(1, 101))
     arrived: set[tuple[int, int, int, str]] = set()
@@ -150,8 +150,8 @@ def test_status_is_retained_at_birth_at_each_heartbeat_and_at_the_end(
     run_until(worker, clock, lambda: worker.session.state is LinkState.ONLINE)
     worker.inbox.put(PublishStatus())
     worker.step()
-    worker.stop("stopped")
-    worker.stop("stopped")
+    worker.stop()
+    worker.stop()
     assert [subscriber.next().payload for _ in range(3)] == [b"online birth", b"online heartbeat", b"stopped end"]
     assert subscribe(mosquitto.port, "edge/n/status").next().retain
 
@@ -167,7 +167,7 @@ def test_records_wait_while_nobody_is_subscribed(mosquitto: Mosquitto, subscribe
     run_until(worker, clock, lambda: outbox.gone == {1, 2})
     topics = {subscriber.next().topic for _ in range(3)}
     assert topics == {"edge/n/status", "edge/n/backlog", "edge/n/event"}
-    worker.stop("stopped")
+    worker.stop()
 
 
 @pytest.mark.broker
@@ -191,7 +191,7 @@ def test_records_that_cannot_be_sent_are_buried_and_the_others_arrive(
     assert buried[record(2)].endswith(" bytes, and the broker takes 400")
     assert outbox.buried.empty()
     assert outbox.settled.qsize() == 24
-    worker.stop("stopped")
+    worker.stop()
 
 
 @pytest.mark.broker
@@ -205,7 +205,7 @@ def test_what_a_link_given_up_still_has_to_say_is_not_heard(mosquitto: Mosquitto
     worker.step()
     assert outbox.gone == set()
     assert worker.session.state in {LinkState.ONLINE, LinkState.PAUSED}
-    worker.stop("stopped")
+    worker.stop()
 
 
 def _level(connection: socket.socket) -> int:
@@ -228,7 +228,7 @@ def test_an_old_broker_is_spoken_to_in_the_old_way_and_asked_anew_after_each_con
     worker = uplink(fake_broker(serve), Outbox([]), clock)
     run_until(worker, clock, lambda: len(levels) == 2 * len(attempts))
     assert levels == 2 * attempts
-    worker.stop("stopped")
+    worker.stop()
 
 
 def test_one_silent_end_is_no_reason_to_give_up_mqtt_5(fake_broker: FakeBroker) -> None:
@@ -243,7 +243,7 @@ def test_one_silent_end_is_no_reason_to_give_up_mqtt_5(fake_broker: FakeBroker) 
     worker = uplink(fake_broker(serve), Outbox([]), clock)
     run_until(worker, clock, lambda: len(levels) == 9)
     assert set(levels) == {5}
-    worker.stop("stopped")
+    worker.stop()
 
 
 def test_a_link_that_cannot_be_made_is_tried_again() -> None:
@@ -259,7 +259,7 @@ def test_a_link_that_cannot_be_made_is_tried_again() -> None:
         assert deadline_ns is not None
         assert deadline_ns > clock.now_ns()
         clock.advance_to(deadline_ns)
-    worker.stop("stopped")
+    worker.stop()
 
 
 def test_a_change_of_the_link_is_logged_once(fake_broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:

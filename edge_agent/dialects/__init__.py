@@ -1,0 +1,1 @@
+"""What is said upstream, in whose words: one object per dialect, chosen by the configuration."""

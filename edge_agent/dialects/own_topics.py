@@ -1,0 +1,72 @@
+"""Our own topics, for every format that knows none: `…/live`, `…/backlog`, `…/event`, and a retained `…/status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_agent.uplink.action import way_of
+from edge_agent.uplink.dialect import Announcement, Occasion, Publication
+from edge_agent.uplink.mqtt import Will
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge_agent.reading import Lane, Record
+    from edge_agent.wire.formats.base import Rewrite
+
+
+class OwnTopics:
+    """Records by lane, and who we are as JSON.
+
+    Args:
+        prefix: first levels of every topic.
+        encode: the record as one of our own messages.
+        rewrite: such a message in the format that is sent.
+        status: the JSON of the retained status, given its state: `online`, `stopped`, `offline`.
+    """
+
+    commands = None
+
+    def __init__(
+        self,
+        prefix: str,
+        *,
+        encode: Callable[[Record], bytes],
+        rewrite: Rewrite,
+        status: Callable[[str], bytes],
+    ) -> None:
+        self._prefix = prefix
+        self._encode = encode
+        self._rewrite = rewrite
+        self._status = status
+
+    def will(self) -> Will:
+        """That we are offline."""
+        return Will(self._status_topic, self._status("offline"))
+
+    def announcements(self, occasion: Occasion) -> Sequence[Announcement]:
+        """The status, retained."""
+        state = "stopped" if occasion is Occasion.FAREWELL else "online"
+        return (Announcement(self._status_topic, self._status(state), retain=True),)
+
+    def publication(self, lane: Lane, record: Record) -> Publication:
+        """The record in the chosen format. Its identity travels beside it, so that a bridge drops duplicates."""
+        written = self._rewrite(self._encode(record))
+        identity = (("epoch", str(record.epoch)), ("seq", str(record.seq)))
+        return Publication(
+            f"{self._prefix}/{written.topic or way_of(lane, record).value}",
+            written.payload,
+            written.content_type,
+            (*identity, ("n", str(record.readings)), ("v", written.version)),
+        )
+
+    def published(self) -> None:
+        """Nothing follows from it."""
+
+    def heard(self, payload: bytes) -> Sequence[Announcement]:  # noqa: ARG002 there are no commands
+        """Nothing."""
+        return ()
+
+    @property
+    def _status_topic(self) -> str:
+        return f"{self._prefix}/status"

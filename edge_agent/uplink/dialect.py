@@ -1,0 +1,75 @@
+"""In whose words the link is spoken: topics, will, births, and the message of a record. What the worker has to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_agent.reading import Lane, Record
+    from edge_agent.uplink.mqtt import Will
+
+
+class Occasion(Enum):
+    """When something is said that is no record."""
+
+    BIRTH = "birth"
+    """The link has just come up; comes before any record."""
+    HEARTBEAT = "heartbeat"
+    FAREWELL = "farewell"
+    """The link will be closed on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Published with QoS 0: nobody waits for it to arrive."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """The message of one record, published with QoS 1: its PUBACK is the record's.
+
+    Attributes:
+        topic, payload: what, and where.
+        content_type, user_properties: what MQTT 5 says beside it.
+        before: what has to leave ahead of it.
+    """
+
+    topic: str
+    payload: bytes
+    content_type: str
+    user_properties: Sequence[tuple[str, str]]
+    before: Sequence[Announcement] = ()
+
+
+class Dialect(Protocol):
+    """What is said, without saying it. Called from the uplink's thread only.
+
+    Attributes:
+        commands: topic that commands to us come on; None if the dialect knows none.
+    """
+
+    @property
+    def commands(self) -> str | None: ...  # noqa: D102 see the class
+
+    def will(self) -> Will:
+        """The will of a new connection; called once for each."""
+
+    def announcements(self, occasion: Occasion) -> Sequence[Announcement]:
+        """What is to be said now that is no record."""
+
+    def publication(self, lane: Lane, record: Record) -> Publication:
+        """The message of a record. Raises whatever if it cannot be made; then the record is undeliverable."""
+
+    def published(self) -> None:
+        """The publication that was made last has been handed to the link."""
+
+    def heard(self, payload: bytes) -> Sequence[Announcement]:
+        """What a command asks us to say."""

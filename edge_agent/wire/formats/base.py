@@ -1,0 +1,94 @@
+"""What every format gives back, and the words that they share. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_agent.reading import NOT_SENT, Flag, flags_of, quality_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_agent.reading import Features
+    from edge_agent.wire.batch import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A record as it is published.
+
+    Attributes:
+        payload: all of it.
+        content_type: for MQTT 5.
+        version: of what the payload looks like, for the user property `v`.
+        topic: last level in place of that of its lane, where the format cannot carry such a record; None as usual.
+    """
+
+    payload: bytes
+    content_type: str
+    version: str = "1"
+    topic: str | None = None
+
+
+Rewrite = Callable[[bytes], Rewritten]
+"""From one of our own messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One reading of a column.
+
+    Attributes:
+        row: place in the column.
+        value, raw: finite numbers; None where there is none.
+        quality: `good`, `estimated`, `suspect` or `bad`.
+        flags: why it is not good; a reading without value says at least so.
+    """
+
+    row: int
+    value: float | None
+    raw: float | None
+    quality: str
+    flags: tuple[str, ...]
+
+
+def cells(column: Column) -> Iterator[Cell]:
+    """Every reading of a column that was sent, in its order."""
+    judged: dict[int, tuple[str, tuple[str, ...]]] = {}
+    raws = column.raws if column.raws is not None else [None] * len(column.values)
+    for row, (value, raw, status) in enumerate(zip(column.values, raws, column.statuses, strict=True)):
+        if status == NOT_SENT:
+            continue
+        if status not in judged:
+            judged[status] = judge(status)
+        quality, flags = judged[status]
+        number = finite(value)
+        yield Cell(row, number, finite(raw), quality, flags if flags or number is not None else ("no_value",))
+
+
+def judge(status: int) -> tuple[str, tuple[str, ...]]:
+    """Name the quality and the flags in a cell's status."""
+    flags = flags_of(status)
+    return quality_of(status).name.lower(), tuple(str(flag.name).lower() for flag in Flag if flag in flags)
+
+
+def statistics(features: Features) -> Iterator[tuple[str, float]]:
+    """Name and number of each feature that is one, as `edge-agent decode` names them; the count is an int."""
+    yield "count", features.count
+    for name, number in (
+        ("mean", features.mean),
+        ("std", features.std),
+        ("min", features.minimum),
+        ("max", features.maximum),
+        ("slope_per_s", features.slope_per_s),
+    ):
+        if math.isfinite(number):
+            yield name, float(number)
+
+
+def finite(number: float | None) -> float | None:
+    """The number, or None for what no text format can write."""
+    return number if number is not None and math.isfinite(number) else None
