@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent import __version__
 from edge_agent.clock import NS_PER_S, SystemClock
-from edge_agent.dialects.choose import dialect_of
+from edge_agent.dialects.choose import dialect_of, most_cells
 from edge_agent.health import (
     ByteCounts,
     ClockHealth,
@@ -110,10 +110,11 @@ class Agent:
             time_step_ns=self._time_step_ns,
             features=config.batch.features,
             store=self.store.inbox.put,
+            max_cells=most_cells(config.uplink.format),
         )
         self.uplink = UplinkWorker(
             broker=broker,
-            dialect=dialect_of(config, encode=self._encode, status=self._status),
+            dialect=dialect_of(config, encode=self._encode, status=self._status, wall_ns=self._wall_ns),
             versions={"auto": (5, 4), "5": (5,), "3.1.1": (4,)}[config.uplink.protocol],
             session=Session(
                 window=config.uplink.window, ack_timeout_ns=2 * config.uplink.keepalive_s * NS_PER_S, rng=rng

@@ -42,6 +42,7 @@ class Pipeline:
         batch_ns, durability_ns: see the module.
         time_step_ns: stamps are rounded down to multiples of it.
         features: whether batches carry features.
+        max_cells: at which size a batch is sealed early; None: MAX_OPEN_CELLS, which suits our own format.
         store: puts a message into the store's inbox; returns False if it has no room.
     """
 
@@ -57,6 +58,7 @@ class Pipeline:
         time_step_ns: int,
         features: bool,
         store: Callable[[Store | StoreSegment | Commit], bool],
+        max_cells: int | None = None,
     ) -> None:
         self.inbox: Inbox[Measurement | Event] = Inbox(INBOX_LIMIT)
         self.counts = Counts()
@@ -68,6 +70,7 @@ class Pipeline:
         self._batch_ns = batch_ns
         self._durability_ns = durability_ns
         self._features = features
+        self._max_cells = MAX_OPEN_CELLS if max_cells is None else max_cells
         self._open_cells = 0
         self._store = store
         self._seal_due_ns: int | None = None
@@ -109,7 +112,7 @@ class Pipeline:
             self._plan(first_ns)
         self._account_for_refused()
         now_ns = self._clock.now_ns()
-        if self._seal_due_ns is not None and (now_ns >= self._seal_due_ns or self._open_cells > MAX_OPEN_CELLS):
+        if self._seal_due_ns is not None and (now_ns >= self._seal_due_ns or self._open_cells > self._max_cells):
             self.seal()
         if self._commit_due_ns is not None and now_ns >= self._commit_due_ns:
             self._secure()

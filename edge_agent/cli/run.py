@@ -228,7 +228,12 @@ def _choose_broker(config: Config, broker: str | None, stack: ExitStack) -> tupl
         config, uplink=dataclasses.replace(config.uplink, url=embedded.url, username=None, ca_file=None, cert_file=None)
     )
     prefix = config.uplink.prefix or f"edge/{config.gateway.id}"
-    shown = "'%t %x' | edge-agent decode" if config.uplink.format == "batch" else "'%t %p'"
+    shown = "'%t %p'"
+    match config.uplink.format:
+        case "batch":
+            shown = "'%t %x' | edge-agent decode"
+        case "sparkplug-b":
+            prefix, shown = f"spBv1.0/{config.uplink.sparkplug_group}", "'%t %x'"
     return config, (
         f"simulating {config.gateway.id}, embedded broker {embedded.url}\n"
         f"watch it:  mosquitto_sub -V 5 -p {embedded.port} -t '{prefix}/#' -F {shown}"

@@ -32,6 +32,7 @@ NAME: Final = Matches("[a-z0-9-]{1,64}", "1 to 64 of a-z, 0-9 and -")
 Name = Annotated[str, NAME]
 """Ids of gateways, buses and sensors: they become topic levels and file names."""
 AbsolutePath = Annotated[str, Matches("/[^\x00-\x1f]*", "a path that begins with /")]
+TopicLevel = Annotated[str, Matches("[^/+#\x00-\x1f]{1,128}", "text without /, + and #")]
 Positive = Annotated[float, Limits(above=0)]
 Line = Annotated[int, Limits(at_least=0, at_most=1023)]
 """Number of a line of a GPIO chip."""
@@ -159,7 +160,8 @@ class Uplink:
     url: str = "mqtt://127.0.0.1:1883"
     ack: Literal["puback"] = "puback"
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
-    format: Literal["batch", "json", "influx", "senml"] = "batch"
+    format: Literal["batch", "json", "influx", "senml", "sparkplug-b"] = "batch"
+    sparkplug_group: TopicLevel = "edge-agent"
     prefix: str | None = None
     client_id: str | None = None
     username: str | None = None

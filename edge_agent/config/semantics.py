@@ -127,6 +127,8 @@ def check_uplink(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:
         yield ("uplink", "username"), "missing, and a password is given"
     if bool(uplink.cert_file) != bool(uplink.key_file):
         yield ("uplink", "cert_file"), "cert_file and key_file go together"
+    if uplink.prefix is not None and uplink.format == "sparkplug-b":
+        yield ("uplink", "prefix"), "the topics of sparkplug-b are given; leave it out, and name sparkplug_group"
     for name in ("prefix", "client_id"):
         value = getattr(uplink, name)
         if value is not None and (not value or any(char in value for char in "+#\0") or value.strip("/") != value):

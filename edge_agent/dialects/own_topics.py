@@ -60,8 +60,8 @@ class OwnTopics:
             (*identity, ("n", str(record.readings)), ("v", written.version)),
         )
 
-    def published(self) -> None:
-        """Nothing follows from it."""
+    def missed(self) -> None:
+        """Nothing follows from it: every message stands alone."""
 
     def heard(self, payload: bytes) -> Sequence[Announcement]:  # noqa: ARG002 there are no commands
         """Nothing."""

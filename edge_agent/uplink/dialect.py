@@ -68,8 +68,8 @@ class Dialect(Protocol):
     def publication(self, lane: Lane, record: Record) -> Publication:
         """The message of a record. Raises whatever if it cannot be made; then the record is undeliverable."""
 
-    def published(self) -> None:
-        """The publication that was made last has been handed to the link."""
+    def missed(self) -> None:
+        """A publication did not leave, or the broker did not take it, or had nobody to pass it on to."""
 
     def heard(self, payload: bytes) -> Sequence[Announcement]:
         """What a command asks us to say."""

@@ -157,6 +157,8 @@ class UplinkWorker:
             case Puback(mid, code):
                 record = self._mids.pop(mid, None)
                 if record is not None:
+                    if code != 0:
+                        self._dialect.missed()
                     self.session.acknowledged(now_ns, record, code)
             case Received(payload):
                 self._say(self._dialect.heard(payload))
@@ -226,12 +228,13 @@ class UplinkWorker:
             said = self._dialect.publication(lane, record)
             self._say(said.before)
             mid = self._link.publish(said.topic, said.payload, said.content_type, said.user_properties)
-            self._dialect.published()
         except TooLarge as error:
+            self._dialect.missed()
             self.session.undeliverable(self._clock.now_ns(), record, str(error))
         except Exception as error:
             # One record that cannot be put into a message must not hold up those behind it.
             log.exception("a record cannot be encoded epoch=%d seq=%d", record.epoch, record.seq)
+            self._dialect.missed()
             self.session.undeliverable(self._clock.now_ns(), record, f"it cannot be encoded: {error}")
         else:
             self._mids[mid] = record

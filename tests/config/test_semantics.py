@@ -163,6 +163,12 @@ def test_plain_text_over_the_network_must_be_meant() -> None:
         ('url = "mqtts://a"\ncert_file = "/a"', "cert_file: cert_file and key_file go together"),
         ('ca_file = "/a"', "ca_file: certificates mean nothing to mqtt://; use mqtts://"),
         ('prefix = "a/#"', "prefix: expected text without +, # and outer slashes, found 'a/#'"),
+        (
+            'format = "infux"',
+            "format: expected 'batch' or 'json' or 'influx' or 'senml' or 'sparkplug-b', found 'infux'",
+        ),
+        ('format = "sparkplug-b"\nprefix = "a"', "prefix: the topics of sparkplug-b are given"),
+        ('sparkplug_group = "a/b"', "sparkplug_group: expected text without /, + and #, found 'a/b'"),
         ('client_id = ""', "client_id: expected text without +, # and outer slashes, found ''"),
     ],
 )

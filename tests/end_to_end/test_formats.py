@@ -6,16 +6,20 @@ What was committed is known from a second run with the same seed, in our own for
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 from line_protocol_parser import parse_line
 
+from edge_agent.clock import NS_PER_S, SystemClock
+from tests.dialects.sparkplug_host import Host
 from tests.end_to_end.program import edge_agent, report_of
 from tests.wire.formats.senml_reader import read
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterable
 
     from tests.conftest import Mosquitto
@@ -26,6 +30,12 @@ RIG: Final = (Path(__file__).parents[2] / "config" / "simulate.toml").read_text(
 )
 DURATION_S: Final = 300
 UNITS: Final = {"temperature_c": "Cel", "humidity_pct": "%RH", "pressure_pa": "Pa"}
+
+
+SESSION: Final = ("NBIRTH", "NDATA", "NDEATH")
+START_NS: Final = 1_767_225_600 * NS_PER_S
+"""When simulated time begins."""
+END_NS: Final = START_NS + 7200 * NS_PER_S
 
 
 class Reading(NamedTuple):
@@ -93,6 +103,31 @@ def of_senml(messages: list[Captured]) -> set[Reading]:
     }
 
 
+def of_sparkplug(messages: list[Captured]) -> set[Reading]:
+    host = Host("edge-agent", "greenhouse")
+    for message in messages:
+        host.hear(message.topic, message.payload)
+    assert host.lapses == 0
+    return of_host(host)
+
+
+def of_host(host: Host) -> set[Reading]:
+    """What a host has got as data; the stamps of this rig are whole milliseconds."""
+    cells: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for value in host.data:
+        match value.name.split("/"):
+            case [sensor, quantity]:
+                cell = cells.setdefault((sensor, quantity, value.t_ms * 1_000_000), {})
+                cell.update(value=value.value, doubt=dict(value.properties).get("status", ""))
+            case [sensor, quantity, "raw"]:
+                cells.setdefault((sensor, quantity, value.t_ms * 1_000_000), {})["raw"] = value.value
+    return {Reading(*place, cell["value"], cell.get("raw"), cell["doubt"]) for place, cell in cells.items()}
+
+
+def before(end_ns: int, readings: set[Reading]) -> set[Reading]:
+    return {reading for reading in readings if reading.t_ns < end_ns}
+
+
 def send(form: str, broker: Mosquitto, recorder: Recorder, tmp_path: Path) -> dict[str, Any]:
     """Run the program in this format, until everything has arrived; returns its report."""
     config = tmp_path / f"{form}.toml"
@@ -105,26 +140,108 @@ def send(form: str, broker: Mosquitto, recorder: Recorder, tmp_path: Path) -> di
     assert ended.code == 0, ended.err
     records = report_of(report)["records"]
     assert records["confirmed"] == records["committed"] > 5
-    recorder.wait_for(lambda each: len(each.records()) == records["committed"])
+    recorder.wait_for(lambda each: len(records_in(each.records())) == records["committed"])
     return report_of(report)
 
 
+def records_in(messages: list[Captured]) -> list[Captured]:
+    """Without births and deaths."""
+    return [each for each in messages if not {"NBIRTH", "NDEATH", "status"} & set(each.topic.split("/"))]
+
+
 @pytest.mark.broker
-@pytest.mark.parametrize(("form", "readings_of"), [("json", of_json), ("influx", of_influx), ("senml", of_senml)])
+@pytest.mark.parametrize(
+    ("form", "readings_of", "topics"),
+    [
+        ("json", of_json, {"edge/greenhouse/live", "edge/greenhouse/event", "edge/greenhouse/status"}),
+        ("influx", of_influx, {"edge/greenhouse/live", "edge/greenhouse/event", "edge/greenhouse/status"}),
+        ("senml", of_senml, {"edge/greenhouse/live", "edge/greenhouse/event", "edge/greenhouse/status"}),
+        ("sparkplug-b", of_sparkplug, {f"spBv1.0/edge-agent/{kind}/greenhouse" for kind in SESSION}),
+    ],
+)
 def test_every_committed_reading_is_in_what_arrives_and_exact(
     form: str,
     readings_of: Callable[[list[Captured]], set[Reading]],
+    topics: set[str],
     mosquitto: Mosquitto,
     record: Callable[..., Recorder],
     tmp_path: Path,
 ) -> None:
-    recorder = record(mosquitto.port)
-    report = send(form, mosquitto, recorder, tmp_path)
-    arrived = readings_of(recorder.records())
-    ours = record(mosquitto.port)
+    theirs, ours = record(mosquitto.port, "#"), record(mosquitto.port)
+    report = send(form, mosquitto, theirs, tmp_path)
+    theirs.__exit__()
+    ours.messages.clear()
     send("batch", mosquitto, ours, tmp_path)
+    assert {message.topic for message in theirs.messages} == topics
     committed = of_batches(ours.records())
     assert len(committed) == report["readings"]["sampled"]
     assert any(reading.doubt for reading in committed)
-    assert arrived == committed
-    assert {message.topic for message in recorder.records()} <= {f"edge/greenhouse/{way}" for way in ("live", "event")}
+    status = [message for message in theirs.messages if message.topic.endswith("/status")]
+    assert readings_of([message for message in theirs.messages if message not in status]) == committed
+
+
+@pytest.mark.broker
+def test_a_sparkplug_host_misses_nothing_although_the_broker_dies_in_between(
+    mosquitto: Mosquitto,
+    record: Callable[..., Recorder],
+    start_edge_agent: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+) -> None:
+    recorder = record(mosquitto.port, "spBv1.0/#")
+    config, report_path = tmp_path / "sparkplug.toml", tmp_path / "report.json"
+    config.write_text(f'{RIG}\n[uplink]\nformat = "sparkplug-b"\n')
+    start = ("--simulate", "--config", config, "--broker", mosquitto.url, "--state-dir", tmp_path / "state")
+    process = start_edge_agent(*start, "--speed", 600, "--duration", 7200, "--report", report_path)
+    recorder.wait_for(lambda each: len(records_in(each.messages)) >= 20)
+    mosquitto.kill()
+    clock = SystemClock()
+    clock.wait(threading.Event(), clock.now_ns() + 3_000_000_000)  # half a simulated hour without a broker
+    mosquitto.start()
+    assert process.wait(60) == 0
+    report = report_of(report_path)
+    if report["records"]["pending"]:  # the run ended before its link was back: the next one delivers
+        again = edge_agent(*start, "--speed", "max", "--duration", 60, "--report", tmp_path / "next.json")
+        assert again.code == 0, again.err
+        assert report_of(tmp_path / "next.json")["records"]["pending"] == 0
+
+    def heard(each: Recorder) -> Host:
+        host = Host("edge-agent", "greenhouse")
+        for message in each.messages:
+            host.hear(message.topic, message.payload)
+        return host
+
+    readings = report["readings"]["sampled"]
+    recorder.wait_for(lambda each: len(before(END_NS, of_host(heard(each)))) == readings)
+    host = heard(recorder)
+    assert len(host.births) >= 2
+    # It may have come back just between a birth and the first data, and would have asked for a rebirth then.
+    assert host.lapses <= 1
+    late = {value.t_ms for value in host.data if value.historical}
+    assert late
+    assert not all(value.historical for value in host.data)
+
+
+@pytest.mark.broker
+def test_a_gateway_killed_is_dead_to_the_host_and_comes_back_with_its_backlog_as_history(
+    mosquitto: Mosquitto,
+    record: Callable[..., Recorder],
+    start_edge_agent: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+) -> None:
+    recorder = record(mosquitto.port, "spBv1.0/#")
+    config = tmp_path / "sparkplug.toml"
+    config.write_text(f'{RIG}\n[uplink]\nformat = "sparkplug-b"\n')
+    start = ("--simulate", "--config", config, "--broker", mosquitto.url, "--state-dir", tmp_path / "state")
+    process = start_edge_agent(*start, "--speed", 300)
+    recorder.wait_for(lambda each: len(records_in(each.messages)) >= 3)
+    process.kill()
+    recorder.wait_for(lambda each: "NDEATH" in each.messages[-1].topic)
+    ended = edge_agent(*start, "--speed", "max", "--duration", 60)
+    assert ended.code == 0, ended.err
+    recorder.wait_for(lambda each: "NDEATH" in each.messages[-1].topic and len(each.messages) > 8)
+    host = Host("edge-agent", "greenhouse")
+    for message in recorder.messages:
+        host.hear(message.topic, message.payload)
+    assert host.kinds.count("NBIRTH") == 2
+    assert not host.online
+    assert host.lapses == 0

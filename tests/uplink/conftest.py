@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ENOUGH_S = 10.0
+WILL = Will("edge/n/status", b"offline")
 T = TypeVar("T")
 
 
@@ -57,6 +58,8 @@ class Connect(Protocol):
         tls: ssl.SSLContext | None = ...,
         username: str | None = ...,
         password: str | None = ...,
+        will: Will = ...,
+        commands: str | None = ...,
     ) -> ObservedLink: ...
 
 
@@ -73,10 +76,12 @@ def connect() -> Iterator[Connect]:
         tls: ssl.SSLContext | None = None,
         username: str | None = None,
         password: str | None = None,
+        will: Will = WILL,
+        commands: str | None = None,
     ) -> ObservedLink:
         broker = Broker(host, port, tls, f"edge-agent-test-{len(opened)}", username, password, keepalive_s=30)
         events: queue.Queue[LinkEvent] = queue.Queue()
-        link = Link(broker, Will("edge/n/status", b"offline"), version, events.put)
+        link = Link(broker, will, version, events.put, commands)
         link.open()
         opened.append(link)
         return ObservedLink(link, events)

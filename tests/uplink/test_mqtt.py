@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_agent.uplink.mqtt import Broker, Link, LinkDown, LinkUp, Puback, TooLarge, Will
+from edge_agent.uplink.mqtt import Broker, Link, LinkDown, LinkUp, Puback, Received, TooLarge, Will
+from edge_agent.uplink.session import NO_MATCHING_SUBSCRIBERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,3 +244,32 @@ def test_failed_connections_leave_no_thread_and_no_descriptor(
         gc.enable()
     assert threading.active_count() == threads
     assert len(list(Path("/proc/self/fd").iterdir())) <= files + 1  # the fake broker may be a moment behind
+
+
+@pytest.mark.broker
+def test_a_command_is_heard_as_soon_as_the_link_is_up(mosquitto: Mosquitto, connect: Connect) -> None:
+    listening, speaking = connect(mosquitto.port, commands="edge/n/cmd"), connect(mosquitto.port)
+    listening.expect(LinkUp)
+    speaking.expect(LinkUp)
+    speaking.publish("edge/n/cmd", b"go")
+    while speaking.expect(Puback).code == NO_MATCHING_SUBSCRIBERS:  # the subscription is still on its way
+        speaking.publish("edge/n/cmd", b"go")
+    assert listening.expect(Received) == Received(b"go")
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("at_goodbye", [True, False])
+def test_a_goodbye_publishes_a_will_only_if_it_is_meant_for_that_and_the_protocol_knows_how(
+    mosquitto: Mosquitto, connect: Connect, subscribe: Subscribe, version: int, at_goodbye: bool
+) -> None:
+    subscriber = subscribe(mosquitto.port, "edge/n/#")
+    link = connect(mosquitto.port, version=version, will=Will("edge/n/gone", b"gone", False, at_goodbye))
+    link.expect(LinkUp)
+    link.link.close()
+    last = connect(mosquitto.port)
+    last.expect(LinkUp)
+    last.publish("edge/n/last", b"last")
+    first = subscriber.next()
+    assert first.payload == (b"gone" if at_goodbye and version == 5 else b"last")
+    assert not first.retain

@@ -11,7 +11,8 @@ from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock, SystemClock
 from edge_agent.dialects.own_topics import OwnTopics
 from edge_agent.reading import Lane, Record, RecordKind
 from edge_agent.scheduler import Threads
-from edge_agent.uplink.mqtt import Broker, LinkDown, Puback
+from edge_agent.uplink.dialect import Announcement, Occasion, Publication
+from edge_agent.uplink.mqtt import Broker, LinkDown, Puback, Will
 from edge_agent.uplink.session import LinkState, Session
 from edge_agent.uplink.worker import Heard, Offered, OutboxSide, PublishStatus, Stored, UplinkWorker
 from edge_agent.wire.formats.choose import rewriter
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_agent.clock import Clock
+    from edge_agent.uplink.dialect import Dialect
     from tests.conftest import Mosquitto
     from tests.uplink.conftest import Subscriber
 
@@ -81,10 +83,11 @@ def uplink(
     *,
     encode: Callable[[Record], bytes] = encode,
     status: Callable[[str], bytes] = str.encode,
+    dialect: Dialect | None = None,
 ) -> UplinkWorker:
     outbox.worker = UplinkWorker(
         broker=Broker("127.0.0.1", port, None, "edge-agent-n", None, None, 30),
-        dialect=OwnTopics("edge/n", encode=encode, rewrite=rewriter("batch"), status=status),
+        dialect=dialect or OwnTopics("edge/n", encode=encode, rewrite=rewriter("batch"), status=status),
         versions=(5, 4),
         session=Session(window=8, ack_timeout_ns=60 * NS_PER_S, rng=random.Random(3)),
         outbox=outbox.side(),
@@ -277,3 +280,70 @@ def test_a_change_of_the_link_is_logged_once(fake_broker: FakeBroker, caplog: py
     assert [each.getMessage() for each in caplog.records] == [
         "uplink offline, records wait in the outbox reason='the broker refuses us: server busy'"
     ]
+
+
+class Talkative:
+    """Says something before every record, answers every command, and counts what was missed."""
+
+    commands = "edge/n/cmd"
+
+    def __init__(self) -> None:
+        self.misses = 0
+        self.commanded = False
+
+    def will(self) -> Will:
+        """A plain one."""
+        return Will("edge/n/will", b"will", retain=False)
+
+    def announcements(self, occasion: Occasion) -> list[Announcement]:
+        """What the occasion is."""
+        return [self._announcement(occasion.value.encode())]
+
+    def publication(self, _lane: Lane, record: Record) -> Publication:
+        """Its body; record 7 is too large for anybody."""
+        payload = record.body * (10_000 if record.rowid == 7 else 1)
+        return Publication("edge/n/said", payload, "text/plain", (), before=[self._announcement(b"before")])
+
+    def missed(self) -> None:
+        """Count."""
+        self.misses += 1
+
+    def heard(self, payload: bytes) -> list[Announcement]:
+        """An echo."""
+        self.commanded = True
+        return [self._announcement(b"heard " + payload)]
+
+    def _announcement(self, payload: bytes) -> Announcement:
+        return Announcement("edge/n/said", payload, retain=False)
+
+
+@pytest.mark.broker
+def test_birth_answers_and_what_comes_before_a_record_are_said_in_their_order(
+    mosquitto: Mosquitto, subscribe: Subscribe
+) -> None:
+    subscriber, clock, outbox, dialect = subscribe(mosquitto.port, "edge/n/said"), simulated(), Outbox([]), Talkative()
+    worker = uplink(mosquitto.port, outbox, clock, dialect=dialect)
+    run_until(worker, clock, lambda: worker.session.state is LinkState.ONLINE)
+    assert subscriber.next().payload == b"birth"  # the broker knows of our subscription by now
+    subscriber.client.publish("edge/n/cmd", b"you", qos=1)
+    run_until(worker, clock, lambda: dialect.commanded)
+    outbox.records.append(record(1))
+    worker.inbox.put(Stored())
+    run_until(worker, clock, lambda: outbox.gone == {1})
+    worker.stop()
+    assert [subscriber.next().payload for _ in range(4)] == [b"heard you", b"before", b"\x01body 1", b"farewell"]
+
+
+@pytest.mark.broker
+def test_a_dialect_hears_of_what_did_not_leave_and_of_what_nobody_got(
+    start_mosquitto: Callable[[str], Mosquitto], subscribe: Subscribe
+) -> None:
+    broker = start_mosquitto("allow_anonymous true\nmax_packet_size 400")
+    dialect, clock, outbox = Talkative(), simulated(), Outbox([record(7), record(8)])
+    worker = uplink(broker.port, outbox, clock, dialect=dialect)
+    run_until(worker, clock, lambda: worker.session.state is LinkState.PAUSED)
+    assert outbox.gone == {7}
+    assert dialect.misses == 2
+    subscribe(broker.port, "edge/n/said")
+    run_until(worker, clock, lambda: outbox.gone == {7, 8})
+    worker.stop()

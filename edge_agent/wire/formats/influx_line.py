@@ -9,6 +9,7 @@ https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import ClockQuality
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from edge_agent.wire.batch import Envelope, Group, Message, Tombstone
 
 CONTENT_TYPE: Final = "text/plain;charset=utf-8"
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
+"""Line breaks end a line; what some parsers make of the others is nowhere written."""
 
 
 def rewrite(message: Message) -> Rewritten:
@@ -68,7 +71,7 @@ def _escaped(text: str, *, keep: str = "") -> str:
 
 
 def _on_one_line(text: str) -> str:
-    return text.replace("\r", " ").replace("\n", " ")
+    return _CONTROL.sub(" ", text)
 
 
 def _tags(envelope: Envelope, **more: str) -> dict[str, str]:
