@@ -36,11 +36,13 @@ class Air(NamedTuple):
         temperature_c: °C.
         humidity_pct: relative over water, 5..100 %.
         pressure_pa: Pa, at the place, not reduced to sea level.
+        co2_ppm: carbon dioxide, ppm by volume; outdoor air where nobody says otherwise.
     """
 
     temperature_c: float
     humidity_pct: float
     pressure_pa: float
+    co2_ppm: float = 420.0
 
 
 class World:
@@ -64,11 +66,23 @@ class World:
         self._quick_c = _waves(draw, (0.35, 1_900.0), (0.2, 760.0), (0.08, 240.0))
         self._moisture_c = _waves(draw, (1.0, 2.3 * _DAY_S), (0.4, 0.29 * _DAY_S), (0.12, 2_700.0))
         self._weather_pa = _waves(draw, (550.0, 6.7 * _DAY_S), (240.0, 2.9 * _DAY_S), (12.0, 9_000.0))
+        # Of its own: what was drawn above must not change with it.
+        draw = random.Random(f"{seed}/co2")
+        self._mean_ppm = draw.uniform(850.0, 1_000.0)
+        self._swing_ppm = draw.uniform(170.0, 230.0)
+        self._vents_ppm = _waves(draw, (60.0, 2.1 * _DAY_S), (30.0, 0.31 * _DAY_S), (10.0, 1_700.0))
 
     def air(self, wall_ns: int) -> Air:
         """The air in the middle of the greenhouse at a UNIX time in ns."""
         temperature_c, dew_point_c, pressure_pa = self.state(wall_ns)
-        return Air(temperature_c, humidity_pct(temperature_c, dew_point_c), pressure_pa)
+        return Air(temperature_c, humidity_pct(temperature_c, dew_point_c), pressure_pa, self.co2_ppm(wall_ns))
+
+    def co2_ppm(self, wall_ns: int) -> float:
+        """Carbon dioxide at a UNIX time in ns, 400..1500 ppm: leaves take it up by day and give it off at night."""
+        of_day = (wall_ns % _DAY_NS) * 1e-9 / _DAY_S * _TWO_PI
+        sun = math.cos(of_day - _WARMEST_S / _DAY_S * _TWO_PI)
+        elapsed_s = (wall_ns - self._start_wall_ns) * 1e-9
+        return self._mean_ppm - self._swing_ppm * sun + _sum(self._vents_ppm, elapsed_s)
 
     def state(self, wall_ns: int) -> tuple[float, float, float]:
         """What the air is made of at a UNIX time in ns.
@@ -108,12 +122,14 @@ class Place:
 
     def air(self, wall_ns: int) -> Air:
         """The air at this spot at a UNIX time in ns."""
-        temperature_c, dew_point_c, pressure_pa = self.world.state(wall_ns - round(self.lag_s * 1e9))
+        then_ns = wall_ns - round(self.lag_s * 1e9)
+        temperature_c, dew_point_c, pressure_pa = self.world.state(then_ns)
         temperature_c += self.temperature_offset_c
         return Air(
             temperature_c,
             humidity_pct(temperature_c, dew_point_c),
             pressure_pa - _PASCAL_PER_METRE * self.height_m,
+            self.world.co2_ppm(then_ns),
         )
 
 

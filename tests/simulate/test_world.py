@@ -36,7 +36,7 @@ def test_different_seed_gives_different_air() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_day_is_plausible(seed: int) -> None:
     day = [World(seed, START_NS).air(moment) for moment in DAY]
-    temperature_c, humidity, pressure_pa = zip(*day, strict=True)
+    temperature_c, humidity, pressure_pa, co2_ppm = zip(*day, strict=True)
     assert min(temperature_c) > 5
     assert max(temperature_c) < 42
     assert max(temperature_c) - min(temperature_c) > 6
@@ -44,12 +44,31 @@ def test_day_is_plausible(seed: int) -> None:
     assert max(humidity) <= 100
     assert min(pressure_pa) > 97_000
     assert max(pressure_pa) < 103_000
+    assert min(co2_ppm) > 400
+    assert max(co2_ppm) < 1500
+    assert max(co2_ppm) - min(co2_ppm) > 200
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_humidity_falls_when_temperature_rises(seed: int) -> None:
     day = [World(seed, START_NS).air(moment) for moment in DAY]
     assert statistics.correlation([air.temperature_c for air in day], [air.humidity_pct for air in day]) < -0.8
+
+
+def test_weather_of_a_seed_is_what_it_was_before_carbon_dioxide_came() -> None:
+    air = World(7, START_NS).air(DAY[9])
+    assert air[:3] == (26.118440259703952, 47.91869793009813, 99162.84773324442)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_carbon_dioxide_is_used_up_by_day(seed: int) -> None:
+    world = World(seed, START_NS)
+    midnight_ns = START_NS - START_NS % (1440 * MINUTE_NS)
+    night, noon = (
+        statistics.mean(world.air(midnight_ns + (day * 1440 + minute) * MINUTE_NS).co2_ppm for day in range(14))
+        for minute in (3 * 60, 14 * 60)
+    )
+    assert 150 < night - noon < 600
 
 
 def test_air_moves_smoothly() -> None:
@@ -77,4 +96,5 @@ def test_place_without_offsets_is_the_world_and_lag_is_its_past() -> None:
     world = World(3, START_NS)
     assert Place(world).air(DAY[3]) == world.air(DAY[3])
     assert Place(world, lag_s=300.0).air(DAY[3]) == world.air(DAY[2])
+    assert Place(world, height_m=2.0).air(DAY[3]).co2_ppm == world.air(DAY[3]).co2_ppm
     assert Place(world, height_m=2.0).air(DAY[3]).pressure_pa < world.air(DAY[3]).pressure_pa
