@@ -45,7 +45,15 @@ def open_buses(config: model.Config) -> dict[str, AnyBus]:
             case "serial":
                 from edge_agent.bus.uart import Uart  # noqa: PLC0415
 
-                buses[name] = Uart(bus.device, baud=bus.baud, parity=bus.parity, stopbits=bus.stopbits, echo=bus.echo)
+                buses[name] = Uart(
+                    bus.device,
+                    baud=bus.baud,
+                    bytesize=bus.bytesize,
+                    parity=bus.parity,
+                    stopbits=bus.stopbits,
+                    echo=bus.echo,
+                    dtr=bus.dtr,
+                )
             case _:
                 from edge_agent.bus.sysfs import SysfsTree  # noqa: PLC0415
 

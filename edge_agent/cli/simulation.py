@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edge_agent.bus.base import AnyBus
+    from edge_agent.bus.base import AnyBus, SerialPort
     from edge_agent.clock import Clock
-    from edge_agent.config.model import Config
+    from edge_agent.config.model import Bus, Config
+    from edge_agent.simulate.uart import PtyDevice
 
 
 def rig_config(config_path: Path | None) -> Config:
@@ -30,11 +31,12 @@ def rig_config(config_path: Path | None) -> Config:
 def simulated_buses(config: Config, clock: Clock, seed: int) -> Iterator[dict[str, AnyBus]]:
     """Every configured bus with chips behind it. Serial buses are real ptys under the production port."""
     from edge_agent.bus.base import BusKind
-    from edge_agent.bus.uart import Uart
     from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
     from edge_agent.simulate.uart import PtyDevice
 
-    specs = [SimulatedBusSpec(name, BusKind(bus.resolved_kind())) for name, bus in config.buses.items()]
+    specs = [
+        SimulatedBusSpec(name, BusKind(bus.resolved_kind()), echo=bus.echo) for name, bus in config.buses.items()
+    ]
     sensors = [
         SimulatedSensor(
             driver=sensor.driver.name,
@@ -48,9 +50,28 @@ def simulated_buses(config: Config, clock: Clock, seed: int) -> Iterator[dict[st
     with Rig(seed, clock, specs, sensors) as rig:
         buses: dict[str, AnyBus] = {}
         for name, bus in rig.buses.items():
-            buses[name] = Uart(str(bus.path), baud=config.buses[name].baud) if isinstance(bus, PtyDevice) else bus
+            buses[name] = _port(bus, config.buses[name]) if isinstance(bus, PtyDevice) else bus
         try:
             yield buses
         finally:
             for each in buses.values():
                 each.close()
+
+
+def _port(device: PtyDevice, bus: Bus) -> SerialPort:
+    """The production port on a simulated line."""
+    from edge_agent.bus.uart import Uart
+    from edge_agent.simulate.port import SimulatedPort
+
+    return SimulatedPort(
+        device,
+        Uart(
+            device.path,
+            baud=bus.baud,
+            bytesize=bus.bytesize,
+            parity=bus.parity,
+            stopbits=bus.stopbits,
+            echo=bus.echo,
+            dtr=bus.dtr,
+        ),
+    )

@@ -51,9 +51,11 @@ class Bus:
     device: AbsolutePath
     kind: Literal["i2c", "serial", "sysfs"] | None = None
     baud: Annotated[int, Limits(at_least=50, at_most=4_000_000)] = 9600
+    bytesize: Literal[7, 8] = 8
     parity: Literal["N", "E", "O"] = "N"
     stopbits: Literal[1, 2] = 1
     echo: bool = False
+    dtr: bool = False
 
     def resolved_kind(self) -> str | None:
         """The kind as given, or as the device path tells it; None if neither does."""

@@ -17,20 +17,21 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import edge_agent.simulate.chips
 from edge_agent.bus.base import BusKind
 from edge_agent.errors import Unavailable
-from edge_agent.simulate.chips.base import AnyChip, I2CChip, Part, SerialSlave, W1Chip
+from edge_agent.simulate.chips.base import AnyChip, I2CChip, KernelChip, Part, SerialSlave, SerialTalker, W1Chip
 from edge_agent.simulate.i2c import SimulatedI2C
+from edge_agent.simulate.kernel import SimulatedKernel
 from edge_agent.simulate.uart import PtyDevice
 from edge_agent.simulate.w1 import SimulatedW1
 from edge_agent.simulate.world import Air, Place, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from edge_agent.clock import Clock
     from edge_agent.simulate.chips.base import Makers
 
-SimulatedBus: TypeAlias = SimulatedI2C | SimulatedW1 | PtyDevice
+SimulatedBus: TypeAlias = SimulatedI2C | SimulatedW1 | SimulatedKernel | PtyDevice
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,13 @@ class SimulatedBusSpec:
 
     Attributes:
         name: as in the configuration.
-        kind: I2C, serial, or the kernel's 1-Wire tree.
+        kind: I2C, serial, or one of the kernel's trees: that of the chips on it.
+        echo: of a serial line, whether it gives back what is sent.
     """
 
     name: str
     kind: BusKind
+    echo: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +76,8 @@ class Rig:
         buses: by name: an `I2CBus`, a `Sysfs`, or for a serial bus the device whose `path` is to be opened.
 
     Raises:
-        Unavailable: a driver has no chip model, a sensor names no bus of the list, or a bus of another kind.
+        Unavailable: a driver has no chip model, a sensor names no bus of the list, or a bus of another kind, or one
+            tree of the kernel is to hold chips of several.
     """
 
     def __init__(
@@ -92,11 +96,12 @@ class Rig:
         self.world = world or World(seed, self._offset_ns + clock.now_ns())
         self._chips: dict[SimulatedSensor, AnyChip] = {}
         self._places: dict[SimulatedSensor, Place] = {}
-        kinds = {bus.name: bus.kind for bus in buses}
+        specs = tuple(buses)
+        kinds = {bus.name: bus.kind for bus in specs}
         for sensor in sensors:
             self._chips[sensor] = self._make(sensor, kinds)
         self._directory = tempfile.TemporaryDirectory(prefix="edge-agent-rig-", ignore_cleanup_errors=True)
-        self.buses: Mapping[str, SimulatedBus] = {name: self._wire(name, kind) for name, kind in kinds.items()}
+        self.buses: Mapping[str, SimulatedBus] = {bus.name: self._wire(bus) for bus in specs}
 
     def chip(self, sensor: SimulatedSensor) -> AnyChip:
         """The model behind a sensor, to inject faults into."""
@@ -148,26 +153,39 @@ class Rig:
             raise Unavailable(f'the simulated {sensor.driver} needs a bus of kind "{kind}", and "{sensor.bus}" is none')
         return chip
 
-    def _wire(self, name: str, kind: BusKind) -> SimulatedBus:
-        here = [(sensor, chip) for sensor, chip in self._chips.items() if sensor.bus == name]
+    def _wire(self, spec: SimulatedBusSpec) -> SimulatedBus:
+        here = [(sensor, chip) for sensor, chip in self._chips.items() if sensor.bus == spec.name]
         root = Path(self._directory.name)
-        match kind:
+        match spec.kind:
             case BusKind.I2C:
-                i2c = SimulatedI2C(self._clock, name=name)
+                i2c = SimulatedI2C(self._clock, name=spec.name)
                 for sensor, chip in here:
                     if isinstance(chip, I2CChip):
                         i2c.attach(sensor.address, chip)
                 return i2c
             case BusKind.SYSFS:
-                (root / name).mkdir()
-                w1 = SimulatedW1(root / name, self._clock)
-                for _, chip in here:
-                    if isinstance(chip, W1Chip):
-                        w1.attach(chip)
-                return w1
+                (root / spec.name).mkdir()
+                return self._wire_tree(spec.name, root / spec.name, [chip for _, chip in here])
             case BusKind.SERIAL:
-                slaves = [chip for _, chip in here if isinstance(chip, SerialSlave)]
-                return PtyDevice(slaves, link=root / f"{name}-port")
+                devices = [chip for _, chip in here if isinstance(chip, SerialSlave | SerialTalker)]
+                return PtyDevice(devices, link=root / f"{spec.name}-port", echo=spec.echo)
+
+    def _wire_tree(self, name: str, directory: Path, chips: Sequence[AnyChip]) -> SimulatedBus:
+        """The tree in which the kernel shows such chips; 1-Wire if there are none."""
+        subsystems = {chip.subsystem if isinstance(chip, KernelChip) else "w1" for chip in chips}
+        if len(subsystems) > 1:
+            raise Unavailable(f'"{name}" is one tree of the kernel and cannot hold {" and ".join(sorted(subsystems))}')
+        kernel_chips = [chip for chip in chips if isinstance(chip, KernelChip)]
+        if kernel_chips:
+            kernel = SimulatedKernel(directory, kernel_chips[0].subsystem)
+            for kernel_chip in kernel_chips:
+                kernel.attach(kernel_chip)
+            return kernel
+        w1 = SimulatedW1(directory, self._clock)
+        for chip in chips:
+            if isinstance(chip, W1Chip):
+                w1.attach(chip)
+        return w1
 
 
 @cache
@@ -182,6 +200,6 @@ def chip_makers() -> Makers:
 
 
 def _kind_of(chip: AnyChip) -> BusKind:
-    if isinstance(chip, SerialSlave):
+    if isinstance(chip, SerialSlave | SerialTalker):
         return BusKind.SERIAL
-    return BusKind.SYSFS if isinstance(chip, W1Chip) else BusKind.I2C
+    return BusKind.SYSFS if isinstance(chip, W1Chip | KernelChip) else BusKind.I2C

@@ -255,8 +255,12 @@ def test_the_sample_has_every_section() -> None:
 def test_the_sample_says_the_same_with_its_defaults_uncommented() -> None:
     lines = [line.removeprefix("# ") for line in SAMPLE.splitlines() if not line.startswith("# url")]
     plain, spelled_out = parse_config(SAMPLE), parse_config("\n".join(lines))
-    assert dataclasses.replace(spelled_out, sensors=spelled_out.sensors[:-1]) == plain
-    assert spelled_out.sensors[-1].driver.name == "bmp280"
+    count = len(plain.sensors)
+    buses = {name: spelled_out.buses[name] for name in plain.buses}
+    assert dataclasses.replace(spelled_out, sensors=spelled_out.sensors[:count], buses=buses) == plain
+    more = spelled_out.sensors[count:]
+    assert {sensor.driver.name for sensor in more} >= {"bmp280", "iio", "hwmon"}
+    assert all(sensor.options == sensor.driver.options() for sensor in more)
 
 
 @pytest.mark.parametrize("example", [line for line in SAMPLE.splitlines() if line.startswith("#: ")])

@@ -40,6 +40,7 @@ class Tree:
     bulk: str | None = None
     bulk_after_trigger: str = "1\n"
     denied: bool = False
+    master: str = MASTER
     calls: list[str] = field(default_factory=list)
 
     def read(self, path: str) -> str:
@@ -62,9 +63,14 @@ class Tree:
             raise BusGone(path)
         self.bulk = self.bulk_after_trigger
 
-    def names(self) -> list[str]:
+    def names(self, path: str = "") -> list[str]:
         """As Sysfs."""
+        assert not path
         return sorted(self.entries)
+
+    def resolve(self, path: str) -> str:
+        """As Sysfs."""
+        return f"/sys/devices/{self.master}/{path}"
 
     def close(self) -> None:
         """As Sysfs."""
@@ -179,8 +185,8 @@ def test_one_of_several_is_found_by_its_serial_number_in_any_case() -> None:
         ([MASTER], None, BadReply, "pull-up"),
         (["00-400000000000", MASTER], None, BadReply, "pull-up"),
         ([], None, BadReply, "dtoverlay=w1-gpio"),
-        (["10-0123456789ab", MASTER], None, BadReply, "on the bus: 10-0123456789ab"),
-        (["10-0123456789ab", MASTER], "10-0123456789ab", WrongChip, "family"),
+        (["26-0123456789ab", MASTER], None, BadReply, "on the bus: 26-0123456789ab"),
+        (["26-0123456789ab", MASTER], "26-0123456789ab", WrongChip, "family"),
     ],
 )
 def test_a_sensor_that_cannot_be_chosen_says_what_is_there(
