@@ -27,7 +27,7 @@ from edge_agent.outbox.worker import Arrived, HandOut, Rewind, SetAnchor, StoreW
 from edge_agent.pipeline import Pipeline
 from edge_agent.quantity import QUANTITIES
 from edge_agent.reading import Event, EventKind, Record
-from edge_agent.sampling import BusWorker
+from edge_agent.sampling.worker import BusWorker
 from edge_agent.scheduler import ClockWatch, Housekeeping, Job, SimulatedHousekeeping, Threads, Worker, run_simulated
 from edge_agent.settings import broker_of
 from edge_agent.uplink.session import LinkState, Session
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock, SimulatedClock
     from edge_agent.config import model
     from edge_agent.pipeline import ChannelSettings
-    from edge_agent.sampling import SensorOnBus
+    from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.scheduler import Pace
 
 log = logging.getLogger(__name__)

@@ -98,9 +98,11 @@ class _Channel:
         self._kalman = Kalman(settings.filter) if settings.filter is not None else None
         self._deadband = Deadband(settings.deadband)
 
-    def process(self, times_ns: Sequence[int], measured: Sequence[float | None]) -> None:
-        """Take a block of measurements through the stages into the open batch."""
+    def process(self, times_ns: Sequence[int], measured: Sequence[float | None], odd: Sequence[Flag] | None) -> None:
+        """Take a block of measurements through the stages into the open batch; `odd` is what was seen at the chip."""
         flags = self._validator.run(times_ns, measured)
+        if odd is not None:
+            flags = [flag | seen for flag, seen in zip(flags, odd, strict=True)]
         raws = calibrate(self._settings.calibration, measured)
         if flags.count(_NO_FLAG) < len(flags):
             raws = [None if raw is None or not isfinite(raw) else raw for raw in raws]
@@ -188,8 +190,10 @@ class OpenBatch:
         """Take measurements, all of the same quantities, into the open batch."""
         step_ns = self._time_step_ns
         times_ns = [each.boot_ns // step_ns * step_ns for each in block]
+        flags = [each.flags for each in block]
+        odd = flags if any(flags) else None
         for quantity, measured in zip(quantities, zip(*[each.values for each in block], strict=True), strict=True):
-            self.channels[quantity].process(times_ns, measured)
+            self.channels[quantity].process(times_ns, measured, odd)
         if len(quantities) < len(self.channels):
             for quantity in self.channels.keys() - set(quantities):
                 self.channels[quantity].pad(len(block))

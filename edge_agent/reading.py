@@ -39,6 +39,10 @@ class Flag(IntFlag):
     """Further from the filter's prediction than noise explains."""
     TIME_BACKWARDS = 16
     """Stamped earlier than the reading before it."""
+    UNSETTLED = 32
+    """Among the first since the chip was started, when some chips are not themselves yet."""
+    STUCK = 64
+    """The same to the last bit for so long that the chip's own noise should have shown: it may convert no more."""
 
 
 NOT_SENT: Final = -1
@@ -77,12 +81,14 @@ class Measurement:
         boot_ns: moment of the conversion, nanoseconds since boot.
         quantities: names, e.g. `("temperature_c", "humidity_pct")`.
         values: in the canonical unit of each quantity; None where the chip gave no number.
+        flags: what is odd about all of them.
     """
 
     sensor: str
     boot_ns: int
     quantities: tuple[str, ...]
     values: tuple[float | None, ...]
+    flags: Flag = Flag(0)  # noqa: RUF009 an enum's member does not change
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,7 @@ class EventKind(Enum):
     """What an event tells. The text travels on the wire."""
 
     SENSOR_STATE = "sensor-state"
+    BUS_STATE = "bus-state"
     TIME_FIX = "time-fix"
     OUTBOX_RESET = "outbox-reset"
 
@@ -118,9 +125,10 @@ class Event:
     Attributes:
         kind: what it tells.
         boot_ns: when.
-        subject: what it is about: a sensor id, `clock`, `outbox`.
+        subject: what it is about: a sensor id, the name of a bus, `clock`, `outbox`.
         state: what the subject is now, one word.
         cause: one sentence with evidence and, where there is one, the fix.
+        errno: the kernel's reason, where it gave one.
     """
 
     kind: EventKind
@@ -128,6 +136,7 @@ class Event:
     subject: str
     state: str
     cause: str
+    errno: int | None = None
 
 
 class RecordKind(IntEnum):

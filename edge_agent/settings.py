@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+from edge_agent.bus.mux import Trunk
 from edge_agent.clock import NS_PER_S
 from edge_agent.pipeline import ChannelSettings
 from edge_agent.quantity import QUANTITIES
-from edge_agent.sampling import SensorOnBus
+from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.stages.calibrate import Calibration
 from edge_agent.stages.deadband import DeadbandSettings
 from edge_agent.stages.kalman import KalmanSettings
@@ -19,18 +20,42 @@ from edge_agent.uplink.secret import read_password
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_agent.bus.base import AnyBus
+    from edge_agent.bus.base import AnyBus, I2CBus
     from edge_agent.config import model
 
 
 def sensors_on(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, list[SensorOnBus]]:
-    """Configured sensors by bus, each with its driver; nothing is touched yet."""
+    """Configured sensors by bus, each with its driver; nothing is touched yet.
+
+    What hangs behind multiplexers belongs to the bus of its adapter, and is sampled with everything else there.
+    """
     by_bus: dict[str, list[SensorOnBus]] = {name: [] for name in config.buses}
+    paths = _paths(config, buses)
     for sensor in config.sensors:
-        driver = sensor.driver.open(buses[sensor.bus], sensor.address, sensor.options)
-        declared = tuple(each.quantity for each in sensor.driver.measures(sensor.options))
-        by_bus[sensor.bus].append(SensorOnBus(sensor.id, driver, round(sensor.period_s * NS_PER_S), declared))
+        info = sensor.driver
+        by_bus[sensor.bus].append(
+            SensorOnBus(
+                sensor.id,
+                info.open(paths[sensor.id], sensor.address, sensor.options),
+                round(sensor.period_s * NS_PER_S),
+                expected=tuple(each.quantity for each in info.measures(sensor.options)),
+                settling=info.settling,
+                stuck_after=info.stuck_after,
+            )
+        )
     return {name: sensors for name, sensors in by_bus.items() if sensors}
+
+
+def _paths(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, AnyBus]:
+    """By sensor, the bus that its driver speaks to: the one it names, or one behind a multiplexer there."""
+    with_mux = {sensor.bus for sensor in config.sensors if sensor.mux is not None}
+    trunks = {name: Trunk(cast("I2CBus", buses[name])) for name in with_mux}
+    return {
+        sensor.id: trunks[sensor.bus].channel(sensor.mux, sensor.channel or 0)
+        if sensor.mux is not None
+        else trunks.get(sensor.bus, buses[sensor.bus])
+        for sensor in config.sensors
+    }
 
 
 def open_buses(config: model.Config) -> dict[str, AnyBus]:

@@ -13,7 +13,7 @@ from edge_agent.cli.main import set_up_logging
 from edge_agent.clock import NS_PER_S, SystemClock
 from edge_agent.quantity import QUANTITIES
 from edge_agent.reading import Quality
-from edge_agent.sampling import SensorState
+from edge_agent.sampling.sensor import SensorState
 
 if TYPE_CHECKING:
     from edge_agent.agent import Agent
@@ -24,6 +24,7 @@ _COLOURS: Final = {
     SensorState.SAMPLING: "green",
     SensorState.STARTING: "yellow",
     SensorState.DEGRADED: "yellow",
+    SensorState.OFFLINE: "red",
     SensorState.ABSENT: "red",
 }
 

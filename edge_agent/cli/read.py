@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.clock import Clock
-    from edge_agent.sampling import BusWorker, SensorOnBus
+    from edge_agent.sampling.sensor import SensorOnBus
+    from edge_agent.sampling.worker import BusWorker
 
 SIMULATED_SEED: Final = 1
 _RETRY_NS: Final = 1_000_000_000
@@ -34,7 +35,7 @@ def read(config_path: Path | None, simulate: bool, as_json: bool) -> None:
     """
     from edge_agent.cli.simulation import rig_config, simulated_buses
     from edge_agent.clock import SimulatedClock, SystemClock
-    from edge_agent.sampling import BusWorker
+    from edge_agent.sampling.worker import BusWorker
     from edge_agent.settings import open_buses, sensors_on
 
     config = rig_config(config_path) if simulate else load(config_path)

@@ -34,9 +34,7 @@ def simulated_buses(config: Config, clock: Clock, seed: int) -> Iterator[dict[st
     from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
     from edge_agent.simulate.uart import PtyDevice
 
-    specs = [
-        SimulatedBusSpec(name, BusKind(bus.resolved_kind()), echo=bus.echo) for name, bus in config.buses.items()
-    ]
+    specs = [SimulatedBusSpec(name, BusKind(bus.resolved_kind()), echo=bus.echo) for name, bus in config.buses.items()]
     sensors = [
         SimulatedSensor(
             driver=sensor.driver.name,
@@ -44,6 +42,8 @@ def simulated_buses(config: Config, clock: Clock, seed: int) -> Iterator[dict[st
             address=sensor.address,
             options=dataclasses.asdict(sensor.options),
             id=sensor.id,
+            mux=sensor.mux,
+            channel=sensor.channel or 0,
         )
         for sensor in config.sensors
     ]

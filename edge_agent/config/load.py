@@ -169,6 +169,8 @@ class _Reading:
             period_s=driver.period_s if keys.period_s is None else keys.period_s,
             options=options,
             channels=channels,
+            mux=keys.mux,
+            channel=keys.channel,
         )
 
     def _table(self, data: dict[str, Any], name: str) -> dict[str, Any]:

@@ -95,6 +95,7 @@ class Sensor:
         driver: declaration of its driver.
         bus: name of a `[bus.NAME]`.
         address: 7-bit I2C address or Modbus unit; 0 on buses without addresses.
+        mux, channel: address and channel of the TCA9548A that it hangs behind; None if behind none.
         period_s: seconds between measurements.
         options: the driver's own keys, an instance of `driver.options`.
         channels: one entry per quantity of the driver.
@@ -107,6 +108,8 @@ class Sensor:
     period_s: float
     options: Any
     channels: Mapping[str, Channel]
+    mux: int | None = None
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,8 @@ class SensorKeys:
     driver: str
     bus: str
     address: int | None = None
+    mux: Annotated[int, Limits(at_least=0x70, at_most=0x77)] | None = None
+    channel: Annotated[int, Limits(at_least=0, at_most=7)] | None = None
     period_s: Annotated[float, Limits(at_least=0.01, at_most=86_400)] | None = None
 
 

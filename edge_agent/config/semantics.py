@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from edge_agent.bus.base import BusKind
 from edge_agent.units import parse_mapping
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def _check_buses(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
 
 
 def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    places: dict[tuple[str, int | str], str] = {}
+    places: dict[tuple[object, ...], str] = {}
+    muxes = {(sensor.bus, sensor.mux) for sensor in config.sensors}
     for index, sensor in enumerate(config.sensors):
         path = ("sensor", index)
         bus = config.buses.get(sensor.bus)
@@ -53,10 +55,12 @@ def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]
                 f"{sensor.driver.name} needs a bus of kind {sensor.driver.bus.value!r}, {sensor.bus!r} is {kind!r}",
             )
         yield from _check_address(path, sensor)
+        yield from _check_mux(path, sensor, muxes)
         if sensor.period_s < sensor.driver.shortest_period_s:
             yield (*path, "period_s"), f"{sensor.driver.name} takes {sensor.driver.shortest_period_s:g} s or more"
         # Without addresses, options such as a serial number say where it is; upper and lower case mean the same.
-        place = (sensor.bus, sensor.address if sensor.driver.addresses else repr(sensor.options).lower())
+        name = sensor.address if sensor.driver.addresses else repr(sensor.options).lower()
+        place = (sensor.bus, sensor.mux, sensor.channel, name)
         if place in places:
             where = f"address {_shown_address(sensor)}" if sensor.driver.addresses else "the same options"
             here = (*path, "address") if sensor.driver.addresses else path
@@ -78,6 +82,20 @@ def _check_address(path: tuple[str | int, ...], sensor: Sensor) -> Iterator[tupl
         first, last = _shown_number(sensor, allowed[0]), _shown_number(sensor, allowed[-1])
         shown = f"{first} to {last}" if len(allowed) > 8 else ", ".join(_shown_number(sensor, a) for a in allowed)
         yield (*path, "address"), f"{sensor.driver.name} can be at {shown}, found {_shown_address(sensor)}"
+
+
+def _check_mux(
+    path: tuple[str | int, ...], sensor: Sensor, muxes: set[tuple[str, int | None]]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """A multiplexer keeps its address for itself, on the bus and behind all its channels."""
+    if (sensor.mux is None) != (sensor.channel is None):
+        missing = "mux" if sensor.mux is None else "channel"
+        yield (*path, missing), "missing; mux and channel go together"
+    if sensor.driver.bus is not BusKind.I2C:
+        if sensor.mux is not None:
+            yield (*path, "mux"), f"{sensor.driver.name} is not on I2C, and has no multiplexer before it"
+    elif (sensor.bus, sensor.address) in muxes and sensor.mux in {None, sensor.address}:
+        yield (*path, "address"), f"the multiplexer on bus {sensor.bus!r} has {_shown_address(sensor)} already"
 
 
 def _shown_number(sensor: Sensor, address: int) -> str:

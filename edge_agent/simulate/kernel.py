@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import shutil
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.simulate.sysfs import SimulatedTree
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_agent.simulate.chips.base import KernelChip, Subsystem
 
 _PREFIX: Final = {"iio": "iio:device", "hwmon": "hwmon"}

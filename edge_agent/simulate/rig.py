@@ -18,6 +18,7 @@ import edge_agent.simulate.chips
 from edge_agent.bus.base import BusKind
 from edge_agent.errors import Unavailable
 from edge_agent.simulate.chips.base import AnyChip, I2CChip, KernelChip, Part, SerialSlave, SerialTalker, W1Chip
+from edge_agent.simulate.chips.tca9548a import Tca9548a
 from edge_agent.simulate.i2c import SimulatedI2C
 from edge_agent.simulate.kernel import SimulatedKernel
 from edge_agent.simulate.uart import PtyDevice
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.simulate.chips.base import Makers
+    from edge_agent.simulate.segment import Segment
 
 SimulatedBus: TypeAlias = SimulatedI2C | SimulatedW1 | SimulatedKernel | PtyDevice
 
@@ -59,6 +61,7 @@ class SimulatedSensor:
         address: I2C or Modbus address; 0 where the bus has none.
         options: the driver's options by name: which device of many, the number burnt into the chip.
         id: as configured, for scenarios.
+        mux, channel: of the TCA9548A that it hangs behind; None if behind none.
     """
 
     driver: str
@@ -66,6 +69,8 @@ class SimulatedSensor:
     address: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
+    mux: int | None = None
+    channel: int = 0
 
 
 class Rig:
@@ -74,6 +79,14 @@ class Rig:
     Attributes:
         world: the weather that all sensors share.
         buses: by name: an `I2CBus`, a `Sysfs`, or for a serial bus the device whose `path` is to be opened.
+
+    Args:
+        seed: of everything that is drawn.
+        clock: simulated time.
+        buses: to simulate.
+        sensors: on them.
+        world: the weather; one of its own by default.
+        bit_hz: speed of the I2C buses, 100 000 in standard mode.
 
     Raises:
         Unavailable: a driver has no chip model, a sensor names no bus of the list, or a bus of another kind, or one
@@ -88,14 +101,17 @@ class Rig:
         sensors: Iterable[SimulatedSensor],
         *,
         world: World | None = None,
+        bit_hz: int = 100_000,
     ) -> None:
         # The air goes by true time: it does not jump when the gateway's idea of the wall clock is stepped.
         self._offset_ns = clock.anchor().offset_ns
         self._clock = clock
         self._seed = seed
+        self._bit_hz = bit_hz
         self.world = world or World(seed, self._offset_ns + clock.now_ns())
         self._chips: dict[SimulatedSensor, AnyChip] = {}
         self._places: dict[SimulatedSensor, Place] = {}
+        self._segments: dict[SimulatedSensor, Segment] = {}
         specs = tuple(buses)
         kinds = {bus.name: bus.kind for bus in specs}
         for sensor in sensors:
@@ -106,6 +122,10 @@ class Rig:
     def chip(self, sensor: SimulatedSensor) -> AnyChip:
         """The model behind a sensor, to inject faults into."""
         return self._chips[sensor]
+
+    def segment(self, sensor: SimulatedSensor) -> Segment:
+        """The stretch of I2C wire that a sensor hangs on, to unplug it from."""
+        return self._segments[sensor]
 
     def truth(self, sensor: SimulatedSensor, boot_ns: int) -> Air:
         """The air that really was around a sensor at a moment in ns since boot."""
@@ -158,10 +178,11 @@ class Rig:
         root = Path(self._directory.name)
         match spec.kind:
             case BusKind.I2C:
-                i2c = SimulatedI2C(self._clock, name=spec.name)
+                i2c = SimulatedI2C(self._clock, name=spec.name, bit_hz=self._bit_hz)
                 for sensor, chip in here:
                     if isinstance(chip, I2CChip):
-                        i2c.attach(sensor.address, chip)
+                        self._segments[sensor] = segment = _segment(i2c, sensor)
+                        segment.attach(sensor.address, chip)
                 return i2c
             case BusKind.SYSFS:
                 (root / spec.name).mkdir()
@@ -197,6 +218,17 @@ def chip_makers() -> Makers:
         for module in pkgutil.iter_modules(package.__path__)
     ]
     return {name: make for module in modules for name, make in getattr(module, "CHIPS", {}).items()}
+
+
+def _segment(bus: SimulatedI2C, sensor: SimulatedSensor) -> Segment:
+    """Where the sensor hangs; the multiplexer before it is put in if it is not there yet."""
+    if sensor.mux is None:
+        return bus
+    there = [chip for chip in bus.chips_at(sensor.mux) if isinstance(chip, Tca9548a)]
+    mux = there[0] if there else Tca9548a()
+    if not there:
+        bus.attach(sensor.mux, mux)
+    return mux.segments[sensor.channel]
 
 
 def _kind_of(chip: AnyChip) -> BusKind:

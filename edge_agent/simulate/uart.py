@@ -17,11 +17,11 @@ import termios
 import threading
 import tty
 from collections import deque
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S, SystemClock
 from edge_agent.simulate.chips.base import SerialSlave, SerialTalker
+from edge_agent.simulate.serial_faults import SerialFault, spoil
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,29 +35,6 @@ _PIECE_BYTES: Final = 1024
 _ARRIVAL_NS: Final = NS_PER_S
 """How long bytes may be on their way through the kernel."""
 _TICK_NS: Final = NS_PER_S // 1000
-
-
-class SerialFault(Enum):
-    """What can happen to one reply, or to one line of a device that sends by itself."""
-
-    SILENCE = auto()
-    GARBAGE = auto()
-    """Two stray bytes before it, as from a line without bias."""
-    TRAILING = auto()
-    """Two stray bytes after it, as from a driver that is switched off late."""
-    NULS = auto()
-    """Zeros before it, as from a device that was just switched on."""
-    BAD_CRC = auto()
-    TRUNCATED = auto()
-    """Its second half is missing."""
-    NO_END = auto()
-    """Its line end is missing."""
-    FLOOD = auto()
-    """64 kB without a line end instead of it, as from another baud rate."""
-    CHUNKED = auto()
-    """In pieces of three bytes with pauses between them."""
-    LATE = auto()
-    """It comes when the next request does, before the answer to that."""
 
 
 class PtyDevice:
@@ -145,30 +122,11 @@ class PtyDevice:
 
     def _spoilt(self, whole: bytes) -> list[bytes]:
         """A reply or a line with the fault that is next, in the pieces in which it travels."""
-        if not self._faults:
-            return [whole]
-        match self._faults.popleft():
-            case SerialFault.SILENCE:
-                return []
-            case SerialFault.GARBAGE:
-                return [b"\x00\xff" + whole]
-            case SerialFault.TRAILING:
-                return [whole + b"\xff\x00"]
-            case SerialFault.NULS:
-                return [b"\x00" * 5 + whole]
-            case SerialFault.BAD_CRC:
-                return [whole[:-1] + bytes([whole[-1] ^ 0x55])]
-            case SerialFault.TRUNCATED:
-                return [whole[: len(whole) // 2]]
-            case SerialFault.NO_END:
-                return [whole.rstrip(b"\r\n")]
-            case SerialFault.FLOOD:
-                return [b"\xf8" * 65_536]
-            case SerialFault.CHUNKED:
-                return [whole[start : start + 3] for start in range(0, len(whole), 3)]
-            case SerialFault.LATE:
-                self._held = whole
-                return []
+        fault = self._faults.popleft() if self._faults else None
+        if fault is SerialFault.LATE:
+            self._held = whole
+            return []
+        return [whole] if fault is None else spoil(fault, whole)
 
 
 class _Session:

@@ -174,7 +174,7 @@ def _quantity(field: Any) -> str:
 
 
 def _event(body: Any) -> Event:
-    kind, boot_ns, subject, state, cause = _array(body, 5, "an event")
+    kind, boot_ns, subject, state, cause, *more = _array(body, 5, "an event", exact=False)
     try:
         event_kind = EventKind(_text(kind, "event kind"))
     except ValueError:
@@ -185,6 +185,7 @@ def _event(body: Any) -> Event:
         _text(subject, "subject"),
         _text(state, "state"),
         _text(cause, "cause"),
+        _integer(more[0], _INT64, "errno") if more and more[0] is not None else None,
     )
 
 

@@ -100,6 +100,7 @@ def encode_event(event: Event) -> bytes:
             _checked_text(event.state, "a state"),
             _cut_text(event.cause),
         ]
+        + ([] if event.errno is None else [event.errno])
     )
 
 

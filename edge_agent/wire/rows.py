@@ -124,6 +124,7 @@ def _event(envelope: Envelope, identity: dict[str, Any], event: Event) -> dict[s
         "subject": event.subject,
         "state": event.state,
         "cause": event.cause,
+        **({} if event.errno is None else {"errno": event.errno}),
         "t": iso_utc(wall_ns),
         "t_ns": wall_ns,
         "t_quality": envelope.time_quality.name.lower(),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import tracemalloc
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -122,13 +123,20 @@ def test_confused_envelopes_are_a_wire_error(place: int, wrong: Any) -> None:
         decode_message(packed(*fields))
 
 
+def test_an_event_carries_the_kernels_reason_if_there_is_one() -> None:
+    event = replace(EVENT, errno=121)
+    body = encode_event(event)
+    assert len(body) == len(encode_event(EVENT)) + 1
+    assert decode_message(packed(1, "node-1", 3, 42, 2, ENVELOPE.offset_ns, 3, msgpack.unpackb(body))).content == event
+
+
 def test_fields_that_a_newer_sender_appends_are_ignored() -> None:
     body = msgpack.unpackb(encode_batch(SMALL))
     body[0][0].append({"new": 1})
     body.append("newer")
     longer = packed(0, "node-1", 3, 42, 2, ENVELOPE.offset_ns, 3, body, ["newest"], {"a": b"1"})
     assert decode_message(longer) == Message(ENVELOPE, SMALL)
-    event = [*msgpack.unpackb(encode_event(EVENT)), 7]
+    event = [*msgpack.unpackb(encode_event(EVENT)), None, "newest"]
     assert decode_message(packed(1, "node-1", 3, 42, 2, ENVELOPE.offset_ns, 3, event)).content == EVENT
     tombstone = [*msgpack.unpackb(encode_tombstone(TOMBSTONE)), 7]
     assert decode_message(packed(2, "node-1", 3, 42, 2, ENVELOPE.offset_ns, 3, tombstone)).content == TOMBSTONE

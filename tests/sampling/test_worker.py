@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.clock import NS_PER_S, SimulatedClock
-from edge_agent.errors import BadReply, BusGone, BusTimeout, NoAcknowledge, WrongChip
-from edge_agent.reading import Event, Measurement
-from edge_agent.sampling import BACKOFF_S, BusWorker, SensorOnBus, SensorState
+from edge_agent.errors import (
+    BadReply,
+    BusError,
+    BusGone,
+    BusTimeout,
+    ChipWasReset,
+    NoAcknowledge,
+    NotReady,
+    WrongChip,
+)
+from edge_agent.reading import Event, Flag, Measurement
+from edge_agent.sampling.sensor import SensorOnBus, SensorState
+from edge_agent.sampling.worker import BACKOFF_S, BusWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,7 +188,7 @@ def test_three_failures_in_a_row_are_a_loss_and_fewer_are_not() -> None:
     silent = BusTimeout("no answer")
     bus.drivers[0].collects.extend([None, silent, silent, None, silent, silent, silent])
     bus.run(12)
-    assert [state for state, _cause in bus.states()] == ["degraded", "sampling", "degraded", "absent", "sampling"]
+    assert [state for state, _cause in bus.states()] == ["degraded", "sampling", "degraded", "offline", "sampling"]
     assert bus.sensors[0].errors == 5
     assert len(bus.drivers[0].probed_ns) == 2
 
@@ -188,26 +198,114 @@ def test_what_cannot_be_a_passing_fault_is_a_loss_at_once(error: Exception) -> N
     bus = Bus()
     bus.drivers[0].triggers.extend([None, error])
     bus.run(1.5)
-    assert bus.states() == [("absent", str(error))]
+    assert bus.states() == [("offline", str(error))]
 
 
-def test_a_chip_that_lost_its_settings_is_set_up_at_once() -> None:
+def test_a_chip_that_lost_its_settings_is_set_up_and_measures_in_the_same_poll() -> None:
     bus = Bus()
-    bus.drivers[0].collects.extend([None, BadReply("measuring is off")])
-    bus.run(2.5)
+    bus.drivers[0].collects.extend([None, ChipWasReset("ctrl_meas reads 0")])
+    bus.run(1.5)
     assert len(bus.drivers[0].probed_ns) == 2
     failed_ns = bus.drivers[0].collected_ns[1]
     assert bus.drivers[0].probed_ns[1] == failed_ns
     assert bus.stamps()[1] == failed_ns + 2 * NS_PER_MS
-    assert [state for state, _cause in bus.states()] == ["degraded", "sampling"]
+    assert bus.states() == [("starting", "ctrl_meas reads 0"), ("sampling", "")]
+    assert bus.sensors[0].failures == 0
+
+
+@pytest.mark.parametrize("error", [BadReply("noise"), BusError("broke off", errno=5), NoAcknowledge("silence")])
+@pytest.mark.parametrize("where", ["triggers", "collects"])
+def test_what_fails_once_or_twice_is_tried_again_in_the_same_poll(where: str, error: Exception) -> None:
+    bus = Bus()
+    getattr(bus.drivers[0], where).extend([None, error, error])
+    bus.run(3.5)
+    assert [stamp // NS_PER_S for stamp in bus.stamps()] == [10, 11, 12, 13]
+    assert bus.states() == []
+    assert bus.sensors[0].errors == 2
+
+
+def test_nothing_is_tried_again_after_a_time_out() -> None:
+    bus = Bus()
+    bus.drivers[0].collects.extend([None, BusTimeout("no answer")])
+    bus.run(1.9)
+    assert len(bus.drivers[0].triggered_ns) == 2
+    assert bus.states() == [("degraded", "no answer")]
 
 
 def test_a_chip_that_only_talks_nonsense_is_lost_and_not_asked_without_end() -> None:
     bus = Bus()
-    bus.drivers[0].collects.extend([BadReply("nonsense")] * 1000)
+    bus.drivers[0].collects.extend([None] + [BadReply("nonsense")] * 1000)
     bus.run(100)
-    assert [state for state, _cause in bus.states()] == ["degraded", "absent"]
+    assert [state for state, _cause in bus.states()] == ["degraded", "offline"]
     assert len(bus.drivers[0].probed_ns) < 15
+    assert len(bus.drivers[0].collected_ns) < 40
+
+
+def test_who_is_not_ready_is_asked_again_and_the_stamp_is_that_of_the_trigger() -> None:
+    bus = Bus()
+    bus.drivers[0].collects.extend([None, NotReady("measuring"), NotReady("measuring")])
+    bus.run(1.5)
+    assert bus.stamps()[1] == 11 * NS_PER_S
+    assert len(bus.drivers[0].triggered_ns) == 2
+    assert bus.states() == []
+    assert bus.sensors[0].errors == 0
+
+
+def test_a_driver_may_say_when_to_ask_again() -> None:
+    bus = Bus()
+    bus.drivers[0].collects.append(NotReady("humidity comes next", wait_ns=29 * NS_PER_MS))
+    bus.run(0.5)
+    first, second = bus.drivers[0].collected_ns
+    assert second - first == 29 * NS_PER_MS
+    assert len(bus.stamps()) == 1
+
+
+def test_a_chip_that_never_gets_ready_was_reset_and_is_set_up_in_the_same_poll() -> None:
+    bus = Bus()
+    bus.drivers[0].collects.extend([None] + [NotReady("no acknowledge")] * 5)
+    bus.run(1.9)
+    assert len(bus.drivers[0].probed_ns) == 2
+    assert len(bus.stamps()) == 2
+    assert [state for state, _cause in bus.states()] == ["starting", "sampling"]
+
+
+class FreeRunning(FakeDriver):
+    """Has something new every five seconds, by its own clock."""
+
+    newest = 1
+
+    def trigger(self) -> int:
+        """As Driver."""
+        return 0
+
+    def collect(self) -> tuple[float | None, ...]:
+        """As Driver."""
+        now_ns = self.clock.now_ns()
+        self.collected_ns.append(now_ns)
+        newest = (now_ns - 1_234 * NS_PER_MS) // (5_003 * NS_PER_MS)
+        if newest == self.newest:
+            raise NotReady("nothing new")
+        self.newest = newest
+        return (21.0,)
+
+
+def test_a_device_with_a_clock_of_its_own_is_met_at_its_own_moments() -> None:
+    bus = Bus(period_s=5.0)
+    bus.sensors[0].driver = driver = FreeRunning(bus.clock)
+    bus.run(200)
+    assert len(bus.stamps()) == pytest.approx(200 / 5.003, abs=2)
+    assert bus.states() == []
+    late_ns = [(stamp - 1_234 * NS_PER_MS) % (5_003 * NS_PER_MS) for stamp in bus.stamps()]
+    assert max(late_ns) <= 60 * NS_PER_MS, "stamped soon after it was measured"
+    assert len(driver.collected_ns) < 4 * len(bus.stamps()) + 120, "asked a few times, not all the time"
+
+
+def test_the_first_measurements_after_a_start_and_those_that_repeat_themselves_are_flagged() -> None:
+    bus = Bus()
+    bus.sensors[0].settling, bus.sensors[0].stuck_after = 2, 5
+    bus.run(8.5)
+    flags = [each.flags for each in bus.delivered if isinstance(each, Measurement)]
+    assert flags == [Flag.UNSETTLED] * 2 + [Flag(0)] * 3 + [Flag.STUCK] * 4
 
 
 @pytest.mark.parametrize("where", ["probes", "triggers", "collects"])
@@ -217,7 +315,7 @@ def test_a_mistake_in_one_driver_does_not_stop_the_others(where: str, caplog: py
     bus.run(20.5)
     for number in (0, 2):
         assert len(bus.stamps(f"s{number}")) == 20 + 1
-    assert bus.states("s1")[-1][0] == "absent"
+    assert bus.states("s1")[-1][0] in {"absent", "offline"}
     assert bus.states("s1")[0][1] == "internal error in the driver: ValueError: not enough values to unpack"
     told = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
     assert told == [
