@@ -43,20 +43,17 @@ class I2CBus(Protocol):
 
 
 class Listener(Protocol):
-    """What comes on a serial port by itself, from when it was first asked for it.
+    """What comes on a serial port by itself, from when it was first asked for it."""
 
-    Attributes:
-        lost: how often bytes were lost in front of those that `take` gives next, because nobody took them in time.
-    """
-
-    lost: int
+    @property
+    def lost(self) -> int:
+        """How often something was lost in front of what `take` gives next: what comes does not continue what came."""
 
     def take(self) -> bytes:
         """Everything that has come since the last call; never waits.
 
         Raises:
-            BusGone, BusDenied, BusTimeout: the port itself failed, now or since the last call. What comes next does
-                not continue what came before.
+            BusGone, BusDenied, BusTimeout: the port itself failed.
         """
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+__all__ = ["PtyDevice", "SerialFault"]
+
 _GAP_S: Final = 0.02
 """A request that pauses for so long in its middle is over. Real time, longer than a scheduler's hiccup."""
 _CHUNK_BYTES: Final = 4096

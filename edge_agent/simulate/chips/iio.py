@@ -78,22 +78,17 @@ class IioChip:
             self._skipped = False
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         air = self._air(self._clock.now_ns())
-        match file:
-            case "in_temp_input":
-                return f"{round((air.temperature_c + self._random.gauss(0.0, _SIGMA_C)) * 1000)}\n"
-            case "in_temp_raw":  # 14 bits: 175.72 × counts / 16384 − 46.85
-                celsius = air.temperature_c + self._random.gauss(0.0, _SIGMA_C)
-                return f"{round((celsius + 46.85) / 175.72 * 16384)}\n"
-            case "in_humidityrelative_input":
-                percent = air.humidity_pct + self._random.gauss(0.0, _SIGMA_PCT)
-                return f"{percent:.9f}\n" if self.old_percent else f"{round(percent * 1000)}\n"
-            case "in_humidityrelative_raw":  # 125 × counts / 16384 − 6
-                percent = air.humidity_pct + self._random.gauss(0.0, _SIGMA_PCT)
-                return f"{round((percent + 6.0) / 125.0 * 16384)}\n"
-            case "in_pressure_input":
-                return f"{(air.pressure_pa + self._random.gauss(0.0, _SIGMA_PA)) / 1000:.9f}\n"
-            case _:
-                return f"{round(air.co2_ppm + self._random.gauss(0.0, _SIGMA_PPM))}\n"
+        celsius = air.temperature_c + self._random.gauss(0.0, _SIGMA_C)
+        percent = air.humidity_pct + self._random.gauss(0.0, _SIGMA_PCT)
+        texts = {
+            "in_temp_input": f"{round(celsius * 1000)}",
+            "in_temp_raw": f"{round((celsius + 46.85) / 175.72 * 16384)}",  # Si7020 datasheet section 5.1.2, 14 bits
+            "in_humidityrelative_input": f"{percent:.9f}" if self.old_percent else f"{round(percent * 1000)}",
+            "in_humidityrelative_raw": f"{round((percent + 6.0) / 125.0 * 16384)}",  # section 5.1.1
+            "in_pressure_input": f"{(air.pressure_pa + self._random.gauss(0.0, _SIGMA_PA)) / 1000:.9f}",
+            "in_concentration_co2_raw": f"{round(air.co2_ppm + self._random.gauss(0.0, _SIGMA_PPM))}",
+        }
+        return f"{texts[file]}\n"
 
 
 CHIPS: Final[Makers] = {"iio": IioChip}

@@ -7,7 +7,7 @@ import pytest
 from edge_agent.clock import SimulatedClock
 from edge_agent.errors import Unavailable
 from edge_agent.simulate.chips.base import Part
-from edge_agent.simulate.chips.modbus_rtu import XyMd02, modbus_crc
+from edge_agent.simulate.chips.modbus_rtu import XyMd02, make_slave, modbus_crc
 from edge_agent.simulate.world import Air
 
 AIR = Air(-20.5, 57.1, 100_500.0)
@@ -90,4 +90,4 @@ def test_new_address_waits_for_the_power_and_a_broadcast_is_not_answered(slave: 
 def test_unknown_profile_is_refused() -> None:
     clock = SimulatedClock(0)
     with pytest.raises(Unavailable, match="pt100-box"):
-        XyMd02(Part(clock, lambda _: AIR, random.Random(5), options={"profile": "pt100-box"}))
+        make_slave(Part(clock, lambda _: AIR, random.Random(5), options={"profile": "pt100-box"}))
