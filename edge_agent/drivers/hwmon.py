@@ -14,8 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured
-from edge_agent.drivers.kernel import KernelDevice, Wanted, checked_quantities, number
+from edge_agent.drivers.base import DriverInfo, Measured, checked_quantities
+from edge_agent.drivers.kernel import KernelDevice, Wanted, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

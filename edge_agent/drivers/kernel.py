@@ -88,20 +88,6 @@ class Wanted:
     measured: tuple[Measured, ...]
 
 
-def checked_quantities(quantities: tuple[str, ...], offered: tuple[Measured, ...]) -> tuple[Measured, ...]:
-    """The declarations of the quantities that are wanted, in the driver's order.
-
-    Raises:
-        ValueError: one of them is not offered, or there is none.
-    """
-    names = [each.quantity for each in offered]
-    if wrong := [quantity for quantity in quantities if quantity not in names]:
-        raise ValueError(f"quantities must be of {', '.join(names)}, not {wrong[0]!r}")
-    if not quantities:
-        raise ValueError(f"quantities must name one or more of {', '.join(names)}")
-    return tuple(each for each in offered if each.quantity in quantities)
-
-
 class KernelDevice:
     """One chip that the kernel drives; it never sleeps, but reading may block as long as the kernel converts.
 

@@ -261,14 +261,14 @@ def test_the_sample_says_the_same_with_its_defaults_uncommented() -> None:
     buses = {name: spelled_out.buses[name] for name in plain.buses}
     assert dataclasses.replace(spelled_out, sensors=spelled_out.sensors[:count], buses=buses) == plain
     more = spelled_out.sensors[count:]
-    assert {sensor.driver.name for sensor in more} >= {"bmp280", "iio", "hwmon"}
+    assert {sensor.driver.name for sensor in more} >= {"bmp280", "iio", "hwmon", "ascii_line", "nmea0183", "vaisala", "mh_z19"}
     assert all(sensor.options == sensor.driver.options() for sensor in more)
 
 
 @pytest.mark.parametrize("example", [line for line in SAMPLE.splitlines() if line.startswith("#: ")])
 def test_every_example_of_the_sample_is_well_formed(example: str) -> None:
     for problem in problems(SPELLED_OUT.replace(example, example.removeprefix("#: "), 1)):
-        assert "go together" in problem or "a password is given" in problem
+        assert "go together" in problem or "a password is given" in problem, problem
 
 
 # Whatever it is given, it refuses or it reads

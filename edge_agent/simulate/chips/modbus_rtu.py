@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import Unavailable
+from edge_agent.simulate.chips.units import in_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from edge_agent.simulate.chips.base import Makers, Part
     from edge_agent.simulate.world import Air
@@ -31,20 +32,6 @@ _ILLEGAL_VALUE: Final = 3
 _FIRST_HOLDING: Final = 0x0101
 _RATES: Final = frozenset({9_600, 14_400, 19_200})
 _SIGMAS: Final = {"temperature_c": 0.03, "humidity_pct": 0.1, "pressure_pa": 3.0, "co2_ppm": 3.0}
-_UNITS: Final[Mapping[str, Callable[[float], float]]] = {
-    "k": lambda celsius: celsius + 273.15,
-    "f": lambda celsius: celsius * 1.8 + 32.0,
-    "fraction": lambda percent: percent / 100.0,
-    "hpa": lambda pascal: pascal / 100.0,
-    "mbar": lambda pascal: pascal / 100.0,
-    "kpa": lambda pascal: pascal / 1000.0,
-    "bar": lambda pascal: pascal / 100_000.0,
-    "mmhg": lambda pascal: pascal * 760.0 / 101_325.0,
-    "torr": lambda pascal: pascal * 760.0 / 101_325.0,
-    "inhg": lambda pascal: pascal / 3386.389,
-    "psi": lambda pascal: pascal / 6894.757,
-}
-"""From the canonical unit; a unit that is not here is that."""
 _ORDERS: Final = {"ABCD": (0, 1, 2, 3), "CDAB": (2, 3, 0, 1), "BADC": (1, 0, 3, 2), "DCBA": (3, 2, 1, 0)}
 
 
@@ -62,7 +49,7 @@ class Cell:
 
     def words(self, value: float) -> list[int]:
         """The registers that hold a value given in the canonical unit."""
-        value = _UNITS.get(self.unit.lower(), lambda same: same)(value) / self.scale
+        value = in_unit(value, self.unit) / self.scale
         if self.type == "float32":
             data = struct.pack(">f", value)
         else:
@@ -176,8 +163,7 @@ class ModbusSlave:
         bank: dict[int, int] = {}
         for cell in self._cells:
             if cell.function == function:
-                for place, word in enumerate(cell.words(self.measured(cell.quantity, air)), cell.at):
-                    bank[place] = word
+                bank |= dict(enumerate(cell.words(self.measured(cell.quantity, air)), cell.at))
         return bank
 
     def measured(self, quantity: str, air: Air) -> float:
