@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge_agent.simulate.chips.base import Makers, Part
 
 INTERVAL_NS: Final = 1_000_000_000
-_GREETING: Final = b"\r\n$PAMTR,00,1.007*28\r\n"
+_GREETING: Final = "PAMTR,00,1.007"
 """What such a station says of itself; no weather."""
 _SIGMA_C: Final = 0.05
 _SIGMA_PCT: Final = 0.2
@@ -55,7 +55,7 @@ def sentence(body: str) -> bytes:
 
 def make_station(part: Part) -> Talker:
     """A station on a clock."""
-    return Talker(part.clock, INTERVAL_NS, _GREETING, Station(part).sentences)
+    return Talker(part.clock, INTERVAL_NS, b"\r\n" + sentence(_GREETING), Station(part).sentences)
 
 
 CHIPS: Final[Makers] = {"nmea0183": make_station}
