@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock, SimulatedClock
     from edge_agent.config import model
     from edge_agent.pipeline import ChannelSettings
-    from edge_agent.sampling.sensor import SensorOnBus
+    from edge_agent.sampling.worker import SampledBus
 from edge_agent.scheduler import Pace
 
 log = logging.getLogger(__name__)
@@ -137,12 +137,9 @@ class Agent:
             cause = f"{salvage.reason}; {salvage.records} records go on, the rest is in {salvage.aside}"
             self.pipeline.deliver(Event(EventKind.OUTBOX_RESET, clock.now_ns(), "outbox", "reset", cause))
 
-    def sample(self, sensors_by_bus: Mapping[str, Sequence[SensorOnBus]], rng: random.Random) -> None:
+    def sample(self, buses: Sequence[SampledBus], rng: random.Random) -> None:
         """Add a worker for each bus."""
-        self.bus_workers = [
-            BusWorker(name, sensors, clock=self.clock, rng=rng, deliver=self.pipeline.deliver)
-            for name, sensors in sensors_by_bus.items()
-        ]
+        self.bus_workers = [BusWorker(bus, clock=self.clock, rng=rng, deliver=self.pipeline.deliver) for bus in buses]
         self.sources += self.bus_workers
 
     # ---- running

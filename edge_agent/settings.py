@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+from edge_agent.bus.base import BusKind
 from edge_agent.bus.mux import Trunk
 from edge_agent.clock import NS_PER_S
+from edge_agent.drivers.identify import whereabouts
 from edge_agent.pipeline import ChannelSettings
 from edge_agent.quantity import QUANTITIES
+from edge_agent.sampling.breaker import Rung
 from edge_agent.sampling.sensor import SensorOnBus
+from edge_agent.sampling.worker import SampledBus
 from edge_agent.stages.calibrate import Calibration
 from edge_agent.stages.deadband import DeadbandSettings
 from edge_agent.stages.kalman import KalmanSettings
@@ -18,32 +24,84 @@ from edge_agent.uplink.mqtt import Broker, tls_context
 from edge_agent.uplink.secret import read_password
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edge_agent.bus.base import AnyBus, I2CBus
     from edge_agent.config import model
 
 
-def sensors_on(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, list[SensorOnBus]]:
-    """Configured sensors by bus, each with its driver; nothing is touched yet.
+def sampled_buses(
+    config: model.Config, buses: Mapping[str, AnyBus], ladders: Mapping[str, Sequence[Rung]] = MappingProxyType({})
+) -> list[SampledBus]:
+    """Every bus that has sensors, each of these with its driver; nothing is touched yet.
 
     What hangs behind multiplexers belongs to the bus of its adapter, and is sampled with everything else there.
+
+    Args:
+        config: what is wanted.
+        buses: open ones, by name.
+        ladders: by name, ways to bring a bus back.
     """
-    by_bus: dict[str, list[SensorOnBus]] = {name: [] for name in config.buses}
     paths = _paths(config, buses)
+    sensors: dict[str, list[SensorOnBus]] = {name: [] for name in config.buses}
     for sensor in config.sensors:
-        info = sensor.driver
-        by_bus[sensor.bus].append(
+        info, path = sensor.driver, paths[sensor.id]
+        locate: Callable[[Exception], str] = _knows_nothing
+        if info.bus is BusKind.I2C:
+            near = [each for each in config.sensors if each.bus == sensor.bus and each.mux in {None, sensor.mux}]
+            locate = partial(
+                whereabouts, cast("I2CBus", path), info, sensor.address, frozenset(each.address for each in near)
+            )
+        sensors[sensor.bus].append(
             SensorOnBus(
                 sensor.id,
-                info.open(paths[sensor.id], sensor.address, sensor.options),
+                info.open(path, sensor.address, sensor.options),
                 round(sensor.period_s * NS_PER_S),
                 expected=tuple(each.quantity for each in info.measures(sensor.options)),
                 settling=info.settling,
                 stuck_after=info.stuck_after,
+                locate=locate,
             )
         )
-    return {name: sensors for name, sensors in by_bus.items() if sensors}
+    return [
+        SampledBus(name, here, ladders.get(name, ()), shared_lines=config.buses[name].resolved_kind() == "i2c")
+        for name, here in sensors.items()
+        if here
+    ]
+
+
+def _knows_nothing(_error: Exception) -> str:
+    return ""
+
+
+def recovery_ladders(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, list[Rung]]:
+    """By bus, the ways to bring it back that the configuration allows, in their order."""
+    return {name: [_rung(way, bus, buses[name]) for way in bus.recover] for name, bus in config.buses.items()}
+
+
+def _rung(way: str, settings: model.Bus, bus: AnyBus) -> Rung:
+    from edge_agent.bus import recovery  # noqa: PLC0415 for most gateways it is only the first of these
+
+    scl, sda, power = settings.scl_gpio or 0, settings.sda_gpio or 0, settings.power_gpio or 0
+    climbs: dict[str, Callable[[], Iterator[int]]] = {
+        "reopen": partial(recovery.reopen, bus),
+        "general-call-reset": partial(recovery.general_call_reset, cast("I2CBus", bus)),
+        "rebind": partial(recovery.rebind, settings.device),
+        "clock-pulses": partial(
+            recovery.clock_pulses,
+            settings.device,
+            partial(recovery.GpiodLines, settings.gpio_chip, (scl, sda)),
+            scl=scl,
+            sda=sda,
+        ),
+        "power-cycle": partial(
+            recovery.power_cycle,
+            partial(recovery.GpiodLines, settings.gpio_chip, (power,)),
+            line=power,
+            off_ns=round(settings.power_off_s * NS_PER_S),
+        ),
+    }
+    return Rung(way, climbs[way])
 
 
 def _paths(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, AnyBus]:

@@ -36,7 +36,7 @@ def read(config_path: Path | None, simulate: bool, as_json: bool) -> None:
     from edge_agent.cli.simulation import rig_config, simulated_buses
     from edge_agent.clock import SimulatedClock, SystemClock
     from edge_agent.sampling.worker import BusWorker
-    from edge_agent.settings import open_buses, sensors_on
+    from edge_agent.settings import open_buses, sampled_buses
 
     config = rig_config(config_path) if simulate else load(config_path)
     clock: Clock = SimulatedClock(to_ns(SIMULATION_START)) if simulate else SystemClock()
@@ -48,8 +48,8 @@ def read(config_path: Path | None, simulate: bool, as_json: bool) -> None:
             for bus in buses.values():
                 stack.callback(bus.close)
         workers = [
-            BusWorker(name, sensors, clock=clock, rng=random.Random(0), deliver=lambda _item: True)  # noqa: S311
-            for name, sensors in sensors_on(config, buses).items()
+            BusWorker(bus, clock=clock, rng=random.Random(0), deliver=lambda _item: True)  # noqa: S311
+            for bus in sampled_buses(config, buses)
         ]
         for worker in workers:
             for sensor in worker.sensors:

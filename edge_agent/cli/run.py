@@ -37,11 +37,13 @@ class Simulation:
     duration_s: float | None
     seed: int
     start_ns: int | None
+    scenario: str | None
 
 
 @click.command
 @config_option
 @click.option("--simulate", is_flag=True, help="Mock chips under the real drivers; needs no hardware, no root.")
+@click.option("--scenario", metavar="FILE|NAME", help="With --simulate: what goes wrong, and when.")
 @click.option("--speed", "pace", default="1", type=speed, metavar="N|max", help="Simulated seconds per second.")
 @click.option(
     "--duration", "duration_s", type=click.FloatRange(min=0), metavar="SECONDS", help="End after so many seconds."
@@ -56,6 +58,7 @@ class Simulation:
 def run(
     config_path: Path | None,
     simulate: bool,
+    scenario: str | None,
     pace: float | None,
     duration_s: float | None,
     seed: int,
@@ -72,8 +75,10 @@ def run(
     """
     if report is not None and not report.parent.is_dir():
         raise click.BadParameter(f"there is no directory {report.parent}", param_hint="--report")
+    if scenario is not None and not simulate:
+        raise click.UsageError("--scenario needs --simulate")
     if simulate:
-        _simulate(config_path, Simulation(pace, duration_s, seed, start_ns), broker, state_dir, report)
+        _simulate(config_path, Simulation(pace, duration_s, seed, start_ns, scenario), broker, state_dir, report)
     else:
         _work(config_path, duration_s, broker, state_dir, report)
 
@@ -88,7 +93,7 @@ def _work(
     from edge_agent.cli.main import set_up_logging
     from edge_agent.clock import SystemClock
     from edge_agent.outbox.prepare import prepare_outbox
-    from edge_agent.settings import channel_settings, open_buses, sensors_on
+    from edge_agent.settings import channel_settings, open_buses, recovery_ladders, sampled_buses
 
     set_up_logging()
     config = load(config_path)
@@ -109,7 +114,7 @@ def _work(
         rng=rng,
         directory=directory,
     )
-    agent.sample(sensors_on(config, buses), rng)
+    agent.sample(sampled_buses(config, buses, recovery_ladders(config, buses)), rng)
     log.info("edge-agent started gateway=%s epoch=%d", config.gateway.id, agent.outbox.epoch)
     try:
         agent.run_threads(stop, duration_s)
@@ -135,12 +140,17 @@ def _simulate(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edge_agent.agent import Agent
     from edge_agent.cli.picture import picture_of, summary
-    from edge_agent.cli.simulation import rig_config, simulated_buses
+    from edge_agent.cli.simulation import buses_of, rig_config, simulated_ladders, simulated_rig
     from edge_agent.clock import NS_PER_S, SimulatedClock
     from edge_agent.scheduler import Pace
-    from edge_agent.settings import channel_settings, sensors_on
+    from edge_agent.settings import channel_settings, sampled_buses
 
     config = rig_config(config_path)
+    scenario = None
+    if asked.scenario is not None:
+        from edge_agent.simulate.scenario import ScenarioPlayer, load_scenario
+
+        scenario = load_scenario(asked.scenario)
     start_ns = _start_ns(asked)
     # A boot is named by what it is, so that two runs into one --state-dir do not mix up their times.
     clock = SimulatedClock(start_ns, boot_id=f"simulated-{asked.seed}-{start_ns}")
@@ -151,12 +161,17 @@ def _simulate(
         directory = state_dir or temporary_state_dir()
         if state_dir is None:
             stack.callback(remove_unless_pending, directory)
-        buses = stack.enter_context(simulated_buses(config, clock, asked.seed))
+        rig = stack.enter_context(simulated_rig(config, clock, asked.seed))
+        player = None if scenario is None else ScenarioPlayer(scenario, rig, clock)
+        buses = stack.enter_context(buses_of(rig, config))
         agent = Agent(
             config, settings=channel_settings(config), clock=clock, rng=rng, directory=directory, seed=asked.seed
         )
         # Its own numbers: how often the network made the uplink draw must not change a reading's time.
-        agent.sample(sensors_on(config, buses), random.Random(f"{asked.seed}/sampling"))  # noqa: S311
+        sampled = sampled_buses(config, buses, simulated_ladders(rig, config))
+        agent.sample(sampled, random.Random(f"{asked.seed}/sampling"))  # noqa: S311
+        if player is not None:
+            agent.sources.insert(0, player)
         wake = agent.uplink.inbox.arrival
 
         def end() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import contextmanager
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from edge_agent.bus.base import AnyBus, SerialPort
     from edge_agent.clock import Clock
     from edge_agent.config.model import Bus, Config
+    from edge_agent.sampling.breaker import Rung
+    from edge_agent.simulate.rig import Rig
     from edge_agent.simulate.uart import PtyDevice
 
 
@@ -29,10 +32,15 @@ def rig_config(config_path: Path | None) -> Config:
 
 @contextmanager
 def simulated_buses(config: Config, clock: Clock, seed: int) -> Iterator[dict[str, AnyBus]]:
-    """Every configured bus with chips behind it. Serial buses are real ptys under the production port."""
+    """Every configured bus with chips behind it."""
+    with simulated_rig(config, clock, seed) as rig, buses_of(rig, config) as buses:
+        yield buses
+
+
+def simulated_rig(config: Config, clock: Clock, seed: int) -> Rig:
+    """The configured sensors, simulated."""
     from edge_agent.bus.base import BusKind
     from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
-    from edge_agent.simulate.uart import PtyDevice
 
     specs = [SimulatedBusSpec(name, BusKind(bus.resolved_kind()), echo=bus.echo) for name, bus in config.buses.items()]
     sensors = [
@@ -47,15 +55,22 @@ def simulated_buses(config: Config, clock: Clock, seed: int) -> Iterator[dict[st
         )
         for sensor in config.sensors
     ]
-    with Rig(seed, clock, specs, sensors) as rig:
-        buses: dict[str, AnyBus] = {}
-        for name, bus in rig.buses.items():
-            buses[name] = _port(bus, config.buses[name]) if isinstance(bus, PtyDevice) else bus
-        try:
-            yield buses
-        finally:
-            for each in buses.values():
-                each.close()
+    return Rig(seed, clock, specs, sensors)
+
+
+@contextmanager
+def buses_of(rig: Rig, config: Config) -> Iterator[dict[str, AnyBus]]:
+    """What drivers are given of a rig. Serial buses are real ptys under the production port."""
+    from edge_agent.simulate.uart import PtyDevice
+
+    buses: dict[str, AnyBus] = {}
+    for name, bus in rig.buses.items():
+        buses[name] = _port(bus, config.buses[name]) if isinstance(bus, PtyDevice) else bus
+    try:
+        yield buses
+    finally:
+        for each in buses.values():
+            each.close()
 
 
 def _port(device: PtyDevice, bus: Bus) -> SerialPort:
@@ -75,3 +90,23 @@ def _port(device: PtyDevice, bus: Bus) -> SerialPort:
             dtr=bus.dtr,
         ),
     )
+
+
+def simulated_ladders(rig: Rig, config: Config) -> dict[str, list[Rung]]:
+    """The configured ways to bring a bus back, as they would work on the rig: what frees a line there does so here."""
+    from edge_agent.bus.recovery import reopen
+    from edge_agent.sampling.breaker import Rung
+    from edge_agent.simulate.i2c import SimulatedI2C
+
+    def climb(way: str, bus: SimulatedI2C) -> Iterator[int]:
+        if way == "clock-pulses":
+            bus.recover()
+        elif way == "power-cycle":
+            bus.power_cycle()
+        yield from reopen(bus)
+
+    return {
+        name: [Rung(way, partial(climb, way, bus)) for way in config.buses[name].recover]
+        for name, bus in rig.buses.items()
+        if isinstance(bus, SimulatedI2C)
+    }

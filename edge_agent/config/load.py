@@ -20,6 +20,7 @@ from edge_agent.errors import ConfigError
 from edge_agent.quantity import QUANTITIES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SECTIONS: Final = ("gateway", "bus", "sensor", "batch", "outbox", "uplink", "replay")
@@ -52,23 +53,70 @@ def load_config(path: Path) -> model.Config:
 
 def parse_config(text: str, name: str = "config") -> model.Config:
     """Check a configuration text; `name` stands before each problem. Raises as `load_config` does."""
-    try:
-        data = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and brackets as deep
-        line = re.search(r"\(at line (\d+)", str(error))
-        where = f"{name}:{line[1]}" if line else name
-        raise ConfigError((f"{where}: not valid TOML: {error}",)) from None
+    data = _parse_toml(text, name)
     reading = _Reading()
     config = reading.config(data)
     told = {problem.path for problem in reading.problems}
     # A key that was left out because it is wrong must not be called missing.
     meaning = [Problem(reading.in_file(path), said) for path, said in check_meaning(config)]
     meaning = [problem for problem in meaning if problem.path not in told]
-    problems = reading.problems + meaning
+    _raise_if_any(reading.problems + meaning, text, name)
+    return config
+
+
+def parse_tables(
+    text: str,
+    name: str,
+    key: str,
+    kind: type[_SectionT],
+    *,
+    check: Callable[[_SectionT], tuple[str, str] | None],
+) -> tuple[_SectionT, ...]:
+    """Read a file of nothing but `[[key]]` tables, and perhaps a title, as other files than the configuration are.
+
+    Args:
+        text: of the file.
+        name: of the file, for messages.
+        key: of the tables.
+        kind: dataclass that each of them becomes.
+        check: tells which key of one is wrong and why, or None.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    data = _parse_toml(text, name)
+    reading = _Reading()
+    for other in data.keys() - {key, "title"}:
+        reading.problems.append(Problem((other,), _unknown(other, (key, "title"))))
+    tables = data.get(key, [])
+    if not isinstance(tables, list):
+        tables = []
+        reading.problems.append(Problem((key,), f"expected [[{key}]] tables, with two brackets"))
+    read: list[_SectionT] = []
+    for index, table in enumerate(tables):
+        section = reading.section(kind, table, (key, index))
+        if section is None:
+            continue
+        read.append(section)
+        if (wrong := check(section)) is not None:
+            reading.problems.append(Problem((key, index, wrong[0]), wrong[1]))
+    _raise_if_any(reading.problems, text, name)
+    return tuple(read)
+
+
+def _parse_toml(text: str, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and brackets as deep
+        line = re.search(r"\(at line (\d+)", str(error))
+        where = f"{name}:{line[1]}" if line else name
+        raise ConfigError((f"{where}: not valid TOML: {error}",)) from None
+
+
+def _raise_if_any(problems: list[Problem], text: str, name: str) -> None:
     if problems:
         placed = sorted({(line_of(text, problem.path), _shown(problem.path), problem.text) for problem in problems})
         raise ConfigError(tuple(f"{name}:{line}: {where}: {said}" for line, where, said in placed))
-    return config
 
 
 class _Reading:
@@ -94,15 +142,15 @@ class _Reading:
             tables = []
         sensors = [self._sensor(index, table) for index, table in enumerate(tables)]
         self._places = [index for index, sensor in enumerate(sensors) if sensor is not None]
-        gateway = self._section(model.Gateway, data.get("gateway", {}), ("gateway",))
+        gateway = self.section(model.Gateway, data.get("gateway", {}), ("gateway",))
         return model.Config(
             gateway=gateway or model.Gateway(id="unknown"),
             buses=buses,
             sensors=tuple(sensor for sensor in sensors if sensor is not None),
-            batch=self._section(model.Batch, data.get("batch", {}), ("batch",)) or model.Batch(),
-            outbox=self._section(model.Outbox, data.get("outbox", {}), ("outbox",)) or model.Outbox(),
-            uplink=self._section(model.Uplink, data.get("uplink", {}), ("uplink",)) or model.Uplink(),
-            replay=self._section(model.Replay, data.get("replay", {}), ("replay",)) or model.Replay(),
+            batch=self.section(model.Batch, data.get("batch", {}), ("batch",)) or model.Batch(),
+            outbox=self.section(model.Outbox, data.get("outbox", {}), ("outbox",)) or model.Outbox(),
+            uplink=self.section(model.Uplink, data.get("uplink", {}), ("uplink",)) or model.Uplink(),
+            replay=self.section(model.Replay, data.get("replay", {}), ("replay",)) or model.Replay(),
         )
 
     def in_file(self, path: KeyPath) -> KeyPath:
@@ -118,7 +166,7 @@ class _Reading:
         if not isinstance(table, dict):
             self._say(("bus", name), "expected a table [bus.NAME]")
             return None
-        return self._section(model.Bus, table, ("bus", name))
+        return self.section(model.Bus, table, ("bus", name))
 
     def _sensor(self, index: int, table: dict[str, Any]) -> model.Sensor | None:
         """Split a sensor's table into common keys, tables per quantity, and the driver's own keys."""
@@ -134,10 +182,10 @@ class _Reading:
             if isinstance(driver_name, str):
                 self._say((*path, "driver"), _unknown(driver_name, tuple(all_drivers()), "driver"))
             known = {name: value for name, value in table.items() if name in common}
-            self._section(model.SensorKeys, known, path)  # so that its other mistakes are told as well
+            self.section(model.SensorKeys, known, path)  # so that its other mistakes are told as well
             return None
         option_names = {field.name for field in dataclasses.fields(driver.options)}
-        options = self._section(driver.options, {k: v for k, v in table.items() if k in option_names}, path)
+        options = self.section(driver.options, {k: v for k, v in table.items() if k in option_names}, path)
         offered = driver.quantities if options is None else driver.measures(options)
         measured = [each.quantity for each in offered]
         tables = {name: value for name, value in table.items() if name in QUANTITIES}
@@ -145,9 +193,9 @@ class _Reading:
             self._say((*path, name), _unknown(name, (*common, *option_names, *measured)))
         for name in tables.keys() - set(measured):
             self._say((*path, name), f"{driver.name} does not measure it; it measures {', '.join(measured)}")
-        keys = self._section(model.SensorKeys, {k: v for k, v in table.items() if k in common}, path)
+        keys = self.section(model.SensorKeys, {k: v for k, v in table.items() if k in common}, path)
         channels = {
-            name: self._section(model.Channel, tables.get(name, {}), (*path, name)) or model.Channel()
+            name: self.section(model.Channel, tables.get(name, {}), (*path, name)) or model.Channel()
             for name in measured
         }
         if keys is None or options is None:
@@ -180,7 +228,7 @@ class _Reading:
         self._say((name,), f"expected a table [{name}.NAME]")
         return {}
 
-    def _section(self, kind: type[_SectionT], table: Any, path: KeyPath) -> _SectionT | None:
+    def section(self, kind: type[_SectionT], table: Any, path: KeyPath) -> _SectionT | None:
         """One table → one dataclass, after telling what is wrong with it; None if too much is."""
         if not isinstance(table, dict):
             self._say(path, "expected a table")

@@ -33,6 +33,8 @@ Name = Annotated[str, NAME]
 """Ids of gateways, buses and sensors: they become topic levels and file names."""
 AbsolutePath = Annotated[str, Matches("/[^\x00-\x1f]*", "a path that begins with /")]
 Positive = Annotated[float, Limits(above=0)]
+Line = Annotated[int, Limits(at_least=0, at_most=1023)]
+"""Number of a line of a GPIO chip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,10 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """`[bus.NAME]`: one device that sensors hang on. Serial settings mean nothing to the other kinds."""
+    """`[bus.NAME]`: one device that sensors hang on. Serial settings mean nothing to the other kinds.
+
+    `recover` lists the ways to bring it back when nothing on it answers, in the order in which they are tried.
+    """
 
     device: AbsolutePath
     kind: Literal["i2c", "serial", "sysfs"] | None = None
@@ -56,6 +61,12 @@ class Bus:
     stopbits: Literal[1, 2] = 1
     echo: bool = False
     dtr: bool = False
+    recover: tuple[Literal["reopen", "general-call-reset", "rebind", "clock-pulses", "power-cycle"], ...] = ("reopen",)
+    gpio_chip: AbsolutePath = "/dev/gpiochip0"
+    scl_gpio: Line | None = None
+    sda_gpio: Line | None = None
+    power_gpio: Line | None = None
+    power_off_s: Annotated[float, Limits(at_least=0.1, at_most=60)] = 1.0
 
     def resolved_kind(self) -> str | None:
         """The kind as given, or as the device path tells it; None if neither does."""

@@ -13,7 +13,7 @@ from edge_agent.units import parse_mapping
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_agent.config.model import Config, Sensor, Uplink
+    from edge_agent.config.model import Bus, Config, Sensor, Uplink
 
 _HOST: Final = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*|[0-9a-f:.]*:[0-9a-f:.]*(%\w+)?")
 """A name, an IPv4 address, or an IPv6 address as `urlsplit` gives it, without brackets."""
@@ -40,6 +40,17 @@ def _check_buses(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
         if bus.device in devices:
             yield ("bus", name, "device"), f"bus {devices[bus.device]!r} has the same device already"
         devices.setdefault(bus.device, name)
+        yield from _check_recovery(name, bus)
+
+
+def _check_recovery(name: str, bus: Bus) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Each way to bring a bus back needs its lines, and all but the first an I2C bus."""
+    if bus.resolved_kind() not in {None, "i2c"} and set(bus.recover) - {"reopen"}:
+        yield ("bus", name, "recover"), 'only "reopen" means anything to a bus that is not I2C'
+    for way, keys in (("clock-pulses", ("scl_gpio", "sda_gpio")), ("power-cycle", ("power_gpio",))):
+        for key in keys:
+            if way in bus.recover and getattr(bus, key) is None:
+                yield ("bus", name, key), f'missing, and recover has "{way}"'
 
 
 def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
-from edge_agent.errors import DriverError, NoAcknowledge
+from edge_agent.drivers.registry import all_drivers
+from edge_agent.errors import BusError, DriverError, NoAcknowledge, WrongChip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,3 +62,32 @@ def identify(bus: I2CBus, address: int, drivers: Iterable[DriverInfo]) -> Identi
             return Identity(info.name, name)
     maybe = [info.name for info in here] + [hint for addresses, hint in _OTHERS if address in addresses]
     return Identity(None, f"unknown; usual here: {', '.join(maybe) or 'nothing'}")
+
+
+def whereabouts(bus: I2CBus, info: DriverInfo, address: int, taken: frozenset[int], error: Exception) -> str:
+    """What may help to find a chip that was lost: asked once, because it disturbs the bus.
+
+    Args:
+        bus: where it should be.
+        info: its driver.
+        address: where it should answer.
+        taken: addresses on the bus that belong to other sensors, and are left alone.
+        error: how it was lost.
+
+    Returns:
+        The end of a sentence, e.g. `; a BMP280 answers at 0x77`; empty if there is nothing to say.
+    """
+    try:
+        if isinstance(error, WrongChip):
+            found = identify(bus, address, all_drivers().values())
+            return f'; a {found.title} answers there: driver = "{found.driver}"' if found.driver else ""
+        if not isinstance(error, NoAcknowledge):
+            return ""
+        for other in info.addresses:
+            if other != address and other not in taken and bus.ping(other):
+                found = identify(bus, other, all_drivers().values())
+                name = f"a {found.title}" if found.driver else "something"
+                return f"; {name} answers at {other:#04x}"
+    except (BusError, DriverError):
+        pass  # then it stays unknown
+    return ""

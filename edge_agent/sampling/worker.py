@@ -50,6 +50,23 @@ _ASK_AGAIN_NS: Final = 20_000_000
 """Pause between questions to a device that runs by itself, and between retries."""
 
 
+@dataclass(frozen=True, slots=True)
+class SampledBus:
+    """What a worker has to care for.
+
+    Attributes:
+        name: of the bus.
+        sensors: on it, and behind its multiplexers.
+        ladder: ways to bring the bus back when nothing on it answers, the mildest first.
+        shared_lines: whether one device can hold the whole bus, as on I2C.
+    """
+
+    name: str
+    sensors: Sequence[SensorOnBus]
+    ladder: Sequence[Rung] = ()
+    shared_lines: bool = False
+
+
 @dataclass(slots=True)
 class _Poll:
     """One measurement under way.
@@ -72,39 +89,33 @@ class _Poll:
 
 
 class BusWorker:
-    """Samples the sensors of one bus, or of one adapter and everything behind its multiplexers.
+    """Samples the sensors of one bus.
 
     Args:
-        name: of the bus.
-        sensors: on it.
+        bus: which, and what is on it.
         clock: gives the time; the worker itself never waits.
         rng: spreads the attempts to bring sensors back.
         deliver: takes measurements and events; returns False if it had no room.
-        ladder: ways to bring the bus back when nothing on it answers, the mildest first.
-        shared_lines: whether one device can hold the whole bus, as on I2C.
     """
 
     def __init__(
         self,
-        name: str,
-        sensors: Sequence[SensorOnBus],
+        bus: SampledBus,
         *,
         clock: Clock,
         rng: random.Random,
         deliver: Callable[[Measurement | Event], bool],
-        ladder: Sequence[Rung] = (),
-        shared_lines: bool = False,
     ) -> None:
-        self.name = f"bus {name}"
+        self.name = f"bus {bus.name}"
         self.inbox: Inbox[Any] = Inbox(1)
-        self.sensors = tuple(sensors)
-        self._bus = name
+        self.sensors = tuple(bus.sensors)
+        self._bus = bus.name
         self._clock = clock
         self._rng = rng
         self._deliver = deliver
         self._polls: list[_Poll] = []
         self._retries: dict[str, tuple[int, int]] = {}
-        self._breaker = Breaker(self.sensors, ladder, shared_lines=shared_lines)
+        self._breaker = Breaker(self.sensors, bus.ladder, shared_lines=bus.shared_lines)
         self._climbing: Iterator[int] | None = None
         self._climb_due_ns = 0
         self._said = False

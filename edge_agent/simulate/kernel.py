@@ -53,14 +53,16 @@ class SimulatedKernel(SimulatedTree):
         return next(entry for entry, bound in self._entries.items() if bound is chip)
 
     def unbind(self, chip: KernelChip) -> None:
-        """Take the directory away, as when an adapter is unplugged or the driver unloaded."""
+        """Take the directory away, as when an adapter is unplugged or the driver unloaded. Raises as `entry`."""
         entry = self.entry(chip)
         shutil.rmtree((self.directory / entry).resolve())
         (self.directory / entry).unlink()
         del self._entries[entry]
 
     def bind(self, chip: KernelChip) -> None:
-        """Make the directory appear, under the lowest number that is free."""
+        """Make the directory appear, under the lowest number that is free; nothing if it is there."""
+        if chip in self._entries.values():
+            return
         number = 0
         while (self.directory / f"{_PREFIX[self._subsystem]}{number}").is_symlink():
             number += 1

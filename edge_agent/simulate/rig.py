@@ -26,7 +26,7 @@ from edge_agent.simulate.w1 import SimulatedW1
 from edge_agent.simulate.world import Air, Place, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from edge_agent.clock import Clock
@@ -112,6 +112,7 @@ class Rig:
         self._chips: dict[SimulatedSensor, AnyChip] = {}
         self._places: dict[SimulatedSensor, Place] = {}
         self._segments: dict[SimulatedSensor, Segment] = {}
+        self._forced: dict[SimulatedSensor, dict[str, float]] = {}
         specs = tuple(buses)
         kinds = {bus.name: bus.kind for bus in specs}
         for sensor in sensors:
@@ -123,13 +124,31 @@ class Rig:
         """The model behind a sensor, to inject faults into."""
         return self._chips[sensor]
 
+    @property
+    def sensor_ids(self) -> tuple[str, ...]:
+        """Ids of all sensors that have one."""
+        return tuple(sensor.id for sensor in self._chips if sensor.id)
+
+    def sensor(self, name: str) -> SimulatedSensor:
+        """The sensor of that id. Raises KeyError if there is none."""
+        for sensor in self._chips:
+            if sensor.id == name:
+                return sensor
+        raise KeyError(name)
+
+    def force_air(self, sensor: SimulatedSensor, values: Mapping[str, float]) -> None:
+        """Set some of the air around a sensor, by quantity, whatever the weather is; the rest is as it is."""
+        self._forced[sensor] = dict(values)
+
     def segment(self, sensor: SimulatedSensor) -> Segment:
         """The stretch of I2C wire that a sensor hangs on, to unplug it from."""
         return self._segments[sensor]
 
     def truth(self, sensor: SimulatedSensor, boot_ns: int) -> Air:
         """The air that really was around a sensor at a moment in ns since boot."""
-        return self._places[sensor].air(boot_ns + self._offset_ns)
+        air = self._places[sensor].air(boot_ns + self._offset_ns)
+        forced = self._forced.get(sensor)
+        return air._replace(**forced) if forced else air
 
     def close(self) -> None:
         """End the ptys and remove the directories. Twice is harmless."""
@@ -145,33 +164,33 @@ class Rig:
     ) -> None:
         self.close()
 
+    def another_chip(self, sensor: SimulatedSensor, driver: str) -> AnyChip:
+        """A chip of another kind in the air of a sensor, to put in its place. Raises Unavailable if unknown."""
+        return _maker(driver)(self._part(sensor, random.Random(f"{self._seed}/{sensor.id}/{driver}")))
+
     def _make(self, sensor: SimulatedSensor, kinds: Mapping[str, BusKind]) -> AnyChip:
-        makers = chip_makers()
-        if sensor.driver not in makers:
-            known = ", ".join(sorted(makers))
-            raise Unavailable(f'there is no simulated chip for driver "{sensor.driver}"; there are: {known}')
+        make = _maker(sensor.driver)
         draw = random.Random(f"{self._seed}/{sensor.bus}/{sensor.address}/{sensor.options.get('serial')}")
-        place = Place(
+        self._places[sensor] = Place(
             self.world,
             temperature_offset_c=draw.uniform(-0.6, 0.6),
             lag_s=draw.uniform(0.0, 180.0),
             height_m=draw.uniform(-0.5, 2.0),
         )
-        offset_ns = self._offset_ns
-        self._places[sensor] = place
-        chip = makers[sensor.driver](
-            Part(
-                clock=self._clock,
-                air=lambda boot_ns: place.air(boot_ns + offset_ns),
-                random=draw,
-                address=sensor.address,
-                options=sensor.options,
-            )
-        )
+        chip = make(self._part(sensor, draw))
         if kinds.get(sensor.bus) is not _kind_of(chip):
             kind = _kind_of(chip).value
             raise Unavailable(f'the simulated {sensor.driver} needs a bus of kind "{kind}", and "{sensor.bus}" is none')
         return chip
+
+    def _part(self, sensor: SimulatedSensor, draw: random.Random) -> Part:
+        return Part(
+            clock=self._clock,
+            air=lambda boot_ns: self.truth(sensor, boot_ns),
+            random=draw,
+            address=sensor.address,
+            options=sensor.options,
+        )
 
     def _wire(self, spec: SimulatedBusSpec) -> SimulatedBus:
         here = [(sensor, chip) for sensor, chip in self._chips.items() if sensor.bus == spec.name]
@@ -207,6 +226,13 @@ class Rig:
             if isinstance(chip, W1Chip):
                 w1.attach(chip)
         return w1
+
+
+def _maker(driver: str) -> Callable[[Part], AnyChip]:
+    makers = chip_makers()
+    if driver not in makers:
+        raise Unavailable(f'there is no simulated chip for driver "{driver}"; there are: {", ".join(sorted(makers))}')
+    return makers[driver]
 
 
 @cache

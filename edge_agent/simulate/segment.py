@@ -45,8 +45,8 @@ class Segment:
         return heard
 
     def unplug(self, address: int) -> None:
-        """Take away everything at the address."""
-        self._unplugged[address] = self._chips.pop(address, [])
+        """Take away everything at the address. Twice is harmless."""
+        self._unplugged.setdefault(address, []).extend(self._chips.pop(address, []))
 
     def plug(self, address: int, chip: I2CChip | None = None) -> None:
         """Put in `chip`, or what was unplugged there; it starts afresh."""

@@ -55,8 +55,10 @@ class PtyDevice:
     def __init__(
         self, devices: Sequence[SerialSlave | SerialTalker], *, link: Path | None = None, echo: bool = False
     ) -> None:
-        self.slaves = tuple(device for device in devices if isinstance(device, SerialSlave))
-        self.talkers = tuple(device for device in devices if isinstance(device, SerialTalker))
+        self.slaves: tuple[SerialSlave, ...] = ()
+        self.talkers: tuple[SerialTalker, ...] = ()
+        for device in devices:
+            self.attach(device)
         self.echo = echo
         self._link = link
         self._faults: deque[SerialFault] = deque()
@@ -65,6 +67,18 @@ class PtyDevice:
         self.requests = 0
         self.path = ""
         self.come_back()
+
+    def attach(self, device: SerialSlave | SerialTalker) -> None:
+        """Connect a device to the line."""
+        if isinstance(device, SerialSlave):
+            self.slaves = (*self.slaves, device)
+        else:
+            self.talkers = (*self.talkers, device)
+
+    def detach(self, device: SerialSlave | SerialTalker) -> None:
+        """Take a device off the line, if it is there."""
+        self.slaves = tuple(slave for slave in self.slaves if slave is not device)
+        self.talkers = tuple(talker for talker in self.talkers if talker is not device)
 
     def fail_next(self, fault: SerialFault, count: int = 1) -> None:
         """Spoil the next `count` replies or lines."""

@@ -66,6 +66,8 @@ class SimulatedW1(SimulatedTree):
     def return_(self, name: str) -> None:
         """Make the directory appear again."""
         device = self.directory / _MASTER / name
+        if device.exists():
+            return
         device.mkdir()
         (self.directory / name).symlink_to(device)
         for file, text in {"name": name, "resolution": "12", "conv_time": "750", "ext_power": "1"}.items():

@@ -11,7 +11,7 @@ from edge_agent.config.load import parse_config
 from edge_agent.errors import NoAcknowledge
 from edge_agent.reading import Measurement
 from edge_agent.sampling.worker import BusWorker
-from edge_agent.settings import sensors_on
+from edge_agent.settings import sampled_buses
 from edge_agent.simulate.chips.tca9548a import Tca9548a
 from edge_agent.simulate.i2c import SimulatedI2C
 from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
@@ -110,8 +110,8 @@ def test_sixteen_bme280_behind_two_muxes_take_one_conversion_time_per_cycle() ->
         return True
 
     with Rig(1, clock, [SimulatedBusSpec("i2c1", BusKind.I2C)], chips, bit_hz=100_000) as rig:
-        (sensors,) = sensors_on(config, {"i2c1": rig.buses["i2c1"]}).values()  # type: ignore[dict-item]
-        worker = BusWorker("i2c1", sensors, clock=clock, rng=random.Random(1), deliver=deliver)
+        (sampled,) = sampled_buses(config, {"i2c1": rig.buses["i2c1"]})  # type: ignore[dict-item]
+        worker = BusWorker(sampled, clock=clock, rng=random.Random(1), deliver=deliver)
         end_ns = clock.now_ns() + 4 * NS_PER_S
         while (due_ns := worker.step()) is not None and due_ns < end_ns:
             clock.advance_to(due_ns)

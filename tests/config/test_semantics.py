@@ -176,3 +176,47 @@ def test_a_mapping_of_a_recording_that_means_nothing_is_told() -> None:
         parse_config('[gateway]\nid = "g"\n[replay]\nmap = ["t=air.warmth", "p=air.pressure_pa:hpa"]\n')
     (problem,) = raised.value.problems
     assert problem.startswith("config:4: replay.map: 'warmth' in 't=air.warmth' is not a quantity")
+
+
+def test_behind_multiplexers_an_address_may_come_again() -> None:
+    behind = "mux = 0x70\nchannel = {}\n"
+    pair = sensor("a", "bme280", "one", behind.format(0)) + sensor("b", "bme280", "one", behind.format(1))
+    assert problems(pair + sensor("c", "bme280", "one")) == []
+    assert problems(pair + sensor("c", "bme280", "one", behind.format(1))) == [
+        "sensor[3].address: sensor 'b' has address 0x76 on bus 'one' already"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (sensor("a", "bme280", "one", "mux = 0x70"), "sensor[1].channel: missing; mux and channel go together"),
+        (sensor("a", "bme280", "one", "channel = 1"), "sensor[1].mux: missing; mux and channel go together"),
+        (
+            sensor("a", "bme280", "one", "mux = 0x76\nchannel = 1"),
+            "sensor[1].address: the multiplexer on bus 'one' has 0x76 already",
+        ),
+        (
+            sensor("a", "bme280", "one", "mux = 0x77\nchannel = 1") + sensor("b", "bmp280", "one", "address = 0x77"),
+            "sensor[2].address: the multiplexer on bus 'one' has 0x77 already",
+        ),
+        (
+            sensor("a", "ds18b20", "w1", "mux = 0x70\nchannel = 1"),
+            "sensor[1].mux: ds18b20 is not on I2C, and has no multiplexer before it",
+        ),
+    ],
+)
+def test_a_multiplexer_needs_a_channel_an_i2c_bus_and_its_address_for_itself(text: str, said: str) -> None:
+    assert problems(text) == [said]
+
+
+def test_ways_to_recover_a_bus_need_their_lines_and_an_i2c_bus() -> None:
+    recover = '[bus.x]\ndevice = "/dev/i2c-7"\nrecover = ["reopen", "clock-pulses", "power-cycle"]\n'
+    assert problems(recover + "sda_gpio = 2\n") == [
+        'bus.x.power_gpio: missing, and recover has "power-cycle"',
+        'bus.x.scl_gpio: missing, and recover has "clock-pulses"',
+    ]
+    assert problems(recover + "sda_gpio = 2\nscl_gpio = 3\npower_gpio = 17\n") == []
+    assert problems('[bus.x]\ndevice = "/dev/ttyUSB7"\nrecover = ["rebind"]\n') == [
+        'bus.x.recover: only "reopen" means anything to a bus that is not I2C'
+    ]

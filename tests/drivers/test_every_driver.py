@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import random
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,6 +14,9 @@ from edge_agent.bus.base import BusKind
 from edge_agent.clock import NS_PER_S, SimulatedClock
 from edge_agent.drivers.registry import all_drivers
 from edge_agent.errors import EdgeAgentError, NoAcknowledge, NotReady
+from edge_agent.reading import Event, Measurement
+from edge_agent.sampling.sensor import SensorOnBus
+from edge_agent.sampling.worker import BusWorker, SampledBus
 from edge_agent.simulate.i2c import SimulatedI2C
 from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor, chip_makers
 
@@ -72,13 +77,14 @@ class Bench:
         """What is true now."""
         return self.rig.truth(self.sensor, self.clock.now_ns())
 
-    def wrong(self, values: dict[str, float | None]) -> list[str]:
-        """Which values are numbers far from the truth."""
+    def wrong(self, values: dict[str, float | None], air: Air | None = None) -> list[str]:
+        """Which values are numbers far from the truth, which by default is that of now."""
+        air = air or self.air()
         return [
-            f"{each.quantity} {value} is not {getattr(self.air(), each.quantity)}"
+            f"{each.quantity} {value} is not {getattr(air, each.quantity)}"
             for each in self.info.quantities
             if (value := values.get(each.quantity)) is not None
-            and abs(value - getattr(self.air(), each.quantity)) > (each.accuracy or 0.0) + (each.lsb or 0.0)
+            and abs(value - getattr(air, each.quantity)) > (each.accuracy or 0.0) + (each.lsb or 0.0)
         ]
 
 
@@ -268,6 +274,94 @@ def test_every_flipped_bit_is_rejected_where_there_is_a_checksum_and_harmless_el
                     flipped.target = None
                     assert rejected or not here.info.checksum, f"reply {reply}, byte {byte}, bit {bit}"
                     here.probe()
+
+
+class Sampled:
+    """A chip under the worker that owns its bus, as in the daemon."""
+
+    def __init__(self, here: Bench) -> None:
+        self.here = here
+        self.period_ns = round(here.info.period_s * NS_PER_S)
+        self.measurements: list[Measurement] = []
+        self.states: list[str] = []
+        self.sensor = SensorOnBus("s", here.driver, self.period_ns)
+        self.worker = BusWorker(
+            SampledBus("i2c1", [self.sensor], shared_lines=True),
+            clock=here.clock,
+            rng=random.Random(1),
+            deliver=self._deliver,
+        )
+
+    def _deliver(self, item: Measurement | Event) -> bool:
+        if isinstance(item, Measurement):
+            self.measurements.append(item)
+        else:
+            self.states.append(item.state)
+        return True
+
+    def run(self, duration_ns: int) -> None:
+        """Let time pass."""
+        end_ns = self.here.clock.now_ns() + duration_ns
+        while (due_ns := self.worker.step()) is not None and due_ns < end_ns:
+            self.here.clock.advance_to(due_ns)
+        self.here.clock.advance_to(end_ns)
+
+    def after(self, moment_ns: int) -> list[Measurement]:
+        """Measurements made later than a moment."""
+        return [each for each in self.measurements if each.boot_ns >= moment_ns]
+
+    def wrong(self, each: Measurement) -> list[str]:
+        """Which of its values are numbers far from what was true then."""
+        air = self.here.rig.truth(self.here.sensor, each.boot_ns)
+        values = dict(zip(each.quantities, each.values, strict=True))
+        return self.here.wrong(values, air)
+
+
+@every_driver
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.95])
+def test_a_power_cycle_at_any_moment_costs_one_poll_at_most(name: str, share: float) -> None:
+    with bench(name) as here:
+        sampled = Sampled(here)
+        sampled.run(3 * sampled.period_ns + NS_PER_S)
+        sampled.run(round(here.info.conversion_s * share * NS_PER_S) or round(sampled.period_ns * share))
+        for chip in here.bus.chips_at(here.sensor.address):
+            chip.power_cycle()
+        lost_ns = here.clock.now_ns()
+        sampled.run(3 * sampled.period_ns + 2 * NS_PER_S)
+        back = [each for each in sampled.after(lost_ns) if None not in each.values]
+        assert back[0].boot_ns - lost_ns <= 2 * sampled.period_ns + 2 * NS_PER_S
+        assert [fault for each in sampled.measurements for fault in sampled.wrong(each)] == []
+        assert "offline" not in sampled.states
+
+
+@every_driver
+def test_who_is_unplugged_is_offline_and_who_is_plugged_in_again_is_back(name: str) -> None:
+    with bench(name) as here:
+        sampled = Sampled(here)
+        sampled.run(3 * sampled.period_ns + NS_PER_S)
+        here.bus.unplug(here.sensor.address)
+        sampled.run(5 * sampled.period_ns)
+        assert sampled.states[-1] == "offline"
+        assert "nothing answers at" in sampled.sensor.cause
+        here.bus.plug(here.sensor.address)
+        plugged_ns = here.clock.now_ns()
+        sampled.run(70 * NS_PER_S)
+        assert sampled.after(plugged_ns)
+        assert [fault for each in sampled.measurements for fault in sampled.wrong(each)] == []
+        assert sampled.states[-2:] == ["offline", "sampling"]
+
+
+@every_driver
+def test_single_faults_of_the_bus_cost_no_reading(name: str) -> None:
+    with bench(name) as here:
+        sampled = Sampled(here)
+        sampled.run(3 * sampled.period_ns + NS_PER_S)
+        for code in (errno.EREMOTEIO, errno.EIO, errno.EAGAIN):
+            here.bus.fail_next(1, code)
+            began_ns = here.clock.now_ns()
+            sampled.run(2 * sampled.period_ns + NS_PER_S // 2)
+            assert len(sampled.after(began_ns)) >= 2, errno.errorcode[code]
+        assert {"degraded", "offline"}.isdisjoint(sampled.states)
 
 
 @every_driver

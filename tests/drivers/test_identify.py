@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured, NoOptions
-from edge_agent.drivers.identify import Identity, identify
-from edge_agent.errors import BadReply, BusTimeout, NoAcknowledge
+from edge_agent.drivers.identify import Identity, identify, whereabouts
+from edge_agent.drivers.registry import all_drivers
+from edge_agent.errors import BadReply, BusTimeout, NoAcknowledge, WrongChip
 
 if TYPE_CHECKING:
     from edge_agent.bus.base import I2CBus
@@ -67,3 +68,48 @@ def test_what_is_not_known_comes_with_the_usual_tenants_and_is_not_asked(i2c: Sc
     assert found == Identity(None, "unknown; usual here: dumb, INA219 power meter?")
     assert identify(i2c, 0x0B, [driver("dumb", None)]).title == "unknown; usual here: nothing"
     assert i2c.addresses == set()
+
+
+class Air:
+    """Addresses on which a BMP280 answers, and nothing else."""
+
+    def __init__(self, *addresses: int) -> None:
+        self.addresses = addresses
+        self.asked: list[int] = []
+
+    def transfer(self, address: int, write: bytes, read: int) -> bytes:
+        """As I2CBus."""
+        if address not in self.addresses:
+            raise NoAcknowledge("nobody")
+        return b"\x58" if write == b"\xd0" else bytes(read)
+
+    def ping(self, address: int) -> bool:
+        """As I2CBus."""
+        self.asked.append(address)
+        return address in self.addresses
+
+    def close(self) -> None:
+        """As I2CBus."""
+
+
+NOBODY: Final = NoAcknowledge("nothing answers at 0x76")
+
+
+@pytest.mark.parametrize(
+    ("there", "taken", "error", "said"),
+    [
+        ((0x77,), (), NOBODY, "; a BMP280 answers at 0x77"),
+        ((0x77,), (0x77,), NOBODY, ""),
+        ((), (), NOBODY, ""),
+        ((0x76,), (), WrongChip("chip id 0x58"), '; a BMP280 answers there: driver = "bmp280"'),
+        ((0x77,), (), BusTimeout("stuck"), ""),
+    ],
+)
+def test_who_was_lost_is_looked_for_where_it_could_be(
+    there: tuple[int, ...], taken: tuple[int, ...], error: Exception, said: str
+) -> None:
+    bus = Air(*there)
+    info = all_drivers()["bme280"]
+    assert whereabouts(bus, info, 0x76, frozenset(taken), error) == said
+    assert 0x76 not in bus.asked
+    assert not set(taken) & set(bus.asked)

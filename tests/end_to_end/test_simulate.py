@@ -164,3 +164,36 @@ def test_misuse_is_told_in_a_sentence(arguments: tuple[str, ...], code: int, sen
     assert ended.code == code
     assert sentence in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.broker
+def test_a_bad_day_is_told_as_it_went_and_costs_only_what_was_not_there_to_be_read(
+    tmp_path: Path, mosquitto: Mosquitto, record: Callable[[int], Recorder]
+) -> None:
+    recorder = record(mosquitto.port)
+    ended = edge_agent(
+        *("--simulate", "--scenario", "bad-day", "--speed", "max", "--duration", 3600, "--broker", mosquitto.url),
+        *("--report", tmp_path / "report.json"),
+    )
+    assert ended.code == 0, ended.err
+    report = report_of(tmp_path / "report.json")
+    records = report["records"]
+    assert records["committed"] == records["confirmed"] + records["tombstoned"] + records["pending"]
+    assert {sensor["state"] for sensor in report["sensors"].values()} == {"sampling"}
+    recorder.wait_for(lambda each: len(each.identities()) == records["committed"])
+    rows = [row for message in recorder.records() for row in message.objects()]
+    told = [(row["subject"], row["state"], row.get("errno")) for row in rows if row.get("kind") == "event"]
+    air = [(state, number) for subject, state, number in told if subject == "air"]
+    assert air[:3] == [("degraded", 121), ("offline", 121), ("sampling", None)]
+    assert ("i2c1", "stuck", 110) in told
+    assert ("i2c1", "working", None) in told
+    assert any(row["cause"].startswith("measures no humidity_pct") for row in rows if row.get("kind") == "event")
+    assert any(subject == "outside" and state == "offline" for subject, state, _ in told)
+    sampled = [row for row in rows if "kind" not in row]
+    assert len(sampled) == report["readings"]["sampled"]
+    # Unplugged twice for a minute, and two minutes on a stuck bus; found again at the next attempt of its back-off.
+    assert 3600 - 240 - 150 < report["sensors"]["air"]["readings"] < 3600 - 240
+    assert 3600 - 120 - 60 < report["sensors"]["canopy"]["readings"] < 3600 - 120
+    hot = [row["raw"] for row in sampled if (row["sensor"], row["quantity"]) == ("canopy", "temperature_c")][-300:]
+    assert min(hot) > 41
+    assert max(hot) < 42

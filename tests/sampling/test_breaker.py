@@ -16,7 +16,7 @@ from edge_agent.errors import BusDenied
 from edge_agent.reading import Event, Measurement
 from edge_agent.sampling.breaker import Rung
 from edge_agent.sampling.sensor import SensorOnBus
-from edge_agent.sampling.worker import BusWorker
+from edge_agent.sampling.worker import BusWorker, SampledBus
 from edge_agent.scheduler import Pace, run_simulated
 from edge_agent.simulate.chips import bme280, sht3x
 from edge_agent.simulate.chips.base import Part
@@ -51,13 +51,10 @@ class Site:
             rungs = [Rung(name, partial(self._climb, name, bus)) for name in ladder or ()]
             self.workers.append(
                 BusWorker(
-                    f"i2c{number}",
-                    sensors,
+                    SampledBus(f"i2c{number}", sensors, rungs, shared_lines=True),
                     clock=self.clock,
                     rng=random.Random(1),
                     deliver=self._deliver,
-                    ladder=rungs,
-                    shared_lines=True,
                 )
             )
 

@@ -20,7 +20,7 @@ from edge_agent.errors import (
 )
 from edge_agent.reading import Event, Flag, Measurement
 from edge_agent.sampling.sensor import SensorOnBus, SensorState
-from edge_agent.sampling.worker import BACKOFF_S, BusWorker
+from edge_agent.sampling.worker import BACKOFF_S, BusWorker, SampledBus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,8 +82,7 @@ class Bus:
         ]
         self.delivered: list[Measurement | Event] = []
         self.worker = BusWorker(
-            "i2c1",
-            self.sensors,
+            SampledBus("i2c1", self.sensors),
             clock=self.clock,
             rng=random.Random(1),
             deliver=self.deliver,
