@@ -50,7 +50,10 @@ class SimulatedKernel(SimulatedTree):
 
     def entry(self, chip: KernelChip) -> str:
         """The directory of a chip, as `iio:device0`. Raises KeyError while it is not bound."""
-        return next(entry for entry, bound in self._entries.items() if bound is chip)
+        for entry, bound in self._entries.items():
+            if bound is chip:
+                return entry
+        raise KeyError(chip.device)
 
     def unbind(self, chip: KernelChip) -> None:
         """Take the directory away, as when an adapter is unplugged or the driver unloaded. Raises as `entry`."""
