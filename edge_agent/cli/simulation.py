@@ -74,22 +74,11 @@ def buses_of(rig: Rig, config: Config) -> Iterator[dict[str, AnyBus]]:
 
 
 def _port(device: PtyDevice, bus: Bus) -> SerialPort:
-    """The production port on a simulated line."""
+    """The production port on a simulated line. A pty refuses parity and seven bits."""
     from edge_agent.bus.uart import Uart
     from edge_agent.simulate.port import SimulatedPort
 
-    return SimulatedPort(
-        device,
-        Uart(
-            device.path,
-            baud=bus.baud,
-            bytesize=bus.bytesize,
-            parity=bus.parity,
-            stopbits=bus.stopbits,
-            echo=bus.echo,
-            dtr=bus.dtr,
-        ),
-    )
+    return SimulatedPort(device, Uart(device.path, baud=bus.baud, echo=bus.echo))
 
 
 def simulated_ladders(rig: Rig, config: Config) -> dict[str, list[Rung]]:

@@ -189,7 +189,9 @@ def test_a_device_that_does_not_answer_or_answers_nonsense_is_told() -> None:
         ({"timeout_s": 0.0}, "timeout_s"),
     ],
 )
-def test_options_that_do_not_fit_together_are_refused_with_the_configuration(keys: dict[str, object], said: str) -> None:
+def test_options_that_do_not_fit_together_are_refused_with_the_configuration(
+    keys: dict[str, object], said: str
+) -> None:
     with pytest.raises(ValueError, match=said):
         AsciiLineOptions(**keys)  # type: ignore[arg-type]
 

@@ -64,7 +64,6 @@ def test_an_error_of_the_port_passes() -> None:
         LineReader(Ear([BusGone("gone")])).take()
 
 
-
 @pytest.mark.parametrize("piece", [1, 64, 4096])
 def test_a_line_without_an_end_costs_memory_and_work_in_proportion_to_what_comes(piece: int) -> None:
     kept: list[int] = []
@@ -132,7 +131,9 @@ def test_85_percent_and_85_lux_are_values() -> None:
     assert value_of("85.00", "humidity_pct", unit=Unit(Decimal(1))) == 85.0
 
 
-@pytest.mark.parametrize("text", ["hello", "23.4.5", "23.4 hPa", "0x12", "1_000", "٢٣", "23 4", "1e999", "9" * 99, "--5"])
+@pytest.mark.parametrize(
+    "text", ["hello", "23.4.5", "23.4 hPa", "0x12", "1_000", "٢٣", "23 4", "1e999", "9" * 99, "--5"]
+)
 def test_everything_else_is_no_number(text: str) -> None:
     with pytest.raises(NoField):
         value_of(text, "temperature_c", unit=CELSIUS)

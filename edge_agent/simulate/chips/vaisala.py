@@ -58,9 +58,9 @@ class Ptu300:
         celsius = air.temperature_c + self._random.gauss(0.0, _SIGMA_C)
         percent = air.humidity_pct + self._random.gauss(0.0, _SIGMA_PCT)
         if self.metric:
-            fields = [("P", f"{pascal / 100:6.1f}", "hPa"), ("T", f"{celsius:5.1f}", "'C")]
+            fields = [("P", f"{pascal / 100:7.1f}", "hPa"), ("T", f"{celsius:5.1f}", "'C")]
         else:
-            fields = [("P", f"{in_unit(pascal, 'inHg'):6.2f}", "inHg"), ("T", f"{in_unit(celsius, 'f'):5.1f}", "'F")]
+            fields = [("P", f"{in_unit(pascal, 'inHg'):7.2f}", "inHg"), ("T", f"{in_unit(celsius, 'f'):5.1f}", "'F")]
         fields.append(("RH", f"{percent:5.1f}", "%RH"))
         shown = (
             f"{label}={'*' * len(value) if label in self.broken else value} {unit}" for label, value, unit in fields
