@@ -172,10 +172,7 @@ class Uart:
 
     def _drop_stale(self, port: Serial) -> None:
         """Forget what came before, but for listeners, and leave the line silent for as long as slaves need."""
-        if self._listeners:
-            self._drain()
-        else:
-            port.reset_input_buffer()
+        self._drain()
         silent_s = (self._clock.now_ns() - self._quiet_since_ns) / NS_PER_S
         if (gap_s := max(3.5 * self._byte_s, _GAP_FLOOR_S) - silent_s) > 0:
             port.timeout = gap_s

@@ -49,7 +49,7 @@ def started(port: TextPort, options: AsciiLineOptions | None = None) -> AsciiLin
 )
 def test_lines_as_devices_write_them(options: AsciiLineOptions, line: str) -> None:
     values = parser_for(options)(line)
-    assert values == {name: pytest.approx(value) for name, value in ALL.items()}
+    assert values == pytest.approx(ALL)
 
 
 @pytest.mark.parametrize(

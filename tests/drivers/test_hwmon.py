@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import errno
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from edge_agent.drivers.kernel import KernelDevice
 
 AIR = Air(-4.25, 46.3, 101_435.3)
-NEAR_C, NEAR_PCT = pytest.approx(-4.25, abs=0.15), pytest.approx(46.3, abs=0.6)
+NEAR_C: Any = pytest.approx(-4.25, abs=0.15)
+NEAR_PCT: Any = pytest.approx(46.3, abs=0.6)
 
 
 def chip(name: str | None = None) -> HwmonChip:
@@ -85,13 +86,13 @@ def test_a_chip_that_does_not_answer_is_not_ready_and_one_that_was_unbound_is_go
 
 def test_an_element_that_does_not_exist_is_told(bus: SimulatedKernel) -> None:
     bus.attach(chip("lm75"))
-    with pytest.raises(BadReply, match="the kernel drives cpu_thermal .*, lm75"):
+    with pytest.raises(BadReply, match=r"the kernel drives cpu_thermal .*, lm75"):
         started(bus, HwmonOptions(name="lm75", index=2))
 
 
 @pytest.mark.parametrize("keys", [{"index": 0}, {"index": 100}, {"quantities": ("pressure_pa",)}])
 def test_options_that_cannot_be_are_refused(keys: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="index|quantities"):
+    with pytest.raises(ValueError, match=r"index|quantities"):
         HwmonOptions(**keys)  # type: ignore[arg-type]
 
 

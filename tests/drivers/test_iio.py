@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from edge_agent.drivers.kernel import KernelDevice
 
 AIR = Air(21.5, 46.3, 101_435.3, 640.0)
-NEAR = (pytest.approx(21.5, abs=0.1), pytest.approx(46.3, abs=0.2), pytest.approx(101_435.3, abs=15))
+NEAR: Any = (pytest.approx(21.5, abs=0.1), pytest.approx(46.3, abs=0.2), pytest.approx(101_435.3, abs=15))
 CO2 = IioOptions(name="scd30", quantities=("temperature_c", "co2_ppm"))
 
 
@@ -142,7 +142,9 @@ def test_a_driver_that_gives_counts_is_read_with_offset_and_scale(tmp_path: Path
 
 def test_carbon_dioxide_is_read_where_it_is_wanted(tmp_path: Path) -> None:
     device = started(tree(tmp_path, chip("scd30")), CO2)
-    assert device.collect() == (NEAR[0], pytest.approx(640, abs=15))
+    celsius, ppm = device.collect()
+    assert celsius == NEAR[0]
+    assert ppm == pytest.approx(640, abs=15)
     assert [each.quantity for each in measures(CO2)] == ["temperature_c", "co2_ppm"]
 
 

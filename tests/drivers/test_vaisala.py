@@ -117,7 +117,7 @@ def test_reading_ends_with_the_line_that_holds_values_and_not_with_the_echo() ->
 
 @pytest.mark.parametrize("keys", [{"quantities": ("co2_ppm",)}, {"quantities": ()}, {"timeout_s": 11.0}])
 def test_options_that_cannot_be_are_refused(keys: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="quantities|timeout_s"):
+    with pytest.raises(ValueError, match=r"quantities|timeout_s"):
         VaisalaOptions(**keys)  # type: ignore[arg-type]
 
 

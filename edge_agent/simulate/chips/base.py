@@ -114,6 +114,9 @@ class SerialSlave(Protocol):
     def respond(self, frame: bytes) -> bytes | None:
         """The answer to one request, or None to stay silent."""
 
+    def power_cycle(self) -> None:
+        """Lose what is volatile, and start now."""
+
 
 AnyChip: TypeAlias = I2CChip | W1Chip | KernelChip | SerialSlave | SerialTalker
 
