@@ -158,9 +158,13 @@ def _channel(sensor: model.Sensor, name: str) -> ChannelSettings:
     raw_resolution = channel.resolution or measured.resolution or quantity.resolution
     # A mean of coarse steps is finer than they are.
     filtered_resolution = channel.resolution or min(raw_resolution, quantity.resolution)
+    # Who gives a rate means it to the letter.
+    rate, free_step = channel.max_rate_per_s, 0.0
+    if rate is None:
+        rate, free_step = quantity.max_rate_per_s, quantity.free_step
     return ChannelSettings(
         quantity=name,
-        limits=Limits(measured.minimum, measured.maximum, channel.range, channel.max_rate_per_s),
+        limits=Limits(measured.minimum, measured.maximum, channel.range, rate, free_step),
         calibration=Calibration(gain=channel.gain, offset=channel.offset, points=channel.points),
         filter=kalman if channel.filter == "kalman" else None,
         resolution=filtered_resolution if channel.filter == "kalman" else raw_resolution,

@@ -7,19 +7,28 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge_agent.bus.base import BusKind
 from edge_agent.quantity import QUANTITIES
 
 if TYPE_CHECKING:
-    from edge_agent.drivers.base import DriverInfo
+    from collections.abc import Iterable
+
+    from edge_agent.drivers.base import DriverInfo, Measured
+
+_BUS_EXAMPLES = {BusKind.I2C: "i2c1", BusKind.SERIAL: "rs485", BusKind.SYSFS: "w1"}
 
 
 @click.command
 @click.argument("name", required=False)
-def drivers(name: str | None) -> None:
+@click.option("--table", is_flag=True, help="All of them as a table in Markdown.")
+def drivers(name: str | None, table: bool) -> None:
     """List the drivers, or show one's quantities, addresses and options."""
     from edge_agent.drivers.registry import all_drivers
 
     known = all_drivers()
+    if table:
+        click.echo("\n".join(markdown_table(known.values())))
+        return
     if name is None:
         width = max((len(each) for each in known), default=0)
         for info in known.values():
@@ -33,27 +42,65 @@ def drivers(name: str | None) -> None:
 
 def _show(info: DriverInfo) -> None:
     click.echo(f"{info.name}: {info.title}")
-    click.echo(f"  source     {info.source}")
-    click.echo(f"  bus        {info.bus.value}")
+    click.echo(f"  source      {info.source}")
+    click.echo(f"  bus         {info.bus.value}")
     if info.addresses:
-        click.echo(f"  addresses  {_shown_addresses(info)}")
+        click.echo(f"  addresses   {_shown_addresses(info)}")
+    click.echo(f"  conversion  {_shown_conversion(info)}")
+    click.echo(f"  replies     {'carry a checksum' if info.checksum else 'carry no checksum'}")
+    click.echo(f"  period      {info.period_s:g} s by default, at least {info.shortest_period_s:g} s")
     for each in info.quantities:
         quantity = QUANTITIES[each.quantity]
         accuracy = f", ±{each.accuracy:g} {quantity.unit}" if each.accuracy is not None else ""
+        lsb = f", counts of {each.lsb:g}" if each.lsb is not None else ""
         step = each.resolution or quantity.resolution
         click.echo(
-            f"  measures   {each.quantity}: {each.minimum:g} to {each.maximum:g} {quantity.unit}"
-            f"{accuracy}, sent in steps of {step:g}"
+            f"  measures    {each.quantity}: {each.minimum:g} to {each.maximum:g} {quantity.unit}"
+            f"{accuracy}{lsb}, sent in steps of {step:g}"
         )
     for field in dataclasses.fields(info.options):
-        if field.default is dataclasses.MISSING:
-            default = "required"
-        else:
-            default = "not set" if field.default is None else f"default {field.default!r}"
-        click.echo(f"  option     {field.name}: {default}")
+        default = "not set" if field.default in {None, ()} else f"default {field.default!r}"
+        click.echo(f"  option      {field.name}: {default}")
+    click.echo(f'\n[[sensor]]\nid = "my-{info.name.replace("_", "-")}"\ndriver = "{info.name}"')
+    click.echo(f'bus = "{_BUS_EXAMPLES[info.bus]}"')
+    if info.addresses:
+        first = info.addresses[0]
+        click.echo(f"address = {first:#04x}" if info.bus is BusKind.I2C else f"address = {first}")
+
+
+def markdown_table(infos: Iterable[DriverInfo]) -> list[str]:
+    """What every driver reads, a line each."""
+    lines = [
+        "| driver | chip | bus, addresses | measures (± accuracy; count) | conversion | CRC | source |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for info in infos:
+        addresses = f" {_shown_addresses(info)}" if info.addresses else ""
+        measures = "<br>".join(_shown_measured(each) for each in info.quantities)
+        lines.append(
+            f"| `{info.name}` | {info.title} | {info.bus.value}{addresses} | {measures} "
+            f"| {_shown_conversion(info)} | {'yes' if info.checksum else 'no'} | {info.source} |"
+        )
+    return lines
+
+
+def _shown_measured(each: Measured) -> str:
+    unit = QUANTITIES[each.quantity].unit
+    details = [
+        f"± {each.accuracy:g} {unit}" if each.accuracy is not None else "",
+        f"{each.lsb:g} {unit}" if each.lsb is not None else "",
+    ]
+    shown = "; ".join(detail for detail in details if detail)
+    return f"{each.quantity}{f' ({shown})' if shown else ''}"
+
+
+def _shown_conversion(info: DriverInfo) -> str:
+    return f"{info.conversion_s * 1000:.4g} ms" if info.conversion_s else "runs by itself"
 
 
 def _shown_addresses(info: DriverInfo) -> str:
-    if info.bus.value == "i2c":
-        return ", ".join(f"{address:#04x}" for address in info.addresses)
-    return f"{min(info.addresses)} to {max(info.addresses)}, default {info.addresses[0]}"
+    if info.bus is not BusKind.I2C:
+        return f"{min(info.addresses)} to {max(info.addresses)}, default {info.addresses[0]}"
+    if len(info.addresses) > 4:
+        return f"{min(info.addresses):#04x} to {max(info.addresses):#04x}"
+    return ", ".join(f"{address:#04x}" for address in info.addresses)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "run": "The daemon: sample, store, forward. The default command.",
     "check": "Validate the configuration; touches no hardware and no network.",
+    "doctor": "What is wrong with buses and sensors, and how to mend it.",
     "read": "One measurement of every sensor.",
     "scan": "Which chips answer; prints configuration that can be pasted.",
     "drivers": "What is supported.",

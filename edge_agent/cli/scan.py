@@ -1,57 +1,76 @@
-"""`edge-agent scan`: which chips answer on an I2C bus, as configuration that can be pasted."""
+"""`edge-agent scan`: what is there to be read, as configuration that can be pasted."""
 
 from __future__ import annotations
 
+import errno
+import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 if TYPE_CHECKING:
-    from edge_agent.bus.base import I2CBus
+    from collections.abc import Iterator
+
+    from edge_agent.bus.base import I2CBus, Sysfs
+    from edge_agent.config.model import Config
+    from edge_agent.drivers.base import DriverInfo
 
 ADDRESSES: Final = range(0x08, 0x78)
 """All but the reserved ones (UM10204 section 3.1.12)."""
+MUXES: Final = range(0x70, 0x78)
+_NOT_FOR_SENSORS: Final = frozenset({0, 2, 10, 11, 20, 21, 22})
+"""Adapters of a Pi that belong to HAT EEPROMs, cameras and displays: a scan there can do harm."""
+_PORTS: Final = ("serial/by-id/*", "serial0", "ttyAMA*", "ttyUSB*", "ttyACM*")
 
 
 @click.command
-@click.option("--bus", metavar="NAME|PATH", help="A bus of the configuration or a device; default: every /dev/i2c-*.")
+@click.option("--bus", metavar="NAME|PATH", help="A bus of the configuration or an I2C device, and nothing else.")
+@click.option("--mux", "muxes", multiple=True, metavar="ADDRESS", help="Look behind a TCA9548A at 0x70 to 0x77, too.")
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path, dir_okay=False), help="Where NAME is looked up."
 )
 @click.option("--simulate", is_flag=True, help="Scan the simulated default rig.")
-def scan(bus: str | None, config_path: Path | None, simulate: bool) -> None:
-    """Find chips on I2C, without writing to addresses where that could do harm.
+def scan(bus: str | None, muxes: tuple[str, ...], config_path: Path | None, simulate: bool) -> None:
+    """Find chips on I2C, 1-Wire and in the kernel's own drivers, and serial ports.
 
-    Prints a [[sensor]] table for each chip that there is a driver for, and says what else answers.
+    Prints a [[sensor]] table for each chip that there is a driver for, and says what else answers. Nothing is written
+    to an address where that could do harm; what hangs behind a multiplexer is found with --mux only, because that
+    writes to it.
     """
+    behind = [_mux_address(text) for text in muxes]
     if simulate:
-        _scan_simulated(config_path)
+        _scan_simulated(config_path, behind)
         return
-    from edge_agent.bus.smbus import SmbusI2C
-
-    devices = _devices(bus, config_path)
-    if not devices:
+    if bus is not None:
+        name, device = _named(bus, config_path)
+        _scan_adapter(name, device, behind)
+        return
+    found = _scan_adapters(behind) + _scan_kernel() + _list_ports(Path("/dev"))
+    if not found:
         from edge_agent.errors import Unavailable
 
         raise Unavailable(
-            "there is no /dev/i2c-*: I2C is off; add dtparam=i2c_arm=on to /boot/firmware/config.txt or use "
-            "raspi-config, load i2c-dev, and reboot"
+            "there is nothing to look at: no I2C (add dtparam=i2c_arm=on to /boot/firmware/config.txt or use "
+            "raspi-config, load i2c-dev, and reboot), no 1-Wire (dtoverlay=w1-gpio), no serial port"
         )
-    for name, device in devices:
-        adapter = SmbusI2C(device)
-        try:
-            _scan(adapter, name, device)
-        finally:
-            adapter.close()
 
 
-def _devices(bus: str | None, config_path: Path | None) -> list[tuple[str, str]]:
-    """Bus names and device paths to look at."""
-    if bus is None:
-        return [(path.name.replace("-", ""), str(path)) for path in sorted(Path("/dev").glob("i2c-*"))]
+def _mux_address(text: str) -> int:
+    try:
+        address = int(text, 0)
+    except ValueError:
+        address = -1
+    if address not in MUXES:
+        raise click.BadParameter(f"{text!r} is not 0x70 to 0x77", param_hint="--mux")
+    return address
+
+
+def _named(bus: str, config_path: Path | None) -> tuple[str, str]:
+    """Name and device of the bus that was asked for."""
     if bus.startswith("/"):
-        return [(Path(bus).name.replace("-", ""), bus)]
+        return Path(bus).name.replace("-", ""), bus
     from edge_agent.cli.options import load
 
     config = load(config_path)
@@ -59,46 +78,171 @@ def _devices(bus: str | None, config_path: Path | None) -> list[tuple[str, str]]
         raise click.BadParameter(f"the configuration has no bus {bus!r}", param_hint="--bus")
     if config.buses[bus].resolved_kind() != "i2c":
         raise click.BadParameter(f"{bus!r} is no I2C bus", param_hint="--bus")
-    return [(bus, config.buses[bus].device)]
+    return bus, config.buses[bus].device
 
 
-def _scan_simulated(config_path: Path | None) -> None:
-    from edge_agent.cli.options import SIMULATION_START, to_ns
-    from edge_agent.cli.simulation import rig_config, simulated_buses
-    from edge_agent.clock import SimulatedClock
-    from edge_agent.simulate.i2c import SimulatedI2C
-
-    config = rig_config(config_path)
-    with simulated_buses(config, SimulatedClock(to_ns(SIMULATION_START)), seed=1) as buses:
-        for name, bus in buses.items():
-            if isinstance(bus, SimulatedI2C):
-                _scan(bus, name, config.buses[name].device)
+# I2C
 
 
-def _scan(bus: I2CBus, name: str, device: str) -> None:
-    """Print what answers on one bus."""
+def _scan_adapters(behind: list[int]) -> int:
+    """Every adapter that is likely to have sensors. Returns how many there are."""
+    devices = sorted(Path("/dev").glob("i2c-*"))
+    for device in devices:
+        number = device.name.removeprefix("i2c-")
+        if number.isdigit() and int(number) in _NOT_FOR_SENSORS and len(devices) > 1:
+            click.echo(f"# {device} is left alone: on a Pi it is not for sensors; scan it with --bus {device}\n")
+        else:
+            _scan_adapter(device.name.replace("-", ""), str(device), behind)
+    return len(devices)
+
+
+def _scan_adapter(name: str, device: str, behind: list[int]) -> None:
+    from edge_agent.bus.smbus import SmbusI2C
+
+    with closing(SmbusI2C(device)) as adapter:
+        _print_i2c(adapter, name, device, behind)
+
+
+def _print_i2c(bus: I2CBus, name: str, device: str, behind: list[int]) -> None:
+    """What answers on one adapter, and behind its multiplexers."""
+    from edge_agent.bus.mux import Trunk
+    from edge_agent.errors import NoAcknowledge
+
+    trunk = Trunk(bus)
+    _print_bus(name, device)
+    found = 0
+    direct: set[int] = set()
+    for address, driver, title in chips_on(trunk):
+        direct.add(address)
+        if address in behind:
+            continue
+        found += 1
+        _print_chip(name, address, driver, title)
+        if driver is None and address in MUXES:
+            click.echo(f"# if that is a multiplexer, `edge-agent scan --mux {address:#04x}` looks behind it")
+    for mux in behind:
+        for channel in range(8):
+            try:
+                for address, driver, title in chips_on(trunk.channel(mux, channel)):
+                    if address not in direct:
+                        found += 1
+                        _print_chip(name, address, driver, title, mux=mux, channel=channel)
+            except NoAcknowledge as error:
+                click.echo(f"# {error}")
+                break
+    if not found:
+        click.echo("# nothing answers: check wiring, power and pull-ups")
+    click.echo()
+
+
+def chips_on(bus: I2CBus) -> Iterator[tuple[int, str | None, str]]:
+    """Address, driver (None if there is none) and title of everything that answers.
+
+    Raises:
+        BusGone, BusDenied, BusTimeout: the adapter itself cannot be used.
+    """
     from edge_agent.drivers.identify import identify
     from edge_agent.drivers.registry import all_drivers
     from edge_agent.errors import BusDenied
 
-    found, drivers = 0, tuple(all_drivers().values())
-    click.echo(f"[bus.{name}]\ndevice = {device!r}".replace("'", '"'))
+    drivers = tuple(all_drivers().values())
     for address in ADDRESSES:
         try:
-            if not bus.ping(address):
-                continue
-            identity = identify(bus, address, drivers)
+            if bus.ping(address):
+                identity = identify(bus, address, drivers)
+                yield address, identity.driver, identity.title
         except BusDenied as error:
-            click.echo(f"\n# {address:#04x}: {error}")
-            found += 1
+            if error.errno != errno.EBUSY:  # which is one address that a kernel driver owns
+                raise
+            yield address, None, str(error)
+
+
+def _print_bus(name: str, device: str) -> None:
+    click.echo(f"[bus.{name}]\ndevice = {json.dumps(device)}")
+
+
+def _print_chip(
+    bus: str, address: int, driver: str | None, title: str, *, mux: int | None = None, channel: int = 0
+) -> None:
+    where = "" if mux is None else f" behind {mux:#04x} channel {channel}"
+    if driver is None:
+        click.echo(f"\n# {address:#04x}{where}: {title}")
+        return
+    path = "" if mux is None else f"-{mux:02x}-{channel}"
+    lines = [f'\n[[sensor]]  # {title}\nid = "{driver.replace("_", "-")}{path}-{address:02x}"\ndriver = "{driver}"']
+    lines.append(f'bus = "{bus}"\naddress = {address:#04x}')
+    if mux is not None:
+        lines.append(f"mux = {mux:#04x}\nchannel = {channel}")
+    click.echo("\n".join(lines))
+
+
+# What the kernel reads itself
+
+
+def _scan_kernel() -> int:
+    """Sensors that the kernel shows below /sys. Returns how many buses there are."""
+    from edge_agent.bus.sysfs import SysfsTree
+    from edge_agent.drivers.registry import all_drivers
+
+    there = [info for info in all_drivers().values() if info.find is not None and Path(info.device).is_dir()]
+    for info in there:
+        with closing(SysfsTree(info.device)) as tree:
+            _print_kernel(tree, info.name.replace("_", "-"), info.device, [info])
+    return len(there)
+
+
+def _print_kernel(tree: Sysfs, name: str, device: str, drivers: list[DriverInfo]) -> None:
+    """What one of the kernel's trees shows."""
+    for info in drivers:
+        found = list(info.find(tree)) if info.find is not None else []
+        if not found:
             continue
-        found += 1
-        if identity.driver is None:
-            click.echo(f"\n# {address:#04x}: {identity.title}")
-        else:
-            click.echo(
-                f'\n[[sensor]]  # {identity.title}\nid = "{identity.driver}-{address:02x}"\n'
-                f'driver = "{identity.driver}"\nbus = "{name}"\naddress = {address:#04x}'
-            )
-    if not found:
-        click.echo("# nothing answers: check wiring, power and pull-ups")
+        _print_bus(name, device)
+        for number, each in enumerate(found, start=1):
+            click.echo(f'\n[[sensor]]  # {each.title}\nid = "{info.name.replace("_", "-")}-{number}"')
+            click.echo(f'driver = "{info.name}"\nbus = "{name}"')
+            for key, value in each.options.items():
+                click.echo(f"{key} = {json.dumps(value)}")
+        click.echo()
+
+
+# Serial ports
+
+
+def _list_ports(dev: Path) -> int:
+    """Ports that devices may be at; they cannot be asked what they are. Returns how many."""
+    stable = {path.resolve() for path in dev.glob(_PORTS[0])}
+    ports = [path for pattern in _PORTS for path in sorted(dev.glob(pattern))]
+    shown = [port for port in ports if port.parent.name == "by-id" or port.resolve() not in stable]
+    for number, port in enumerate(shown, start=1):
+        note = (
+            "" if port.parent.name == "by-id" or port.name == "serial0" else "  # may change its name when re-plugged"
+        )
+        click.echo(f"# A serial port: `edge-agent drivers` lists what could be on it.\n[bus.serial{number}]")
+        click.echo(f"device = {json.dumps(str(port))}{note}\nbaud = 9600\n")
+    return len(shown)
+
+
+def _scan_simulated(config_path: Path | None, behind: list[int]) -> None:
+    """Everything on the simulated rig, multiplexers that the configuration names included."""
+    from edge_agent.cli.options import SIMULATION_START, to_ns
+    from edge_agent.cli.simulation import rig_config, simulated_buses
+    from edge_agent.clock import SimulatedClock
+    from edge_agent.drivers.registry import all_drivers
+    from edge_agent.simulate.i2c import SimulatedI2C
+
+    config = rig_config(config_path)
+    kernel = {info.device: info for info in all_drivers().values() if info.find is not None}
+    with simulated_buses(config, SimulatedClock(to_ns(SIMULATION_START)), seed=1) as buses:
+        for name, bus in buses.items():
+            device = config.buses[name].device
+            if isinstance(bus, SimulatedI2C):
+                _print_i2c(bus, name, device, sorted({*behind, *_muxes(config, name)}))
+            elif device in kernel:
+                _print_kernel(bus, name, device, [kernel[device]])  # type: ignore[arg-type] # a tree by its device
+            else:
+                click.echo(f"# A serial port.\n[bus.{name}]\ndevice = {json.dumps(device)}\n")
+
+
+def _muxes(config: Config, bus: str) -> set[int]:
+    return {sensor.mux for sensor in config.sensors if sensor.bus == bus and sensor.mux is not None}

@@ -214,7 +214,7 @@ class _Reading:
             driver=driver,
             bus=keys.bus,
             address=default_address if keys.address is None else keys.address,
-            period_s=driver.period_s if keys.period_s is None else keys.period_s,
+            period_s=max(driver.period_s, driver.least_period_s(options)) if keys.period_s is None else keys.period_s,
             options=options,
             channels=channels,
             mux=keys.mux,

@@ -67,8 +67,9 @@ def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]
             )
         yield from _check_address(path, sensor)
         yield from _check_mux(path, sensor, muxes)
-        if sensor.period_s < sensor.driver.shortest_period_s:
-            yield (*path, "period_s"), f"{sensor.driver.name} takes {sensor.driver.shortest_period_s:g} s or more"
+        least_s = sensor.driver.least_period_s(sensor.options)
+        if sensor.period_s < least_s:
+            yield (*path, "period_s"), f"{sensor.driver.name} takes {least_s:g} s or more, as it is set up here"
         # Without addresses, options such as a serial number say where it is; upper and lower case mean the same.
         name = sensor.address if sensor.driver.addresses else repr(sensor.options).lower()
         place = (sensor.bus, sensor.mux, sensor.channel, name)

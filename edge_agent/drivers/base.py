@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from edge_agent.bus.base import BusKind, I2CBus
 
@@ -86,6 +86,19 @@ raises: no acknowledge then means none of them."""
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A sensor that a bus shows by itself.
+
+    Attributes:
+        title: for people.
+        options: of the driver that reads it, as they stand in the configuration.
+    """
+
+    title: str
+    options: Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
 class DriverInfo:
     """A driver's declaration: what stands in `edge-agent drivers` and what the configuration is checked against.
 
@@ -109,6 +122,9 @@ class DriverInfo:
         recognise: for `scan`; None where the chip cannot be told from others without risk.
         recognise_rank: who is asked first at an address that several drivers share. 0: reads one register of an
             identity; higher: needs a command that another chip might take for an order.
+        find: for `scan`: what a bus without addresses shows; None where it shows nothing.
+        device: where such a bus usually is, e.g. `/sys/bus/w1/devices`.
+        slowest: how often it can be measured with given options, s; None: `shortest_period_s`, whatever the options.
         narrow: what is measured with given options; None: all of `quantities`, whatever the options.
     """
 
@@ -128,11 +144,18 @@ class DriverInfo:
     stuck_after: int = 0
     recognise: Recognise | None = None
     recognise_rank: int = 0
+    find: Callable[[Any], Iterable[Found]] | None = None
+    device: str = ""
+    slowest: Callable[[Any], float] | None = None
     narrow: Callable[[Any], tuple[Measured, ...]] | None = None
 
     def measures(self, options: Any) -> tuple[Measured, ...]:
         """What a sensor with these options measures, an instance of `self.options`."""
         return self.quantities if self.narrow is None else self.narrow(options)
+
+    def least_period_s(self, options: Any) -> float:
+        """More often a sensor with these options cannot be measured, or should not."""
+        return self.shortest_period_s if self.slowest is None else self.slowest(options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Sources: BME280 datasheet BST-BME280-DS002 (rev. 1.6; sections 4 and 5, appendices A and B), BMP280
 datasheet BST-BMP280-DS001 (rev. 1.26). I2C address 0x76 (SDO low) or 0x77. Forced mode: one conversion per
 poll keeps the die cool. Boards sold as BME280 often carry a BMP280; the driver then goes on without humidity.
+The settings are read back with every measurement: a supply dip leaves zeros there, and old data.
 
 Limits:
     The marker of a skipped channel, 0x80000, is also a true count, near 25 °C with a usual calibration: a
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured
-from edge_agent.errors import BadReply, ChipWasReset, NotReady, WrongChip
+from edge_agent.drivers.neighbours import wrong_chip
+from edge_agent.drivers.registers import Registers
+from edge_agent.errors import BadReply, ChipWasReset, NotReady
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +46,10 @@ RESET_WORD: Final = 0xB6
 IM_UPDATE: Final = 0x01
 MEASURING: Final = 0x08
 FORCED: Final = 0b01
-MODE_BITS: Final = 0b11
+STANDBY: Final = 0b101 << 5
+"""Without meaning in forced mode. It makes a config that differs from what power-on leaves."""
+MEANT: Final = {CTRL_HUM: 0x07, CTRL_MEAS: 0xFC, CONFIG: 0xFC}
+"""Bits that hold a setting; the mode comes and goes."""
 
 SKIPPED_20_BIT: Final = 0x80000
 SKIPPED_16_BIT: Final = 0x8000
@@ -55,20 +61,9 @@ STARTUP_LOOKS: Final = 5
 BME280_ID: Final = 0x60
 BMP280_IDS: Final = frozenset({0x56, 0x57, 0x58})
 """0x56 and 0x57 are early samples."""
-CHIP_NAMES: Final = {
-    0x55: "BMP180",
-    0x56: "BMP280",
-    0x57: "BMP280",
-    0x58: "BMP280",
-    0x60: "BME280",
-    0x61: "BME680 or BME688",
-}
-"""What register 0xD0 holds on the chips of this maker that have it there."""
 
 Oversampling = Literal[1, 2, 4, 8, 16]
 FilterCoefficient = Literal[0, 2, 4, 8, 16]
-_OSRS: Final = {1: 1, 2: 2, 4: 3, 8: 4, 16: 5}
-_FILTER: Final = {0: 0, 2: 1, 4: 2, 8: 3, 16: 4}
 
 _HIGHEST_PA: Final = 1e6
 """Ten atmospheres: beyond it the number is not a pressure but a broken calibration."""
@@ -86,21 +81,14 @@ class Trim:
 
     @classmethod
     def from_registers(cls, low: bytes, high: bytes = b"") -> Trim:
-        """Parse the trim registers.
+        """Parse the trim registers. Raises BadReply when there are too few bytes.
 
         Args:
             low: from 0x88: 24 bytes, or 26 with humidity.
             high: from 0xE1: 7 bytes, or none without humidity.
-
-        Raises:
-            BadReply: too few bytes, or nothing but zeros or ones: the chip is gone or still starting.
         """
-        wanted = (26, 7) if high else (24, 0)
-        if len(low) < wanted[0] or len(high) < wanted[1]:
+        if len(low) < (26 if high else 24) or 0 < len(high) < 7:
             raise BadReply(f"calibration is too short: {low.hex()} {high.hex()}")
-        for block in (low[:24], high):
-            if set(block) in ({0x00}, {0xFF}):
-                raise BadReply(f"calibration is all {block[0]:#04x}: the chip vanished or is still starting")
         t1, t2, t3, p1, *p_rest = struct.unpack("<HhhHhhhhhhhh", low[:24])
         p2, p3, p4, p5, p6, p7, p8, p9 = p_rest
         humidity = None
@@ -213,102 +201,77 @@ class Bme280:
     """
 
     def __init__(self, bus: I2CBus, address: int, options: Bmp280Options) -> None:
-        self._bus = bus
-        self._address = address
+        self._registers = Registers(bus, address)
         self._options = options
         self._trim: Trim | None = None
+        self._settings: dict[int, int] = {}
         self.quantities: tuple[str, ...] = ()
+        self._wanted_humidity = options.humidity_oversampling if isinstance(options, Bme280Options) else 0
         self._set_humidity(self._wanted_humidity)
 
     def probe(self) -> Iterator[int]:
         """Identify, reset, read the calibration, configure."""
         self._trim = None
-        chip_id = self._read(CHIP_ID, 1)[0]
+        chip_id = self._registers.read(CHIP_ID)[0]
         if chip_id != BME280_ID and chip_id not in BMP280_IDS:
-            raise WrongChip(_who_is(chip_id, self._address))
+            raise wrong_chip(self._registers, "BME280 or BMP280", found=chip_id)
         self._set_humidity(self._wanted_humidity if chip_id == BME280_ID else 0)
 
-        self._write(RESET, RESET_WORD)
+        self._registers.write(RESET, RESET_WORD)
         yield STARTUP_NS
         for look in range(1, STARTUP_LOOKS + 1):
-            if not self._read(STATUS, 1)[0] & IM_UPDATE:
+            if not self._registers.read(STATUS)[0] & IM_UPDATE:
                 break
             if look == STARTUP_LOOKS:
                 raise BadReply("the chip does not finish copying its calibration after a reset: check its supply")
             yield STARTUP_NS
 
-        humid = bool(self._humidity)
-        low = self._read(TRIM_LOW, 26 if humid else 24)
-        trim = Trim.from_registers(low, self._read(TRIM_HIGH, 7) if humid else b"")
-        self._write(CONFIG, _FILTER[self._options.iir_filter] << 2)
-        if humid:
-            self._write(CTRL_HUM, _OSRS[self._humidity])
-        # ctrl_hum takes effect with the next write to ctrl_meas (section 5.4.3), which must not be the first
-        # trigger: some chips then convert with the old setting.
-        self._write(CTRL_MEAS, self._ctrl_meas)
+        low = self._registers.read_calibration(TRIM_LOW, 26 if self._humidity else 24)
+        trim = Trim.from_registers(low, self._registers.read_calibration(TRIM_HIGH, 7) if self._humidity else b"")
+        for register, value in self._settings.items():
+            self._registers.write(register, value)
         self._trim = trim
 
     def trigger(self) -> int:
         """Start one forced conversion. Returns the longest time it takes, ns."""
-        self._write(CTRL_MEAS, self._ctrl_meas | FORCED)
+        self._registers.write(CTRL_MEAS, self._settings[CTRL_MEAS] | FORCED)
         options = self._options
         return conversion_ns(options.temperature_oversampling, options.pressure_oversampling, self._humidity)
 
     def collect(self) -> tuple[float | None, ...]:
-        """Read status, configuration and data in one burst.
+        """Read configuration, status and data in one burst.
 
         Raises:
             NotReady: the conversion is still running.
-            ChipWasReset: it has lost its configuration, so its calibration too may be stale.
+            ChipWasReset: it has lost its configuration; it may be another chip by now.
         """
         if self._trim is None:
             raise ChipWasReset("the chip has not been probed")
-        burst = self._read(STATUS, DATA - STATUS + (8 if self._humidity else 6))
-        status, ctrl_meas = burst[0], burst[CTRL_MEAS - STATUS]
-        if ctrl_meas & ~MODE_BITS != self._ctrl_meas:
-            raise ChipWasReset(
-                f"ctrl_meas reads {ctrl_meas:#04x} where {self._ctrl_meas:#04x} was written: "
-                "the chip was reset (supply dip?) or does not drive the bus"
-            )
-        if status & MEASURING:
+        burst = self._registers.read(CTRL_HUM, DATA - CTRL_HUM + (8 if self._humidity else 6))
+        for register, wanted in self._settings.items():
+            value = burst[register - CTRL_HUM]
+            if value & MEANT[register] != wanted:
+                raise ChipWasReset(
+                    f"register {register:#04x} reads {value:#04x} where {wanted:#04x} was written: "
+                    "the chip was reset (supply dip?) or does not drive the bus"
+                )
+        if burst[STATUS - CTRL_HUM] & MEASURING:
             raise NotReady("the conversion is still running")
-        temperature, humidity, pressure = decode(burst[DATA - STATUS :], self._trim)
+        temperature, humidity, pressure = decode(burst[DATA - CTRL_HUM :], self._trim)
         return (temperature, humidity, pressure) if self._humidity else (temperature, pressure)
 
     def _set_humidity(self, oversampling: int) -> None:
+        """Settle what is measured, and what the registers hold while the chip sleeps."""
         self._humidity = oversampling
-        self.quantities = (
-            ("temperature_c", "humidity_pct", "pressure_pa") if oversampling else ("temperature_c", "pressure_pa")
-        )
-
-    @property
-    def _wanted_humidity(self) -> int:
-        return self._options.humidity_oversampling if isinstance(self._options, Bme280Options) else 0
-
-    @property
-    def _ctrl_meas(self) -> int:
-        """Register value that keeps the chip asleep."""
         options = self._options
-        return _OSRS[options.temperature_oversampling] << 5 | _OSRS[options.pressure_oversampling] << 2
-
-    def _read(self, register: int, count: int) -> bytes:
-        return self._bus.transfer(self._address, bytes((register,)), count)
-
-    def _write(self, register: int, value: int) -> None:
-        self._bus.transfer(self._address, bytes((register, value)), 0)
-
-
-def _who_is(chip_id: int, address: int) -> str:
-    """Name what answers instead, and the way out."""
-    name = CHIP_NAMES.get(chip_id)
-    if name is not None:
-        return f"{address:#04x} is a {name} (id {chip_id:#04x}), not a BME280 or BMP280: set another driver"
-    if chip_id in {0x00, 0xFF}:
-        return (
-            f"{address:#04x} reads {chip_id:#04x} as its chip id: a chip without this register "
-            "(BMP388, BMP390, DPS310, MS5611), a multiplexer, or a wire held fast; `edge-agent scan` tells"
-        )
-    return f"{address:#04x} has the unknown chip id {chip_id:#04x}: `edge-agent scan` may name it"
+        osrs_t, osrs_p = options.temperature_oversampling.bit_length(), options.pressure_oversampling.bit_length()
+        # ctrl_hum takes effect with the next write to ctrl_meas (section 5.4.3), which must not be the first
+        # trigger: some chips then convert with the old setting.
+        self._settings = {CONFIG: STANDBY | (options.iir_filter >> 1).bit_length() << 2}
+        self._settings |= {CTRL_HUM: oversampling.bit_length()} if oversampling else {}
+        self._settings |= {CTRL_MEAS: osrs_t << 5 | osrs_p << 2}
+        humidity = ("humidity_pct",) if oversampling else ()
+        self.quantities = ("temperature_c", *humidity, "pressure_pa")
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:

@@ -43,6 +43,20 @@ def crc8_sensirion(data: bytes) -> int:
     return crc
 
 
+def crc8_sht2x(data: bytes) -> int:
+    """CRC-8 of SHT2x, HTU21D and Si70xx: the polynomial of Sensirion, start 0 (HTU21D datasheet, CRC-8 checksum).
+
+    `0x683A` gives `0x7C`.
+
+    Limits:
+        All zeros give 0, so that a line held low passes; the caller must refuse that itself.
+    """
+    crc = 0
+    for byte in data:
+        crc = _SENSIRION[crc ^ byte]
+    return crc
+
+
 def crc8_dallas(data: bytes) -> int:
     """CRC-8 of 1-Wire: x⁸+x⁵+x⁴+1, bits reflected, start 0 (Maxim application note 27).
 

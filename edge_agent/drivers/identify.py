@@ -79,6 +79,8 @@ def whereabouts(bus: I2CBus, info: DriverInfo, address: int, taken: frozenset[in
     """
     try:
         if isinstance(error, WrongChip):
+            if "driver = " in str(error):
+                return ""  # the driver itself knew
             found = identify(bus, address, all_drivers().values())
             return f'; a {found.title} answers there: driver = "{found.driver}"' if found.driver else ""
         if not isinstance(error, NoAcknowledge):

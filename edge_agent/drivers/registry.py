@@ -6,46 +6,58 @@ A module declares what it offers in `DRIVERS`. It is best called like its driver
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import edge_agent.drivers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import ModuleType
 
     from edge_agent.drivers.base import DriverInfo
+
+log = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP: Final = "edge_agent.drivers"
 
 
 def find_driver(name: str) -> DriverInfo | None:
     """The driver of that name, loading as few others as possible; None if there is none."""
-    if name in _module_names():
-        for info in _offered(_load(name)):
-            if info.name == name:
-                return info
-    return all_drivers().get(name)
+    modules = [_load(name)] if name in _module_names() else _others(name)
+    offered = [info for module in modules for info in _offered(module) if info.name == name]
+    return offered[0] if offered else all_drivers().get(name)
 
 
 def all_drivers() -> dict[str, DriverInfo]:
-    """Every driver by name, sorted."""
-    modules = [_load(name) for name in _module_names()]
-    modules += [entry_point.load() for entry_point in entry_points(group=ENTRY_POINT_GROUP)]
+    """Every driver by name, sorted. One of this folder goes before one of another package with the same name."""
+    modules = _others() + [_load(name) for name in _module_names()]
     offered = [info for module in modules for info in _offered(module)]
-    return {info.name: info for info in sorted(offered, key=lambda info: info.name)}
+    known = {info.name: info for info in offered}
+    return dict(sorted(known.items()))
 
 
-def _module_names() -> Iterator[str]:
-    return (module.name for module in pkgutil.iter_modules(edge_agent.drivers.__path__))
+def _module_names() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(edge_agent.drivers.__path__)]
 
 
 def _load(name: str) -> ModuleType:
     return importlib.import_module(f"{edge_agent.drivers.__name__}.{name}")
 
 
-def _offered(module: ModuleType) -> tuple[DriverInfo, ...]:
+def _others(name: str | None = None) -> list[Any]:
+    """Modules of other packages. One that cannot be loaded is told, and costs nobody else a driver."""
+    modules = []
+    offered = entry_points(group=ENTRY_POINT_GROUP)
+    for entry_point in offered if name is None else offered.select(name=name):
+        try:
+            modules.append(entry_point.load())
+        except Exception as error:  # noqa: BLE001 whatever a stranger's file does when it is loaded
+            log.warning("the driver %s of another package cannot be loaded: %r", entry_point.value, error)
+    return modules
+
+
+def _offered(module: Any) -> tuple[DriverInfo, ...]:
     """What a module declares; nothing where it only holds what drivers share."""
     return tuple(getattr(module, "DRIVERS", ()))

@@ -2,7 +2,7 @@
 
 Source: Datasheet SHT3x-DIS, version 6 (sections 2.2, 4.3, 4.9 to 4.13). I2C address 0x44 (ADDR low) or 0x45.
 Single shot without clock stretching, which the Pi's adapter cannot do reliably: a busy chip does not
-acknowledge.
+acknowledge. The heater, which a glitch or another program may have switched on, is off after `probe`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured
-from edge_agent.drivers.checksum import crc8_sensirion
-from edge_agent.errors import BadReply, ChecksumMismatch, NoAcknowledge, NotReady
+from edge_agent.drivers.sensirion import (
+    NO_CONVERSION,
+    SHT3X_STATUS,
+    SHT4X_SERIAL,
+    checked_words,
+    read_words,
+    understands,
+)
+from edge_agent.errors import ChipWasReset, NoAcknowledge, NotReady, WrongChip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
 # Commands: sections 4.3, 4.8, 4.9, 4.11.
 BREAK: Final = b"\x30\x93"
 SOFT_RESET: Final = b"\x30\xa2"
-READ_STATUS: Final = b"\xf3\x2d"
+CLEAR_STATUS: Final = b"\x30\x41"
 
 BREAK_NS: Final = 1_000_000
 SOFT_RESET_NS: Final = 1_500_000
@@ -37,39 +44,21 @@ SINGLE_SHOT: Final[dict[str, tuple[bytes, int]]] = {
 }
 """Command, and longest conversion in ns at low supply (section 2.2, table 4; section 4.3, table 9)."""
 
-_FLOATING: Final = frozenset({0x0000, 0xFFFF})
-"""Words that are no conversion: exactly -45 or 130 °C, 0 or 100 %RH; a dead sensor element or power-up."""
+# Status: section 4.11, table 18.
+HEATER_BIT: Final = 0x2000
+RESET_BIT: Final = 0x0010
 
 # Datasheet maths
 
 
-def checked_words(reply: bytes, count: int) -> tuple[int, ...]:
-    """Split a reply into 16-bit words, each followed by its checksum.
-
-    Raises:
-        BadReply: not `count` words long.
-        ChecksumMismatch: a word was damaged.
-    """
-    if len(reply) != 3 * count:
-        raise BadReply(f"{len(reply)} bytes where {3 * count} were expected: {reply.hex()}")
-    words: list[int] = []
-    for start in range(0, len(reply), 3):
-        word, received = reply[start : start + 2], reply[start + 2]
-        expected = crc8_sensirion(word)
-        if received != expected:
-            raise ChecksumMismatch(expected=expected, received=received, raw=reply)
-        words.append(int.from_bytes(word))
-    return tuple(words)
-
-
 def temperature_c(raw: int) -> float | None:
     """Temperature in °C (section 4.13); None for a word that no conversion gives."""
-    return None if raw in _FLOATING else -45.0 + 175.0 * raw / 65535.0
+    return None if raw in NO_CONVERSION else -45.0 + 175.0 * raw / 65535.0
 
 
 def humidity_pct(raw: int) -> float | None:
     """Relative humidity in %, 0..100 (section 4.13); None for a word that no conversion gives."""
-    return None if raw in _FLOATING else 100.0 * raw / 65535.0
+    return None if raw in NO_CONVERSION else 100.0 * raw / 65535.0
 
 
 def decode(reply: bytes) -> tuple[float | None, float | None]:
@@ -101,19 +90,26 @@ class Sht3x:
         self._bus = bus
         self._address = address
         self._command, self._conversion_ns = SINGLE_SHOT[options.repeatability]
+        self._refusals = 0
         self.quantities: tuple[str, ...] = ("temperature_c", "humidity_pct")
 
     def probe(self) -> Iterator[int]:
-        """Leave periodic mode if another program set it, reset (heater off), and read the status."""
-        self._send(BREAK)
+        """Leave periodic mode if another program set it, reset (heater off), read the status and clear it."""
+        try:
+            self._send(BREAK)
+        except NoAcknowledge:
+            if understands(self._bus, self._address, SHT4X_SERIAL, 2):
+                raise WrongChip(f"{self._address:#04x} is an SHT4x, not an SHT3x: set driver sht4x") from None
+            raise
         yield BREAK_NS
         self._send(SOFT_RESET)
         yield SOFT_RESET_NS
-        self._send(READ_STATUS)
-        checked_words(self._receive(3), 1)
+        read_words(self._bus, self._address, SHT3X_STATUS, 1)
+        self._send(CLEAR_STATUS)
 
     def trigger(self) -> int:
         """Start one conversion. Returns the longest time it takes, ns."""
+        self._refusals = 0
         self._send(self._command)
         return self._conversion_ns
 
@@ -122,13 +118,26 @@ class Sht3x:
 
         Raises:
             NotReady: no acknowledge, which is how the chip says that it is busy.
+            ChipWasReset: it still has nothing to give when asked again, and its status tells why.
             ChecksumMismatch, BadReply: the bytes are damaged.
         """
         try:
             reply = self._receive(6)
         except NoAcknowledge as error:
+            self._refusals += 1
+            # Asking for the status would drop a conversion that has just ended, so not at the first refusal.
+            if self._refusals > 1:
+                self._look_for_reset()
             raise NotReady("the chip does not acknowledge: still converting, or it lost power") from error
         return decode(reply)
+
+    def _look_for_reset(self) -> None:
+        try:
+            (status,) = read_words(self._bus, self._address, SHT3X_STATUS, 1)
+        except NoAcknowledge:
+            return
+        if status & (RESET_BIT | HEATER_BIT):
+            raise ChipWasReset(f"the status reads {status:#06x}: the chip was reset (supply dip?) or its heater is on")
 
     def _send(self, command: bytes) -> None:
         self._bus.transfer(self._address, command, 0)
@@ -139,8 +148,7 @@ class Sht3x:
 
 def recognise(bus: I2CBus, address: int) -> str | None:
     """By the checksum over its status word; the request is a command of two bytes."""
-    bus.transfer(address, READ_STATUS, 0)
-    checked_words(bus.transfer(address, b"", 3), 1)
+    read_words(bus, address, SHT3X_STATUS, 1)
     return "SHT30, SHT31 or SHT35"
 
 

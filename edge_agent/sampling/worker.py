@@ -120,6 +120,11 @@ class BusWorker:
         self._climb_due_ns = 0
         self._said = False
 
+    @property
+    def stuck(self) -> bool:
+        """Whether nothing gets through on the bus."""
+        return bool(self._breaker.cause)
+
     def step(self) -> int | None:
         """Collect what is ready, trigger what is due. Returns when the next of either is."""
         now_ns = self._clock.now_ns()
@@ -218,7 +223,7 @@ class BusWorker:
         elif poll.triggered_ns is None:
             # The device runs by itself: meet it at its own moments from now on.
             sensor.phase_ns = poll.ready_ns % sensor.period_ns
-            sensor.due_ns = max(sensor.due_ns, now_ns + sensor.period_ns)
+            sensor.due_ns = poll.ready_ns + sensor.period_ns
         if poll.ready_ns <= poll.give_up_ns:
             self._polls.append(poll)
         elif poll.triggered_ns is None:

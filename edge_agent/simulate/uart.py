@@ -64,6 +64,7 @@ class PtyDevice:
         self._faults: deque[SerialFault] = deque()
         self._held = b""
         self._session: _Session | None = None
+        self._last_path = ""
         self.requests = 0
         self.path = ""
         self.come_back()
@@ -95,8 +96,11 @@ class PtyDevice:
     def come_back(self) -> None:
         """Plug the adapter in again, under another device name; the link points to the new one."""
         if self._session is None:
+            spare = os.openpty() if self._last_path else ()  # has the number of the last one, if that is free
             self._session = _Session(self)
-            self.path = self._session.path
+            for descriptor in spare:
+                os.close(descriptor)
+            self._last_path = self.path = self._session.path
             if self._link is not None:
                 self._link.symlink_to(self._session.path)
                 self.path = str(self._link)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from operator import lt
+from operator import lt, sub
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
@@ -31,12 +31,14 @@ class Limits:
         minimum, maximum: what the chip can measure, canonical unit, inclusive.
         configured: the range that the configuration allows, canonical unit, inclusive; None: any.
         max_rate_per_s: fastest believable change, canonical unit per second; None: any.
+        free_step: a change so small is believable in no time at all, canonical unit: noise, and coarse counts.
     """
 
     minimum: float
     maximum: float
     configured: tuple[float, float] | None = None
     max_rate_per_s: float | None = None
+    free_step: float = 0.0
 
 
 class Validator:
@@ -47,6 +49,7 @@ class Validator:
     """
 
     __slots__ = (
+        "_free_step",
         "_good_ns",
         "_good_value",
         "_high",
@@ -63,6 +66,7 @@ class Validator:
         self._high = min(limits.maximum, high)
         rate = limits.max_rate_per_s
         self._rate_per_ns = None if rate is None else rate / NS_PER_S
+        self._free_step = limits.free_step
         self._last_ns: int | None = None
         self._previous_ns = 0
         self._previous_value: float | None = None
@@ -80,8 +84,10 @@ class Validator:
         Returns:
             One flag set per reading; `Flag(0)` is good.
         """
-        if len(values) >= _WORTH_A_GLANCE and self._rate_per_ns is None and self._is_plain(times_ns, values):
-            self._last_ns = times_ns[-1]
+        if len(values) >= _WORTH_A_GLANCE and self._is_plain(times_ns, values):
+            self._last_ns = self._previous_ns = self._good_ns = times_ns[-1]
+            self._previous_value = values[-1]
+            self._good_value = values[-1] or 0.0  # which is no None, for it is plain
             return [_GOOD] * len(values)
         low, high = self._low, self._high
         last_ns = self._last_ns
@@ -108,7 +114,15 @@ class Validator:
         in_range = self._low <= min(values) and max(values) <= self._high  # type: ignore[type-var, operator] # no None
         starts_later = self._last_ns is None or times_ns[0] > self._last_ns
         # min and max pass over NaN, a sum does not.
-        return in_range and isfinite(total) and starts_later and all(map(lt, times_ns, times_ns[1:]))
+        plain = in_range and isfinite(total) and starts_later and all(map(lt, times_ns, times_ns[1:]))
+        return plain and (self._rate_per_ns is None or self._is_calm(values))
+
+    def _is_calm(self, values: Sequence[float | None]) -> bool:
+        """Whether no change from reading to reading is more than may be at once, so that no rate need be computed."""
+        if self._previous_value is None or self._previous_value != self._good_value:
+            return False
+        changes = map(sub, values, (self._previous_value, *values[:-1]))
+        return bool(max(map(abs, changes)) <= self._free_step)
 
     def _judge_rate(self, now_ns: int, value: float) -> Flag:
         before, self._previous_value = self._previous_value, value
@@ -117,8 +131,8 @@ class Validator:
         if before is None or rate is None:
             flag = _GOOD
         else:
-            from_good = abs(value - self._good_value) <= rate * abs(now_ns - self._good_ns)
-            from_last = abs(value - before) <= rate * abs(now_ns - before_ns)
+            from_good = abs(value - self._good_value) <= self._free_step + rate * abs(now_ns - self._good_ns)
+            from_last = abs(value - before) <= self._free_step + rate * abs(now_ns - before_ns)
             flag = _GOOD if from_good or from_last else _TOO_FAST
         if flag is _GOOD:
             self._good_ns, self._good_value = now_ns, value

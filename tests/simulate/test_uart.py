@@ -121,11 +121,12 @@ def test_hang_up_reaches_the_client_as_the_kernels_errors(port: serial.Serial, d
     assert caught.value.errno == 2
 
 
-def test_line_comes_back_under_the_same_link(device: PtyDevice) -> None:
-    path = device.path
+def test_line_comes_back_under_the_same_link_to_another_device(device: PtyDevice) -> None:
+    path, before = device.path, Path(device.path).resolve()
     device.hang_up()
     device.come_back()
     assert device.path == path
+    assert Path(path).resolve() != before
     with serial.Serial(path, 9600) as port:
         assert len(exchange(port, REQUEST, 9)) == 9
 

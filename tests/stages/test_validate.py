@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import accumulate
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +40,13 @@ def test_after_a_true_jump_the_new_level_is_good() -> None:
     assert judged(limits, [20.0, 50.0, 50.1, 50.2, 50.0]) == [GOOD, Flag.TOO_FAST, GOOD, GOOD, GOOD]
 
 
+def test_a_step_that_noise_or_a_draught_makes_is_free_and_a_greater_one_needs_its_time() -> None:
+    limits = Limits(-40.0, 85.0, max_rate_per_s=0.5, free_step=2.0)
+    assert judged(limits, [20.0, 22.0, 20.1]) == [GOOD] * 3
+    assert judged(limits, [20.0, 24.0]) == [GOOD, Flag.TOO_FAST]
+    assert judged(limits, [20.0, 24.0], [1, 6]) == [GOOD, GOOD]
+
+
 def test_the_rate_is_per_second_of_real_time() -> None:
     limits = Limits(-40.0, 85.0, max_rate_per_s=1.0)
     assert judged(limits, [20.0, 50.0], [1, 31]) == [GOOD, GOOD]
@@ -54,12 +63,15 @@ def test_time_that_does_not_advance_is_flagged_and_never_locks_out() -> None:
     assert flags == [GOOD, Flag.TIME_BACKWARDS, Flag.TIME_BACKWARDS, GOOD]
 
 
-@given(st.lists(st.tuples(st.integers(0, 50), st.none() | st.floats(-60, 100)), max_size=30), st.booleans())
-def test_a_block_gives_what_single_readings_give(rows: list[tuple[int, float | None]], rated: bool) -> None:
-    limits = Limits(-40.0, 85.0, max_rate_per_s=2.0 if rated else None)
-    times = [second * S for second, _ in rows]
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.none() | st.floats(-60, 100) | st.floats(20, 23)), max_size=40),
+    st.integers(0, 40),
+    st.booleans(),
+)
+def test_blocks_give_what_single_readings_give(rows: list[tuple[int, float | None]], cut: int, rated: bool) -> None:
+    limits = Limits(-40.0, 85.0, max_rate_per_s=0.5 if rated else None, free_step=2.0 if rated else 0.0)
+    times = [S * seconds for seconds in accumulate(seconds for seconds, _ in rows)]
     values = [value for _, value in rows]
-    live = Validator(limits)
-    assert Validator(limits).run(times, values) == [
-        live.run([now_ns], [value])[0] for now_ns, value in zip(times, values, strict=True)
-    ]
+    live, blocks = Validator(limits), Validator(limits)
+    flags = blocks.run(times[:cut], values[:cut]) + blocks.run(times[cut:], values[cut:])
+    assert flags == [live.run([now_ns], [value])[0] for now_ns, value in zip(times, values, strict=True)]

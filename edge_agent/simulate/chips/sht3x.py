@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.simulate.chips.base import Nack
+from edge_agent.simulate.chips.sensirion import SensirionChip, of_full_scale, word
 
 if TYPE_CHECKING:
     from edge_agent.simulate.chips.base import Makers, Part
@@ -39,13 +40,12 @@ _RESET_NS: Final = 500_000
 _BREAK_NS: Final = 1_000_000
 
 
-class Sht3x:
+class Sht3x(SensirionChip):
     """One chip. Does not acknowledge while it converts, as is said of commands without stretching."""
 
     def __init__(self, part: Part) -> None:
-        self._clock, self._air, self._random = part.clock, part.air, part.random
-        drawn = part.random.getrandbits(32)
-        self.serial = drawn
+        super().__init__(part)
+        self.serial = part.random.getrandbits(32)
         self._damage: tuple[int, int] | None = None
         self._reset(busy_ns=0)
 
@@ -64,9 +64,9 @@ class Sht3x:
         if command in _SINGLE_SHOT:
             self._measure(*_SINGLE_SHOT[command])
         elif command == _READ_STATUS:
-            self._reply = _word(self._status)
+            self._reply = word(self._status)
         elif command in _READ_SERIAL:
-            self._reply = _word(self.serial >> 16) + _word(self.serial & 0xFFFF)
+            self._reply = word(self.serial >> 16) + word(self.serial & 0xFFFF)
         elif command == _CLEAR_STATUS:
             self._status &= ~_CLEARABLE
         elif command == _HEATER_ON:
@@ -82,15 +82,12 @@ class Sht3x:
             raise Nack
 
     def read(self, count: int) -> bytes:
-        """Give the reply once; behind its end the line stays high. Raises Nack when there is none."""
-        self._refuse_while_busy()
-        if not self._reply:
-            raise Nack
-        reply, self._reply = bytearray(self._reply), b""
-        if self._damage and self._damage[0] < min(count, len(reply)):
+        """Give the reply once, damaged if that was asked for."""
+        reply = bytearray(super().read(count))
+        if self._damage and self._damage[0] < count:
             reply[self._damage[0]] ^= self._damage[1]
             self._damage = None
-        return bytes(reply[:count]).ljust(count, b"\xff")
+        return bytes(reply)
 
     def power_cycle(self) -> None:
         """Start: 0.5 ms without an answer, then status 0x8010."""
@@ -98,39 +95,14 @@ class Sht3x:
 
     def _reset(self, busy_ns: int) -> None:
         self._status = _STATUS_AT_START
-        self._reply = b""
-        self._busy_until_ns = self._clock.now_ns() + busy_ns
-
-    def _refuse_while_busy(self) -> None:
-        if self._clock.now_ns() < self._busy_until_ns:
-            raise Nack
+        self._restart(busy_ns)
 
     def _measure(self, duration_ns: int, sigma_c: float, sigma_pct: float) -> None:
-        now_ns = self._clock.now_ns()
-        air = self._air(now_ns)
+        air = self._air(self._clock.now_ns())
         celsius = air.temperature_c + self._random.gauss(0.0, sigma_c)
         percent = air.humidity_pct + self._random.gauss(0.0, sigma_pct)
-        self._reply = _word(_of_full_scale((celsius + 45.0) / 175.0)) + _word(_of_full_scale(percent / 100.0))
-        self._busy_until_ns = now_ns + duration_ns
-
-
-def sensirion_crc(data: bytes) -> int:
-    """CRC-8, polynomial 0x31, start 0xFF (section 4.12): 0xBEEF gives 0x92."""
-    crc = 0xFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc << 1 ^ 0x131) if crc & 0x80 else crc << 1
-    return crc
-
-
-def _word(value: int) -> bytes:
-    data = value.to_bytes(2, "big")
-    return data + bytes([sensirion_crc(data)])
-
-
-def _of_full_scale(fraction: float) -> int:
-    return min(max(round(fraction * 65_535.0), 0), 65_535)
+        measurement = word(of_full_scale((celsius + 45.0) / 175.0)) + word(of_full_scale(percent / 100.0))
+        self._finish(measurement, duration_ns)
 
 
 CHIPS: Final[Makers] = {"sht3x": Sht3x}

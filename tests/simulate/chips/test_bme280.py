@@ -1,15 +1,24 @@
+"""The chips by themselves, then read by Adafruit's drivers. RPi.bme280 reads them through the SMBus facade."""
+
 from __future__ import annotations
 
 import random
 import statistics
+from typing import Any
 
 import pytest
+from adafruit_bme280.advanced import Adafruit_BME280_I2C as AdvancedBme280
+from adafruit_bme280.basic import Adafruit_BME280_I2C as BasicBme280
+from adafruit_bmp280 import Adafruit_BMP280_I2C
 
 from edge_agent.clock import SimulatedClock
 from edge_agent.simulate.chips.base import Part
 from edge_agent.simulate.chips.bme280 import Bosch280
 from edge_agent.simulate.chips.bosch280 import Calibration
+from edge_agent.simulate.circuitpython_facade import CircuitPythonFacade
+from edge_agent.simulate.i2c import SimulatedI2C
 from edge_agent.simulate.world import Air
+from tests.simulate.peers import sleeping_on
 
 AIR = Air(21.5, 48.0, 100_500.0)
 FORCED_X1 = b"\xf2\x01\xf4\x25"
@@ -252,3 +261,27 @@ def test_bmp280_has_its_own_id_and_no_humidity(clock: SimulatedClock) -> None:
     first = registers(chip, 0xF7, 6)
     pass_time(clock, 3_900_000_000)
     assert registers(chip, 0xF7, 6) == first
+
+
+@pytest.mark.parametrize("driver", [BasicBme280, AdvancedBme280])
+@pytest.mark.parametrize("true", [AIR, Air(-15.0, 80.0, 85_000.0), Air(45.0, 15.0, 104_000.0)])
+def test_adafruits_bme280_drivers_read_the_air(clock: SimulatedClock, driver: Any, true: Air) -> None:
+    for seed in range(5):  # H5 of either sign among them
+        bus = SimulatedI2C(clock)
+        bus.attach(0x76, Bosch280("bme280", Part(clock, lambda _: true, random.Random(seed))))
+        with sleeping_on(clock):
+            sensor = driver(CircuitPythonFacade(bus, clock), 0x76)
+            temperature, humidity, pressure = sensor.temperature, sensor.relative_humidity, sensor.pressure
+        assert temperature == pytest.approx(true.temperature_c, abs=0.03)
+        assert humidity == pytest.approx(true.humidity_pct, abs=0.12)
+        assert pressure * 100 == pytest.approx(true.pressure_pa, abs=20.0)
+
+
+def test_adafruits_bmp280_driver_reads_the_air(clock: SimulatedClock) -> None:
+    bus = SimulatedI2C(clock)
+    bus.attach(0x77, Bosch280("bmp280", Part(clock, lambda _: AIR, random.Random(5))))
+    with sleeping_on(clock):
+        sensor = Adafruit_BMP280_I2C(CircuitPythonFacade(bus, clock))
+        temperature, pressure = sensor.temperature, sensor.pressure
+    assert temperature == pytest.approx(AIR.temperature_c, abs=0.03)
+    assert pressure * 100 == pytest.approx(AIR.pressure_pa, abs=20.0)

@@ -2,12 +2,19 @@ from __future__ import annotations
 
 import random
 
+import adafruit_sht31d
 import pytest
+from sensirion_i2c_sht.sht3x import Sht3xI2cDevice
 
 from edge_agent.clock import SimulatedClock
 from edge_agent.simulate.chips.base import Nack, Part
-from edge_agent.simulate.chips.sht3x import Sht3x, sensirion_crc
+from edge_agent.simulate.chips.sensirion import sensirion_crc
+from edge_agent.simulate.chips.sht3x import Sht3x
+from edge_agent.simulate.circuitpython_facade import CircuitPythonFacade
+from edge_agent.simulate.i2c import SimulatedI2C
 from edge_agent.simulate.world import Air
+from tests.simulate.peers import sleeping_on
+from tests.simulate.sensirion_peer import connection
 
 AIR = Air(-4.25, 61.5, 100_500.0)
 
@@ -119,3 +126,34 @@ def test_damage_hits_one_byte_of_one_reply(chip: Sht3x) -> None:
 def test_line_stays_high_behind_the_reply(chip: Sht3x) -> None:
     chip.write(b"\xf3\x2d")
     assert chip.read(5)[3:] == b"\xff\xff"
+
+
+def test_adafruit_reads_the_air_and_the_heater(chip: Sht3x, clock: SimulatedClock) -> None:
+    bus = SimulatedI2C(clock)
+    bus.attach(0x44, chip)
+    with sleeping_on(clock):
+        peer = adafruit_sht31d.SHT31D(CircuitPythonFacade(bus, clock))
+        assert peer.temperature == pytest.approx(AIR.temperature_c, abs=0.1)
+        assert peer.relative_humidity == pytest.approx(AIR.humidity_pct, abs=0.2)
+        peer.heater = True
+        assert peer.heater is True
+        peer.heater = False
+        assert peer.heater is False
+
+
+def test_sensirion_reads_the_air(chip: Sht3x, clock: SimulatedClock) -> None:
+    bus = SimulatedI2C(clock)
+    bus.attach(0x45, chip)
+    with sleeping_on(clock):
+        peer = Sht3xI2cDevice(connection(bus, clock), 0x45)
+        assert peer.read_serial_number() == chip.serial
+        temperature, humidity = peer.single_shot_measurement()
+    assert temperature.degrees_celsius == pytest.approx(AIR.temperature_c, abs=0.1)
+    assert humidity.percent_rh == pytest.approx(AIR.humidity_pct, abs=0.2)
+
+
+def test_what_was_loaded_is_what_every_measurement_ends_in(chip: Sht3x, clock: SimulatedClock) -> None:
+    chip.load(bytes.fromhex("63890b8a5d7e"))
+    chip.write(b"\x24\x16")
+    clock.advance_to(clock.now_ns() + 4_500_000)
+    assert chip.read(6) == bytes.fromhex("63890b8a5d7e")

@@ -1,0 +1,139 @@
+"""`edge-agent doctor`: what is wrong with buses and sensors, each with its fix."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from edge_agent.cli.options import config_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from edge_agent.bus.base import AnyBus, I2CBus
+    from edge_agent.config.model import Config
+    from edge_agent.sampling.sensor import SensorOnBus
+
+OK: Final = "ok"
+NOTE: Final = "note"
+BAD: Final = "bad"
+_COLOURS: Final = {OK: "green", NOTE: "yellow", BAD: "red"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        level: `ok`, `note` (worth knowing) or `bad` (to be mended).
+        subject: e.g. `bus i2c1`, `sensor air`.
+        text: one sentence, with the fix if it is bad.
+    """
+
+    level: str
+    subject: str
+    text: str
+
+
+@click.command
+@config_option
+@click.option("--simulate", is_flag=True, help="Look at the simulated rig.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per finding.")
+def doctor(config_path: Path | None, simulate: bool, as_json: bool) -> None:
+    """Look at every configured bus and sensor, and say what is wrong and how to mend it.
+
+    Exit code 69 if anything is bad. Safe beside a running agent only on I2C and the kernel's own sensors: a serial port
+    has one owner.
+    """
+    from edge_agent.cli.measure import measure_once, opened
+
+    bad = False
+    with opened(config_path, simulate=simulate) as (config, buses, clock):
+        sensors = measure_once(config, buses, clock)
+        for finding in (*_buses(config, buses, sensors), *_sensors(config, sensors), *_board(simulate=simulate)):
+            bad = bad or finding.level == BAD
+            if as_json:
+                click.echo(json.dumps(dataclasses.asdict(finding)))
+            else:
+                level = click.style(f"{finding.level:4}", fg=_COLOURS[finding.level])
+                click.echo(f"{level}  {finding.subject}: {finding.text}")
+    if bad:
+        raise SystemExit(69)
+
+
+def _sensors(config: Config, sensors: Mapping[str, SensorOnBus]) -> Iterator[Finding]:
+    from edge_agent.cli.read import shown
+
+    for configured in config.sensors:
+        sensor = sensors[configured.id]
+        here = {sensors[each.id].cause for each in config.sensors if each.bus == configured.bus}
+        if sensor.last is None:
+            # What ails the whole bus has been told with it.
+            text = f"no measurement: see bus {configured.bus}" if here == {sensor.cause} else shown(sensor)
+            yield Finding(BAD, f"sensor {sensor.id}", text)
+        else:
+            level = BAD if None in sensor.last.values else NOTE if sensor.notice else OK
+            yield Finding(level, f"sensor {sensor.id}", shown(sensor))
+
+
+def _buses(config: Config, buses: Mapping[str, AnyBus], sensors: Mapping[str, SensorOnBus]) -> Iterator[Finding]:
+    """Each bus by what its sensors say of it; and on I2C what else answers."""
+    for name, bus in config.buses.items():
+        here = [sensors[sensor.id] for sensor in config.sensors if sensor.bus == name]
+        subject = f"bus {name}"
+        if not here:
+            yield Finding(NOTE, subject, "no sensor is configured on it; `edge-agent scan` looks for some")
+        elif all(sensor.last is None for sensor in here):
+            yield Finding(BAD, subject, _nobody_answers(bus.resolved_kind(), here))
+        else:
+            answering = sum(sensor.last is not None for sensor in here)
+            yield Finding(OK, subject, f"{answering} of {len(here)} sensors answer on {bus.device}")
+        if bus.resolved_kind() == "i2c":
+            yield from _strangers(config, name, buses[name])  # type: ignore[arg-type] # its kind says so
+
+
+def _nobody_answers(kind: str | None, here: list[SensorOnBus]) -> str:
+    causes = {sensor.cause for sensor in here}
+    if len(here) == 1 or len(causes) == 1:
+        return f"nobody answers: {here[0].cause}"
+    everywhere = {
+        "i2c": "check supply, ground, pull-ups and that SDA and SCL are not swapped",
+        "serial": "swap A and B, and check termination, baud rate and parity",
+        "sysfs": "is the overlay loaded, and the pull-up there?",
+    }
+    return f"none of its {len(here)} sensors answers: {everywhere[kind or 'sysfs']}"
+
+
+def _strangers(config: Config, name: str, bus: I2CBus) -> Iterator[Finding]:
+    """Chips that answer and that no sensor is configured for."""
+    from edge_agent.cli.scan import chips_on
+    from edge_agent.errors import BusError
+
+    known = {sensor.address for sensor in config.sensors if sensor.bus == name and sensor.mux is None}
+    known |= {sensor.mux for sensor in config.sensors if sensor.bus == name and sensor.mux is not None}
+    try:
+        for address, driver, title in chips_on(bus):
+            if address not in known:
+                fix = f'; add a [[sensor]] with driver = "{driver}"' if driver else ""
+                yield Finding(NOTE, f"bus {name}", f"{address:#04x} answers and is not configured: {title}{fix}")
+    except BusError:
+        return  # the bus has been found bad already
+
+
+def _board(*, simulate: bool, sys_root: Path = Path("/sys")) -> Iterator[Finding]:
+    """Under-voltage explains errors in clusters: the Pi's firmware notices it."""
+    if simulate:
+        return
+    for name in sorted(sys_root.glob("class/hwmon/hwmon*/name")):
+        try:
+            alarmed = name.read_text().strip() == "rpi_volt" and (name.parent / "in0_lcrit_alarm").read_text().strip()
+        except OSError:
+            continue
+        if alarmed == "1":
+            yield Finding(BAD, "supply", "the board has too low a voltage: use a better supply and a shorter cable")
+        elif alarmed == "0":
+            yield Finding(OK, "supply", "the board has seen no under-voltage since it was last asked")
