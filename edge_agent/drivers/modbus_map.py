@@ -163,21 +163,21 @@ def _tenths(quantity: str, at: int, function: Literal[3, 4] = HOLDING, unit: str
 PROFILES: Final = {
     "xy-md02": Profile("XY-MD01, XY-MD02", (_tenths("temperature_c", 1, INPUT), _tenths("humidity_pct", 2, INPUT))),
     "xy-md02-hundredths": Profile(
-        "its revision that counts hundredths (8E1)",
+        "its revision in hundredths",
         (Register("temperature_c", 1, INPUT, "s16", 0.01), Register("humidity_pct", 2, INPUT, "u16", 0.01)),
     ),
     "rs-ws-n01": Profile("Renke RS-WS-N01, JXBS-3001", (_tenths("humidity_pct", 0), _tenths("temperature_c", 1))),
-    "cwt-th01s": Profile("ComWinTop CWT-TH01S", (_tenths("humidity_pct", 0), _tenths("temperature_c", 1))),
+    "cwt-th01s": Profile("CWT-TH01S", (_tenths("humidity_pct", 0), _tenths("temperature_c", 1))),
     "thp-box": Profile(
-        "boxes with temperature, humidity and pressure in holding registers 0 to 2",
+        "T, RH and P in registers 0 to 2",
         (_tenths("temperature_c", 0), _tenths("humidity_pct", 1), _tenths("pressure_pa", 2, unit="hpa")),
     ),
     "renke-fsxcs": Profile(
-        "Renke RS-FSXCS weather stations",
+        "Renke RS-FSXCS",
         (_tenths("humidity_pct", 0x01F8), _tenths("temperature_c", 0x01F9), _tenths("pressure_pa", 0x01FD, unit="kpa")),
     ),
     "metsens300": Profile(
-        "Campbell Scientific MetSENS300 (float32)",
+        "Campbell MetSENS300",
         (
             Register("pressure_pa", 0, HOLDING, "float32", unit="hpa"),
             Register("humidity_pct", 2, HOLDING, "float32"),

@@ -146,7 +146,8 @@ def measures(options: ModbusOptions) -> tuple[Measured, ...]:
 DRIVERS: Final = (
     DriverInfo(
         name="modbus_rtu",
-        title="Modbus RTU transmitters: " + "; ".join(profile.title for profile in PROFILES.values()),
+        title="Modbus RTU transmitters by a map of registers, or: "
+        + "; ".join(profile.title for profile in PROFILES.values()),
         source="Modbus application protocol V1.1b3, over serial line V1.02",
         bus=BusKind.SERIAL,
         addresses=tuple(range(1, 248)),
