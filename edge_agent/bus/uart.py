@@ -72,6 +72,9 @@ class Uart:
         echo: whether all bytes sent come back first, as on 2-wire RS-485 boards with a live receiver.
         dtr: whether DTR and RTS are raised. Not raised, an Arduino is not reset at each opening; a board whose USB is
             its own (Pico, Leonardo) sends only while they are, and a converter may be fed by them.
+
+    Limits:
+        A device that sends by itself cannot share a line with one that is asked: its bytes get between the reply's.
     """
 
     def __init__(
@@ -176,7 +179,9 @@ class Uart:
         silent_s = (self._clock.now_ns() - self._quiet_since_ns) / NS_PER_S
         if (gap_s := max(3.5 * self._byte_s, _GAP_FLOOR_S) - silent_s) > 0:
             port.timeout = gap_s
-            port.read(256)
+            late = port.read(256)
+            for listener in self._listeners:
+                listener.hear(late)
 
     def _read_until(self, port: Serial, length: int, wait_s: float, complete: Callable[[bytes], bool]) -> bytes:
         deadline_ns = self._clock.now_ns() + round(wait_s * NS_PER_S)

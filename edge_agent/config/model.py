@@ -74,7 +74,7 @@ class Bus:
             return self.kind
         if self.device.startswith("/dev/i2c-"):
             return "i2c"
-        if self.device.startswith(("/dev/tty", "/dev/serial/", "/dev/pts/", "/dev/rfcomm")):
+        if self.device.startswith(("/dev/tty", "/dev/serial", "/dev/pts/", "/dev/rfcomm")):
             return "serial"
         return "sysfs" if self.device.startswith("/sys/") else None
 

@@ -72,6 +72,13 @@ def test_a_bus_whose_path_tells_nothing_needs_a_kind() -> None:
     assert problems('[bus.odd]\ndevice = "/run/odd"\nkind = "serial"\n') == []
 
 
+@pytest.mark.parametrize(
+    "device", ["/dev/ttyUSB1", "/dev/ttyAMA0", "/dev/serial0", "/dev/serial/by-id/usb-FTDI_x", "/dev/rfcomm0"]
+)
+def test_a_serial_port_is_known_by_its_path(device: str) -> None:
+    assert problems(f'[bus.port]\ndevice = "{device}"\n' + sensor("a", "mh_z19", "port")) == []
+
+
 def test_a_driver_needs_its_kind_of_bus() -> None:
     assert problems(sensor("a", "bme280", "line")) == [
         "sensor[1].bus: bme280 needs a bus of kind 'i2c', 'line' is 'serial'"
