@@ -95,7 +95,7 @@ class Found:
     """
 
     title: str
-    options: Mapping[str, str | int]
+    options: Mapping[str, str | int | list[str]]
 
 
 @dataclass(frozen=True, slots=True)

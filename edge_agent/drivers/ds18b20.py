@@ -19,7 +19,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured
+from edge_agent.drivers.base import DriverInfo, Found, Measured
 from edge_agent.drivers.checksum import crc8_dallas
 from edge_agent.errors import BadReply, BusDenied, BusGone, ChecksumMismatch, NotReady, WrongChip
 
@@ -214,6 +214,13 @@ def _choose(wanted: str | None, names: list[str]) -> str:
     return sensors[0]
 
 
+def find(bus: Sysfs) -> Iterator[Found]:
+    """Every thermometer on the bus, by its serial number."""
+    for name in bus.names():
+        if _SERIAL.fullmatch(name):
+            yield Found(f"1-Wire thermometer of family {name[:2]}", {"serial": name})
+
+
 def _why_empty(names: list[str], slaves: list[str]) -> str:
     if not any(name.startswith("w1_bus_master") for name in names):
         return "1-Wire is off: add dtoverlay=w1-gpio to /boot/firmware/config.txt and reboot"
@@ -236,5 +243,7 @@ DRIVERS: Final = (
         checksum=True,
         period_s=10.0,
         shortest_period_s=1.0,
+        find=find,
+        device="/sys/bus/w1/devices",
     ),
 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured, checked_quantities
-from edge_agent.drivers.kernel import KernelDevice, Wanted, number
+from edge_agent.drivers.kernel import KernelDevice, Wanted, find_devices, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +94,8 @@ DRIVERS: Final = (
         options=HwmonOptions,
         open=open_hwmon,
         shortest_period_s=0.1,
+        find=find_devices(PREFIX, partial(readers, index=1), HwmonOptions().quantities),
+        device="/sys/class/hwmon",
         narrow=measures,
     ),
 )

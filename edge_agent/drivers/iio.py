@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured, checked_quantities
-from edge_agent.drivers.kernel import KernelDevice, Wanted, number
+from edge_agent.drivers.kernel import KernelDevice, Wanted, find_devices, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,6 +146,8 @@ DRIVERS: Final = (
         options=IioOptions,
         open=open_iio,
         shortest_period_s=0.1,
+        find=find_devices(PREFIX, readers, IioOptions().quantities),
+        device="/sys/bus/iio/devices",
         narrow=measures,
     ),
 )

@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from edge_agent.drivers.base import Found
 from edge_agent.errors import BadReply, BusDenied, BusError, ChipWasReset, NotReady, WrongChip
 
 if TYPE_CHECKING:
@@ -65,10 +66,14 @@ class Device:
         """Whether `device`, as `1-0077`, is a part of where it is connected."""
         return f"/{device.strip('/')}/" in f"{self.where}/"
 
+    def place(self) -> str:
+        """What it is connected as, e.g. `1-0077`; empty if its path does not say."""
+        parts = [part for part in PurePosixPath(self.where).parts if part not in {self.entry, "hwmon"}]
+        return parts[-1] if parts else ""
+
     def shown(self) -> str:
         """Name and place, for people."""
-        place = [part for part in PurePosixPath(self.where).parts if part not in {self.entry, "hwmon"}]
-        return f"{self.name} ({place[-1]})" if place else self.name
+        return f"{self.name} ({self.place()})" if self.place() else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +117,9 @@ class KernelDevice:
             BadReply: it is not there (now). WrongChip: the configuration does not say which of several.
         """
         self._found = None
-        candidates = {device: readers for device in self._devices() if (readers := self._offer(device))}
-        device = _choose(self._wanted, candidates, self._devices())
+        there = devices(self._bus, self._wanted.prefix)
+        candidates = {device: readers for device in there if (readers := self._offer(device))}
+        device = _choose(self._wanted, candidates, there)
         offered = candidates[device]
         self.quantities = tuple(each.quantity for each in self._wanted.measured if each.quantity in offered)
         self._readers = tuple(offered[quantity] for quantity in self.quantities)
@@ -149,16 +155,6 @@ class KernelDevice:
                 ) from error
             raise
 
-    def _devices(self) -> list[Device]:
-        found: list[Device] = []
-        for entry in self._bus.names():
-            if entry.startswith(self._wanted.prefix):
-                try:
-                    found.append(Device(entry, self._bus.read(f"{entry}/name").strip(), self._bus.resolve(entry)))
-                except BusError:  # it went away meanwhile, or has no name
-                    continue
-        return found
-
     def _offer(self, device: Device) -> Mapping[str, Reader]:
         """How the device measures what is wanted; nothing where it is not the one, or measures none of it."""
         if self._wanted.name not in {None, device.name} or (self._wanted.name is None and device.name in _ON_BOARD):
@@ -168,6 +164,46 @@ class KernelDevice:
         offered = self._find_readers(self._bus, device.entry, frozenset(self._bus.names(device.entry)))
         wanted = {each.quantity for each in self._wanted.measured}
         return {quantity: reader for quantity, reader in offered.items() if quantity in wanted}
+
+
+def devices(bus: Sysfs, prefix: str) -> list[Device]:
+    """Everything that the kernel drives in this tree."""
+    found: list[Device] = []
+    for entry in bus.names():
+        if entry.startswith(prefix):
+            try:
+                found.append(Device(entry, bus.read(f"{entry}/name").strip(), bus.resolve(entry)))
+            except BusError:  # it went away meanwhile, or has no name
+                continue
+    return found
+
+
+def find_devices(prefix: str, readers: Readers, usual: tuple[str, ...]) -> Callable[[Sysfs], Iterator[Found]]:
+    """For `scan`: makes what lists the sensors of a tree, each with the options that name it and no other.
+
+    Args:
+        prefix: how the entries of the tree begin.
+        readers: how quantities are read.
+        usual: quantities that are wanted by default.
+    """
+
+    def find(bus: Sysfs) -> Iterator[Found]:
+        there = [device for device in devices(bus, prefix) if device.name not in _ON_BOARD]
+        for device in there:
+            try:
+                offered = tuple(readers(bus, device.entry, frozenset(bus.names(device.entry))))
+            except (BusError, NotReady, BadReply):
+                continue
+            if not offered:
+                continue
+            options: dict[str, str | list[str]] = {"name": device.name}
+            if [each.name for each in there].count(device.name) > 1:
+                options["device"] = device.place()
+            if set(offered) != set(usual):
+                options["quantities"] = list(offered)
+            yield Found(device.shown(), options)
+
+    return find
 
 
 def _choose(wanted: Wanted, candidates: Mapping[Device, object], devices: list[Device]) -> Device:
