@@ -109,6 +109,8 @@ def _print_i2c(bus: I2CBus, name: str, device: str, behind: list[int]) -> None:
     from edge_agent.errors import NoAcknowledge
 
     trunk = Trunk(bus)
+    for mux in behind:
+        trunk.channel(mux, 0)  # so that all of them are closed while the bus itself is looked at
     _print_bus(name, device)
     found = 0
     direct: set[int] = set()
