@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 import termios
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal
@@ -216,10 +218,12 @@ class Uart:
             raise BusTimeout(f"{self._device} takes no bytes: flow control or a stalled adapter") from error
         except _PORT_ERRORS as error:
             self.close()
+            number = _errno_of(error)
+            reason = os.strerror(number) if number is not None else str(error)
             raise BusGone(
-                f"{self._device} failed ({error}): unplugged, or another program (ModemManager, brltty, a console) "
+                f"{self._device} failed ({reason}): unplugged, or another program (ModemManager, brltty, a console) "
                 f"reads from it too{console(self._device)}",
-                errno=getattr(error, "errno", None),
+                errno=number,
             ) from error
 
     def _opened(self) -> Serial:
@@ -263,3 +267,11 @@ class Uart:
                 )
             case _:
                 return BusError(f"{self._device} cannot be opened as a serial port: {error}", errno=number)
+
+
+def _errno_of(error: Exception) -> int | None:
+    """The kernel's reason, which pyserial hides in its texts, as `(5, 'Input/output error')` or `[Errno 5] …`."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    hidden = re.search(r"(?:Errno |\()(\d{1,3})[],]", str(error))
+    return int(hidden[1]) if hidden else None

@@ -19,7 +19,7 @@ import pytest
 import serial
 
 from edge_agent.bus import uart
-from edge_agent.bus.uart import MOST_UNHEARD, Uart
+from edge_agent.bus.uart import MOST_UNHEARD, Uart, _errno_of
 from edge_agent.errors import BusDenied, BusError, BusGone, BusTimeout
 
 if TYPE_CHECKING:
@@ -465,3 +465,18 @@ def test_lines_that_a_board_needs_can_be_raised(line: Line, monkeypatch: pytest.
     port.listen().take()
     assert raised == [(True, True)]
     port.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [
+        (serial.SerialException(5, "gone"), 5),
+        (serial.SerialException("write failed: [Errno 5] Input/output error"), 5),
+        (serial.SerialException("Could not configure port: (5, 'Input/output error')"), 5),
+        (termios.error(25, "Inappropriate ioctl for device"), 25),
+        (serial.SerialException("device reports readiness to read but returned no data"), None),
+        (TypeError("an integer is required (got type NoneType)"), None),
+    ],
+)
+def test_the_kernels_reason_is_found_wherever_pyserial_hides_it(error: Exception, number: int | None) -> None:
+    assert _errno_of(error) == number
