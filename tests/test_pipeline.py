@@ -200,6 +200,18 @@ def test_what_is_no_number_travels_as_a_bad_reading_without_value(
     assert column.statuses == (0, status_of(Flag.NO_VALUE), 0)
 
 
+def test_what_was_odd_at_the_chip_makes_a_reading_suspect_and_leaves_its_value() -> None:
+    bench = Bench()
+    for second, flags in enumerate([Flag.UNSETTLED, Flag(0), Flag.STUCK]):
+        bench.clock.advance_to(START_NS + second * S)
+        bench.pipeline.deliver(Measurement("air", bench.clock.now_ns(), (T,), (20.0,), flags))
+        bench.pipeline.step()
+    column = bench.column()
+    assert column.values == (20.0, 20.0, 20.0)
+    assert column.statuses == (status_of(Flag.UNSETTLED), 0, status_of(Flag.STUCK))
+    assert bench.pipeline.counts.suspect == 2
+
+
 def test_a_value_out_of_range_is_shown_and_marked_bad() -> None:
     bench = Bench({"air": [replace(PLAIN, filter=KalmanSettings(0.02, 2e-4))]})
     for second, value in enumerate([20.0, 120.0, 20.0]):

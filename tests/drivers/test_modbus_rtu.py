@@ -258,3 +258,10 @@ def test_decoding_gives_the_float_nearest_to_the_decimal(temperature: int, humid
     payload = temperature.to_bytes(2, signed=True) + humidity.to_bytes(2)
     (block,) = blocks(PROFILES["xy-md02"].registers)
     assert tuple(block.values(payload).values()) == (float(f"{temperature}e-1"), float(f"{humidity}e-1"))
+
+
+def test_a_refusal_of_another_slave_is_not_ours() -> None:
+    with pytest.raises(BadReply) as caught:
+        find_payload(frame("078402"), 1, 4, 4)
+    assert "slave 1 refuses" not in str(caught.value)
+    assert find_payload(frame("078402") + REPLY, 1, 4, 4) == (REPLY[3:7], 5)
