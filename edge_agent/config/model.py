@@ -39,11 +39,12 @@ Line = Annotated[int, Limits(at_least=0, at_most=1023)]
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """`[gateway]`: who we are. `site` and `location` travel with the birth message."""
+    """`[gateway]`: who we are. `site` and `location` travel with the birth message; `altitude_m` is above the sea."""
 
     id: Name
     site: str = ""
     location: str = ""
+    altitude_m: Annotated[float, Limits(at_least=-500, at_most=3000)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ class Sensor:
         mux, channel: address and channel of the TCA9548A that it hangs behind; None if behind none.
         period_s: seconds between measurements.
         options: the driver's own keys, an instance of `driver.options`.
-        channels: one entry per quantity of the driver.
+        channels: one entry per quantity that is measured, then one per derived one.
+        derive: quantities that are computed from the measured ones.
     """
 
     id: str
@@ -121,6 +123,7 @@ class Sensor:
     channels: Mapping[str, Channel]
     mux: int | None = None
     channel: int | None = None
+    derive: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,7 @@ class SensorKeys:
     address: int | None = None
     mux: Annotated[int, Limits(at_least=0x70, at_most=0x77)] | None = None
     channel: Annotated[int, Limits(at_least=0, at_most=7)] | None = None
+    derive: tuple[str, ...] = ()
     period_s: Annotated[float, Limits(at_least=0.01, at_most=86_400)] | None = None
 
 

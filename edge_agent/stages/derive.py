@@ -11,7 +11,7 @@ from math import atan, exp, hypot, log, sqrt
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 # Saturation vapour pressure over water: Alduchov and Eskridge, J. Appl. Meteor. 35 (1996) 601, equation 21:
 # within 0.4 % from -40 to 50 °C.
@@ -138,27 +138,33 @@ class Derived:
 
 
 _AIR: Final = ("temperature_c", "humidity_pct")
+_OF_AIR: Final = {
+    "dew_point_c": dew_point_c,
+    "absolute_humidity_g_m3": absolute_humidity_g_m3,
+    "vapour_pressure_deficit_pa": vapour_pressure_deficit_pa,
+    "wet_bulb_c": wet_bulb_c,
+    "heat_index_c": heat_index_c,
+}
+SEA_LEVEL: Final = "sea_level_pressure_pa"
+DERIVED: Final = (*_OF_AIR, SEA_LEVEL)
+"""Every quantity that can be derived."""
 
 
-def derivations(altitude_m: float | None) -> Mapping[str, Derived]:
-    """Everything that can be derived at a place, by quantity; sea-level pressure only where the altitude is known."""
-    found = [
-        Derived("dew_point_c", _AIR, dew_point_c),
-        Derived("absolute_humidity_g_m3", _AIR, absolute_humidity_g_m3),
-        Derived("vapour_pressure_deficit_pa", _AIR, vapour_pressure_deficit_pa),
-        Derived("wet_bulb_c", _AIR, wet_bulb_c),
-        Derived("heat_index_c", _AIR, heat_index_c),
-    ]
-    if altitude_m is not None:
-        height_m = altitude_m
-        found.append(
-            Derived(
-                "sea_level_pressure_pa",
-                ("temperature_c", "pressure_pa"),
-                lambda temperature_c, pressure_pa: sea_level_pressure_pa(temperature_c, pressure_pa, height_m),
-            )
-        )
-    return {each.quantity: each for each in found}
+def derivation(quantity: str, altitude_m: float | None) -> Derived:
+    """How one of `DERIVED` is computed at a place.
+
+    Raises:
+        ValueError: it is that of the sea level, and the altitude is not known.
+    """
+    if quantity in _OF_AIR:
+        return Derived(quantity, _AIR, _OF_AIR[quantity])
+    if altitude_m is None:
+        raise ValueError("the pressure at sea level needs the altitude")
+
+    def at_sea_level(temperature_c: float, pressure_pa: float) -> float | None:
+        return sea_level_pressure_pa(temperature_c, pressure_pa, altitude_m)
+
+    return Derived(quantity, ("temperature_c", "pressure_pa"), at_sea_level)
 
 
 def derive(derived: Derived, inputs: Sequence[Sequence[float | None]]) -> list[float | None]:

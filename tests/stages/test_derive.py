@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.stages.derive import (
+    DERIVED,
     absolute_humidity_g_m3,
-    derivations,
+    derivation,
     derive,
     dew_point_c,
     heat_index_c,
@@ -100,23 +101,24 @@ def test_the_standard_atmosphere_has_one_pressure_at_sea_level(
     assert sea_level_pressure_pa(temperature_c, pressure_pa, altitude_m) == pytest.approx(101_325, abs=3)
 
 
-@pytest.mark.parametrize("name", derivations(100.0))
+@pytest.mark.parametrize("name", DERIVED)
 @given(data=st.data())
 def test_a_formula_gives_a_finite_number_or_none_wherever_it_is_asked(name: str, data: st.DataObject) -> None:
     ranges = {"temperature_c": (-90, 200), "humidity_pct": (0, 100), "pressure_pa": (1_000, 120_000)}
-    derived = derivations(100.0)[name]
+    derived = derivation(name, 100.0)
     values = [data.draw(st.floats(*ranges[quantity])) for quantity in derived.inputs]
     result = derived.compute(*values)
     assert result is None or math.isfinite(result)
 
 
 def test_the_pressure_at_sea_level_needs_an_altitude() -> None:
-    assert "sea_level_pressure_pa" not in derivations(None)
-    assert derivations(120.0)["sea_level_pressure_pa"].inputs == ("temperature_c", "pressure_pa")
+    with pytest.raises(ValueError, match="altitude"):
+        derivation("sea_level_pressure_pa", None)
+    assert derivation("sea_level_pressure_pa", 120.0).inputs == ("temperature_c", "pressure_pa")
 
 
 def test_a_block_has_a_value_where_all_inputs_have() -> None:
-    dew = derivations(None)["dew_point_c"]
+    dew = derivation("dew_point_c", None)
     assert derive(dew, [[25.0, None, 25.0, 60.0], [50.0, 50.0, None, 50.0]]) == [
         pytest.approx(13.86, abs=0.01),
         None,
@@ -126,7 +128,7 @@ def test_a_block_has_a_value_where_all_inputs_have() -> None:
 
 
 def test_uncertainty_grows_with_that_of_the_inputs() -> None:
-    dew = derivations(None)["dew_point_c"]
+    dew = derivation("dew_point_c", None)
     # Of a dew point at 25 °C and 50 %RH: 0.93 °C per °C, 0.30 °C per %RH.
     assert uncertainty(dew, (25.0, 50.0), (0.2, 0.0)) == pytest.approx(0.187, abs=0.005)
     assert uncertainty(dew, (25.0, 50.0), (0.0, 2.0)) == pytest.approx(0.60, abs=0.03)
