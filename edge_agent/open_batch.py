@@ -1,16 +1,17 @@
 """What one sensor has measured since the last batch was sealed. Not for more than one thread at a time.
 
 Measurements wait until somebody wants to see what became of them (a segment or batch is due, or a person looks) and
-then go through the stages as one block: a call costs more than the work on one reading. `_Channel.process` is the
-road that every reading takes.
+then go through the stages as one block: a call costs more than the work on one reading. `OpenBatch._process` is
+the road that every reading takes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import groupby, islice
 from math import isfinite
-from operator import attrgetter
+from operator import attrgetter, or_
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from edge_agent.clock import NS_PER_S
 from edge_agent.reading import NOT_SENT, Features, Flag, Measurement, Quality, quality_of, status_of
 from edge_agent.stages.calibrate import Calibration, calibrate
 from edge_agent.stages.deadband import Deadband, DeadbandSettings
+from edge_agent.stages.derive import Derived, derive
 from edge_agent.stages.features import features, features_table
 from edge_agent.stages.kalman import Kalman, KalmanSettings
 from edge_agent.stages.validate import Limits, Validator
@@ -46,6 +48,7 @@ class ChannelSettings:
         raw_resolution: the same for measured values, whose steps are the chip's and may be coarser.
         deadband: which readings are not worth sending.
         send_raw: whether the calibrated measurement travels beside the filtered value.
+        derived: how it is computed from other quantities of the sensor; None if it is measured.
     """
 
     quantity: str
@@ -56,6 +59,7 @@ class ChannelSettings:
     raw_resolution: float | None = None
     deadband: DeadbandSettings = DeadbandSettings(0.0, 300 * NS_PER_S)  # noqa: RUF009 it is frozen
     send_raw: bool = True
+    derived: Derived | None = None
 
 
 @dataclass(slots=True)
@@ -86,6 +90,7 @@ class _Channel:
 
     def __init__(self, settings: ChannelSettings, counts: Counts) -> None:
         self.quantity = settings.quantity
+        self.derived = settings.derived
         self.last_value: float | None = None
         self.last_status = 0
         self.values: list[float | None] = []
@@ -98,14 +103,20 @@ class _Channel:
         self._kalman = Kalman(settings.filter) if settings.filter is not None else None
         self._deadband = Deadband(settings.deadband)
 
-    def process(self, times_ns: Sequence[int], measured: Sequence[float | None], odd: Sequence[Flag] | None) -> None:
-        """Take a block of measurements through the stages into the open batch; `odd` is what was seen at the chip."""
+    def judge(
+        self, times_ns: Sequence[int], measured: Sequence[float | None], odd: Sequence[Flag] | None
+    ) -> tuple[list[Flag], list[float | None]]:
+        """Validate and calibrate a block; `odd` is what was seen at the chip. Returns flags and true values."""
         flags = self._validator.run(times_ns, measured)
         if odd is not None:
             flags = [flag | seen for flag, seen in zip(flags, odd, strict=True)]
         raws = calibrate(self._settings.calibration, measured)
         if flags.count(_NO_FLAG) < len(flags):
             raws = [None if raw is None or not isfinite(raw) else raw for raw in raws]
+        return flags, raws
+
+    def take(self, times_ns: Sequence[int], flags: list[Flag], raws: list[float | None]) -> None:
+        """Filter a block that was judged, and take it into the open batch."""
         values = raws if self._kalman is None else self._kalman.run(times_ns, raws, flags)
         values = rounded(values, self._settings.resolution)
         good = flags.count(_NO_FLAG)
@@ -174,6 +185,7 @@ class OpenBatch:
         self.waiting: list[Measurement] = []
         self.channels = {each.quantity: _Channel(each, counts) for each in settings}
         self.width = len(self.channels)
+        self._derived = [(each, each.derived) for each in self.channels.values() if each.derived is not None]
         self.times_ns: list[int] = []
         self.in_segments = 0
         self._name = name
@@ -192,11 +204,22 @@ class OpenBatch:
         times_ns = [each.boot_ns // step_ns * step_ns for each in block]
         flags = [each.flags for each in block]
         odd = flags if any(flags) else None
-        for quantity, measured in zip(quantities, zip(*[each.values for each in block], strict=True), strict=True):
-            self.channels[quantity].process(times_ns, measured, odd)
-        if len(quantities) < len(self.channels):
-            for quantity in self.channels.keys() - set(quantities):
-                self.channels[quantity].pad(len(block))
+        judged = {
+            quantity: self.channels[quantity].judge(times_ns, measured, odd)
+            for quantity, measured in zip(quantities, zip(*[each.values for each in block], strict=True), strict=True)
+        }
+        for channel, derived in self._derived:
+            if judged.keys() >= set(derived.inputs):
+                inputs = [judged[quantity] for quantity in derived.inputs]
+                # What is odd about any of them is odd about what follows from them.
+                odd = [reduce(or_, each) for each in zip(*[flags for flags, _ in inputs], strict=True)]
+                values = derive(derived, [raws for _, raws in inputs])
+                judged[channel.quantity] = channel.judge(times_ns, values, odd)
+        for quantity, channel in self.channels.items():
+            if quantity in judged:
+                channel.take(times_ns, *judged[quantity])
+            else:
+                channel.pad(len(block))
         self.times_ns += times_ns
 
     def group(self, first: int) -> Group:

@@ -45,6 +45,13 @@ _ALL: Final = (
     # 1 Pa: the noise of a BME280 at ×1 oversampling is 3.3 Pa (datasheet table 15).
     Quantity("pressure_pa", "Pa", 1_000.0, 3_200_000.0, 1.0, 3.5, 5e-3, 1000 / 60, 100.0),
     Quantity("co2_ppm", "ppm", 0.0, 40_000.0, 1.0, 5.0, 5e-2),
+    # What is derived from temperature, humidity and pressure (stages/derive.py).
+    Quantity("dew_point_c", "°C", -90.0, 100.0, 0.01, 0.05, 5e-4),
+    Quantity("absolute_humidity_g_m3", "g/m³", 0.0, 100.0, 0.01, 0.02, 3e-4),
+    Quantity("vapour_pressure_deficit_pa", "Pa", 0.0, 15_000.0, 1.0, 5.0, 5e-2),
+    Quantity("wet_bulb_c", "°C", -90.0, 100.0, 0.01, 0.03, 3e-4),
+    Quantity("heat_index_c", "°C", 0.0, 120.0, 0.01, 0.05, 5e-4),
+    Quantity("sea_level_pressure_pa", "Pa", 50_000.0, 120_000.0, 1.0, 4.0, 5e-3),
     # What people log beside the weather; for replayed recordings and serial boxes.
     Quantity("illuminance_lx", "lx", 0.0, 200_000.0, 0.01, 2.0, 1.0),
 )

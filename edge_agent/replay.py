@@ -187,8 +187,7 @@ def _value(text: str, mapping: Mapping) -> float | None:
         return None
     if _NUMBER.fullmatch(text) is None:
         raise ValueError(f"{mapping.column} is {_shown(text)}, expected a number")
-    unit = mapping.unit
-    value = float((Decimal(text) + unit.shift) * unit.factor / unit.divisor)
+    value = mapping.unit.canonical(Decimal(text))
     if not math.isfinite(value):
         raise ValueError(f"{mapping.column} is {_shown(text)}, which is too large")
     return value

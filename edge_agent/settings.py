@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from edge_agent.bus.base import BusKind
 from edge_agent.bus.mux import Trunk
 from edge_agent.clock import NS_PER_S
+from edge_agent.drivers.base import Measured
 from edge_agent.drivers.identify import whereabouts
 from edge_agent.pipeline import ChannelSettings
 from edge_agent.quantity import QUANTITIES
@@ -18,6 +19,7 @@ from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.sampling.worker import SampledBus
 from edge_agent.stages.calibrate import Calibration
 from edge_agent.stages.deadband import DeadbandSettings
+from edge_agent.stages.derive import derivation
 from edge_agent.stages.kalman import KalmanSettings
 from edge_agent.stages.validate import Limits
 from edge_agent.uplink.mqtt import Broker, tls_context
@@ -128,7 +130,15 @@ def open_buses(config: model.Config) -> dict[str, AnyBus]:
             case "serial":
                 from edge_agent.bus.uart import Uart  # noqa: PLC0415
 
-                buses[name] = Uart(bus.device, baud=bus.baud, parity=bus.parity, stopbits=bus.stopbits, echo=bus.echo)
+                buses[name] = Uart(
+                    bus.device,
+                    baud=bus.baud,
+                    bytesize=bus.bytesize,
+                    parity=bus.parity,
+                    stopbits=bus.stopbits,
+                    echo=bus.echo,
+                    dtr=bus.dtr,
+                )
             case _:
                 from edge_agent.bus.sysfs import SysfsTree  # noqa: PLC0415
 
@@ -138,12 +148,17 @@ def open_buses(config: model.Config) -> dict[str, AnyBus]:
 
 def channel_settings(config: model.Config) -> dict[str, list[ChannelSettings]]:
     """Settings of every channel: what the configuration says, then what the chip is, then what the quantity is."""
-    return {sensor.id: [_channel(sensor, name) for name in sensor.channels] for sensor in config.sensors}
+    return {
+        sensor.id: [_channel(sensor, name, config.gateway.altitude_m) for name in sensor.channels]
+        for sensor in config.sensors
+    }
 
 
-def _channel(sensor: model.Sensor, name: str) -> ChannelSettings:
+def _channel(sensor: model.Sensor, name: str, altitude_m: float | None) -> ChannelSettings:
     channel, quantity = sensor.channels[name], QUANTITIES[name]
-    measured = next(each for each in sensor.driver.measures(sensor.options) if each.quantity == name)
+    offered = {each.quantity: each for each in sensor.driver.measures(sensor.options)}
+    derived = None if name in offered else derivation(name, altitude_m)
+    measured = offered.get(name) or Measured(name, quantity.minimum, quantity.maximum)
     # A chip that counts in coarse steps is no less noisy than half a step, however steady it looks.
     sigma = channel.sigma or max(quantity.sigma, (measured.resolution or 0.0) / 2)
     kalman = KalmanSettings(sigma=sigma, drift_per_s=channel.drift_per_s or quantity.drift_per_s)
@@ -163,6 +178,7 @@ def _channel(sensor: model.Sensor, name: str) -> ChannelSettings:
         raw_resolution=raw_resolution,
         deadband=DeadbandSettings(channel.deadband, round(channel.heartbeat_s * NS_PER_S)),
         send_raw=channel.send_raw,
+        derived=derived,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the columns of a recording are, and from which unit to convert them. Pure."""
+"""Units that people and devices use, and what the columns of a recording are. Pure."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ class Unit:
     shift: Decimal = Decimal(0)
     divisor: Decimal = Decimal(1)
 
+    def canonical(self, value: Decimal) -> float:
+        """A value in this unit, in the canonical unit of its quantity: the float nearest to it."""
+        return float((value + self.shift) * self.factor / self.divisor)
+
 
 _SAME: Final = Unit(Decimal(1))
 _UNITS: Final[dict[str, dict[str, Unit]]] = {
@@ -26,14 +30,17 @@ _UNITS: Final[dict[str, dict[str, Unit]]] = {
         "k": Unit(Decimal(1), Decimal("-273.15")),
         "f": Unit(Decimal(5), Decimal(-32), Decimal(9)),
     },
-    "humidity_pct": {"pct": _SAME, "fraction": Unit(Decimal(100))},
+    "humidity_pct": {"pct": _SAME, "%": _SAME, "%rh": _SAME, "fraction": Unit(Decimal(100))},
     "pressure_pa": {
         "pa": _SAME,
         "hpa": Unit(Decimal(100)),
         "mbar": Unit(Decimal(100)),
         "kpa": Unit(Decimal(1000)),
+        "bar": Unit(Decimal(100_000)),
         "mmhg": Unit(Decimal("133.322387415")),
+        "torr": Unit(Decimal(101_325), divisor=Decimal(760)),
         "inhg": Unit(Decimal("3386.388640341")),
+        "psi": Unit(Decimal("6894.757293168")),
     },
     "co2_ppm": {"ppm": _SAME},
     "illuminance_lx": {"lx": _SAME},
@@ -41,6 +48,25 @@ _UNITS: Final[dict[str, dict[str, Unit]]] = {
 _MAPPING: Final = re.compile(
     r"(?P<column>[^=]+)=(?P<sensor>[a-z0-9-]{1,64})\.(?P<quantity>[a-z0-9_]+)(:(?P<unit>\w+))?"
 )
+
+
+_DEGREES: Final = str.maketrans("", "", "°º'´` \ufffd")
+"""How devices write the sign for degrees, where they do."""
+
+
+def find_unit(quantity: str, text: str) -> Unit | None:
+    """The unit of a quantity by the name that people or devices give it, as `hPa`, `°C`, `'F`, `%RH`; None if unknown.
+
+    No name at all is the canonical unit.
+    """
+    units = _UNITS.get(quantity, {})
+    name = text.translate(_DEGREES).lower().removeprefix("deg")
+    return units.get(name) if name else next(iter(units.values()), None)
+
+
+def known_units(quantity: str) -> tuple[str, ...]:
+    """Names of the units that a quantity can be given in, the canonical one first."""
+    return tuple(_UNITS.get(quantity, {}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,20 @@ from edge_agent import pipeline as pipeline_module
 from edge_agent.clock import NS_PER_S, SimulatedClock
 from edge_agent.outbox.worker import Commit, Store, StoreSegment
 from edge_agent.pipeline import INBOX_LIMIT, ChannelSettings, Pipeline
-from edge_agent.reading import NOT_SENT, Event, EventKind, Flag, Measurement, Quality, RecordKind, status_of
+from edge_agent.reading import (
+    NOT_SENT,
+    Event,
+    EventKind,
+    Flag,
+    Measurement,
+    Quality,
+    RecordKind,
+    flags_of,
+    quality_of,
+    status_of,
+)
 from edge_agent.stages.deadband import DeadbandSettings
+from edge_agent.stages.derive import derivation
 from edge_agent.stages.kalman import KalmanSettings
 from edge_agent.stages.validate import Limits
 from edge_agent.wire.batch import Batch, Column, Envelope, Group, Tombstone
@@ -198,6 +210,41 @@ def test_what_is_no_number_travels_as_a_bad_reading_without_value(
     column = bench.column()
     assert column.values == column.raws == (20.0, None, 20.0)
     assert column.statuses == (0, status_of(Flag.NO_VALUE), 0)
+
+
+def test_what_was_odd_at_the_chip_makes_a_reading_suspect_and_leaves_its_value() -> None:
+    bench = Bench()
+    for second, flags in enumerate([Flag.UNSETTLED, Flag(0), Flag.STUCK]):
+        bench.clock.advance_to(START_NS + second * S)
+        bench.pipeline.deliver(Measurement("air", bench.clock.now_ns(), (T,), (20.0,), flags))
+        bench.pipeline.step()
+    column = bench.column()
+    assert column.values == (20.0, 20.0, 20.0)
+    assert column.statuses == (status_of(Flag.UNSETTLED), 0, status_of(Flag.STUCK))
+    assert bench.pipeline.counts.suspect == 2
+
+
+def test_what_is_derived_stands_beside_what_it_comes_from_and_shares_its_doubts() -> None:
+    dew = ChannelSettings("dew_point_c", Limits(-90.0, 100.0), resolution=0.01, derived=derivation("dew_point_c", None))
+    humidity = ChannelSettings("humidity_pct", Limits(0.0, 100.0))
+    bench = Bench({"air": [PLAIN, humidity, dew]})
+    for second, (celsius, percent) in enumerate([(25.0, 50.0), (None, 50.0), (25.0, 120.0), (60.0, 50.0)]):
+        bench.measure(second, celsius, percent, quantities=(T, "humidity_pct"))
+    column = bench.column("dew_point_c")
+    assert column.values == (13.86, None, None, None)
+    bad = [quality_of(status) for status in column.statuses]
+    assert bad == [Quality.GOOD, Quality.BAD, Quality.BAD, Quality.BAD]
+    assert flags_of(column.statuses[2]) == Flag.NO_VALUE | Flag.OUT_OF_RANGE
+
+
+def test_nothing_is_derived_where_the_chip_turns_out_to_measure_less() -> None:
+    dew = ChannelSettings("dew_point_c", Limits(-90.0, 100.0), derived=derivation("dew_point_c", None))
+    humidity = ChannelSettings("humidity_pct", Limits(0.0, 100.0))
+    bench = Bench({"air": [PLAIN, humidity, dew]})
+    bench.measure(0, 25.0)
+    bench.pipeline.finish()
+    ((group,),) = [batch.groups for batch in bench.batches()]
+    assert [column.quantity for column in group.columns] == [T]
 
 
 def test_a_value_out_of_range_is_shown_and_marked_bad() -> None:

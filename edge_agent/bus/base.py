@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class BusKind(Enum):
@@ -39,11 +42,39 @@ class I2CBus(Protocol):
         """Give the device back. Closing twice is harmless; the next transfer opens it again."""
 
 
+class Listener(Protocol):
+    """What comes on a serial port by itself, from when it was first asked for it."""
+
+    @property
+    def lost(self) -> int:
+        """How often something was lost in front of what `take` gives next: what comes does not continue what came."""
+
+    def take(self) -> bytes:
+        """Everything that has come since the last call; never waits.
+
+        Raises:
+            BusGone, BusDenied, BusTimeout: the port itself failed.
+        """
+
+
 class SerialPort(Protocol):
     """One serial port, used by one caller at a time."""
 
-    def exchange(self, request: bytes, *, reply_length: int, timeout_s: float) -> bytes:
+    def exchange(
+        self,
+        request: bytes,
+        *,
+        reply_length: int,
+        timeout_s: float,
+        complete: Callable[[bytes], bool] | None = None,
+    ) -> bytes:
         """Drop stale input, send `request`, and read up to `reply_length` bytes until they are there or time is up.
+
+        Args:
+            request: bytes to send.
+            reply_length: most bytes to read.
+            timeout_s: how long the other side may take.
+            complete: for replies of unknown length: whether these bytes are one.
 
         Returns:
             What came: possibly fewer bytes than asked for, possibly none.
@@ -51,6 +82,9 @@ class SerialPort(Protocol):
         Raises:
             BusGone, BusDenied, BusTimeout: the port itself failed.
         """
+
+    def listen(self) -> Listener:
+        """A listener of the caller's own: several on one port each get every byte. Touches nothing yet."""
 
     def close(self) -> None:
         """Give the port back. Closing twice is harmless; the next exchange opens it again."""
@@ -71,8 +105,15 @@ class Sysfs(Protocol):
     def write(self, path: str, text: str) -> None:
         """Write `text` to `path` below the root. Raises as `read` does."""
 
-    def names(self) -> list[str]:
-        """Entries directly below the root, sorted; empty if the root is not there."""
+    def names(self, path: str = "") -> list[str]:
+        """Entries directly below the root or the folder at `path`, sorted; empty if it is not there."""
+
+    def resolve(self, path: str) -> str:
+        """Where the entry at `path` really is: which device on which bus, whatever number it bears now.
+
+        Raises:
+            BusGone: it is not there.
+        """
 
     def close(self) -> None:
         """Nothing is held open; here so that every bus is closed alike."""

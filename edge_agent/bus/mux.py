@@ -29,11 +29,12 @@ class Trunk:
     def __init__(self, bus: I2CBus) -> None:
         self._bus = bus
         self._lock = threading.Lock()
-        self._open: int | None = None
-        """Address of the multiplexer that has a channel open, as far as we know."""
+        self._open: set[int] = set()
+        """Addresses of multiplexers that may have a channel open: at first all, whoever has used them before."""
 
     def channel(self, mux: int, channel: int) -> Branch:
         """The bus behind a channel, 0 to 7, of the multiplexer at an address, 0x70 to 0x77."""
+        self._open.add(mux)
         return Branch(self, mux, channel)
 
     def transfer(self, address: int, write: bytes, read: int) -> bytes:
@@ -65,13 +66,13 @@ class Trunk:
             return self._bus.ping(address)
 
     def _select(self, mux: int | None, channel: int) -> None:
-        if self._open is not None and self._open != mux:
-            closing, self._open = self._open, None
+        for other in self._open - {mux}:
+            self._open.discard(other)
             with contextlib.suppress(NoAcknowledge):  # gone, and its channels with it
-                self._bus.transfer(closing, b"\x00", 0)
+                self._bus.transfer(other, b"\x00", 0)
         if mux is None:
             return
-        self._open = mux
+        self._open.add(mux)
         try:
             self._bus.transfer(mux, bytes((1 << channel,)), 0)
         except NoAcknowledge as error:

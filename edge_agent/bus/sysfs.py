@@ -5,13 +5,35 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import BusDenied, BusError, BusGone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 W1_ROOT: Final = "/sys/bus/w1/devices"
 _LONGEST_BYTES: Final = 4096
 """What the kernel hands out at most: one page per attribute."""
+
+
+def read_file(path: str) -> bytes:
+    """The first 4096 bytes of a file. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # One read: the kernel makes the text when it is asked, and a second read would measure again.
+        return os.read(descriptor, _LONGEST_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: str, content: bytes) -> None:
+    """Write to a file that exists. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, content)
+    finally:
+        os.close(descriptor)
 
 
 class SysfsTree:
@@ -19,10 +41,19 @@ class SysfsTree:
 
     Args:
         root: the folder; another one in tests.
+        read: how a file is read; raises OSError. A simulated kernel makes the text at that moment, or fails.
+        write: how a file is written.
     """
 
-    def __init__(self, root: str = W1_ROOT) -> None:
+    def __init__(
+        self,
+        root: str = W1_ROOT,
+        *,
+        read: Callable[[str], bytes] = read_file,
+        write: Callable[[str, bytes], None] = write_file,
+    ) -> None:
         self._root = root
+        self._read_file, self._write_file = read, write
 
     def read(self, path: str) -> str:
         """Read the text at `path` below the root, at most 4096 bytes.
@@ -34,36 +65,39 @@ class SysfsTree:
         """
         full = self._below_root(path)
         try:
-            descriptor = os.open(full, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                # One read: the kernel makes the text when it is asked, and a second read would measure again.
-                text = os.read(descriptor, _LONGEST_BYTES)
-            finally:
-                os.close(descriptor)
+            return self._read_file(full).decode("ascii", "replace")
         except OSError as error:
             raise _explain(error, full) from error
-        return text.decode("ascii", "replace")
 
     def write(self, path: str, text: str) -> None:
         """Write `text` to the existing file at `path` below the root. Raises as `read` does."""
         full = self._below_root(path)
         try:
-            descriptor = os.open(full, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
-            try:
-                os.write(descriptor, text.encode("ascii"))
-            finally:
-                os.close(descriptor)
+            self._write_file(full, text.encode("ascii"))
         except OSError as error:
             raise _explain(error, full) from error
 
-    def names(self) -> list[str]:
-        """Entries directly below the root, sorted; empty if the root is not there."""
+    def names(self, path: str = "") -> list[str]:
+        """Entries directly below the root or the folder at `path`, sorted; empty if it is not there."""
+        full = self._below_root(path) if path else self._root
         try:
-            return sorted(os.listdir(self._root))  # noqa: PTH208 names, not paths
+            return sorted(os.listdir(full))  # noqa: PTH208 names, not paths
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise _explain(error, self._root) from error
+            raise _explain(error, full) from error
+
+    def resolve(self, path: str) -> str:
+        """Follow the links of `path` to the device itself, e.g. `/sys/devices/…/i2c-1/1-0077/iio:device0`.
+
+        Raises:
+            BusGone: it is not there. BusDenied: it lies outside the root.
+        """
+        full = self._below_root(path)
+        try:
+            return os.path.realpath(full, strict=True)
+        except OSError as error:
+            raise _explain(error, full) from error
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import termios
-from pathlib import Path
-from typing import Final, Literal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Literal
 
 from serial import Serial, SerialException, SerialTimeoutException
 
+from edge_agent.bus.ports import console, holder
 from edge_agent.clock import NS_PER_S, SystemClock
 from edge_agent.errors import BusDenied, BusError, BusGone, BusTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _BITS_PER_BYTE: Final = 11
 """Start, 8 data, parity or second stop, stop: the most a byte takes."""
@@ -23,15 +28,55 @@ _PORT_ERRORS: Final = (SerialException, OSError, termios.error, TypeError)
 """What pyserial raises when a port dies: TypeError where its file descriptor has become None."""
 
 
+_KERNEL_KEEPS: Final = 4095
+"""Bytes that Linux keeps of a line that nobody reads; what comes after is lost (n_tty.c)."""
+MOST_UNHEARD: Final = 65_536
+"""Bytes that are kept for a listener that does not take them."""
+
+
+class UartListener:
+    """What comes on a port by itself. See `bus.base.Listener`."""
+
+    def __init__(self, drain: Callable[[], None]) -> None:
+        self._drain = drain
+        self._received = bytearray()
+        self.lost = 0
+
+    def take(self) -> bytes:
+        """Everything that has come since the last call. Raises as `Uart.exchange`."""
+        self._drain()
+        received = bytes(self._received)
+        self._received.clear()
+        return received
+
+    def hear(self, received: bytes) -> None:
+        """Keep what came, the newest 64 kB."""
+        self._received += received
+        if len(self._received) > MOST_UNHEARD:
+            del self._received[:-MOST_UNHEARD]
+            self.lost += 1
+
+    def lose(self) -> None:
+        """Forget what came: something is missing behind it."""
+        self._received.clear()
+        self.lost += 1
+
+
 class Uart:
-    """One serial port, 8 data bits, opened exclusively at its first use.
+    """One serial port, opened exclusively at its first use.
 
     Args:
         device: best a name below /dev/serial/by-id, which survives re-plugging.
         baud: bits per second.
+        bytesize: 7 or 8 data bits.
         parity: none, even or odd.
         stopbits: 1 or 2.
         echo: whether all bytes sent come back first, as on 2-wire RS-485 boards with a live receiver.
+        dtr: whether DTR and RTS are raised. Not raised, an Arduino is not reset at each opening; a board whose USB is
+            its own (Pico, Leonardo) sends only while they are, and a converter may be fed by them.
+
+    Limits:
+        A device that sends by itself cannot share a line with one that is asked: its bytes get between the reply's.
     """
 
     def __init__(
@@ -39,29 +84,42 @@ class Uart:
         device: str,
         *,
         baud: int = 9600,
+        bytesize: Literal[7, 8] = 8,
         parity: Literal["N", "E", "O"] = "N",
         stopbits: Literal[1, 2] = 1,
         echo: bool = False,
+        dtr: bool = False,
     ) -> None:
         self._device = device
         self._baud = baud
+        self._bytesize = bytesize
         self._parity = parity
         self._stopbits = stopbits
         self._echo = echo
+        self._dtr = dtr
         self._byte_s = _BITS_PER_BYTE / baud
         self._port: Serial | None = None
+        self._listeners: list[UartListener] = []
         self._clock = SystemClock()  # a line is silent in real time, also where measuring is simulated
         self._quiet_since_ns = 0
 
-    def exchange(self, request: bytes, *, reply_length: int, timeout_s: float) -> bytes:
+    def exchange(
+        self,
+        request: bytes,
+        *,
+        reply_length: int,
+        timeout_s: float,
+        complete: Callable[[bytes], bool] | None = None,
+    ) -> bytes:
         """Drop stale input, send `request`, and read until the reply is there or time is up.
 
         The line is left silent for 3.5 characters before the request, as Modbus demands between frames.
 
         Args:
             request: bytes to send, may be empty.
-            reply_length: bytes to wait for, without the echo.
+            reply_length: most bytes to wait for, without the echo.
             timeout_s: how long the other side may think; the time on the wire is added.
+            complete: for replies of unknown length: whether these bytes are one.
 
         Returns:
             What came after the echo, if there is one: possibly fewer bytes than asked for, possibly none.
@@ -73,31 +131,25 @@ class Uart:
         """
         port = self._opened()
         length = reply_length + (len(request) if self._echo else 0)
-        try:
-            port.reset_input_buffer()
-            if (gap_s := self._gap_left_s()) > 0:
-                port.timeout = gap_s
-                port.read(256)
+        with self._guarded():
+            self._drop_stale(port)
             port.write(request)
-            port.timeout = timeout_s + self._byte_s * (len(request) + reply_length)
-            received = port.read(length)
+            wait_s = timeout_s + self._byte_s * (len(request) + reply_length)
+            if complete is None:
+                port.timeout = wait_s
+                received = port.read(length)
+            else:
+                received = self._read_until(
+                    port, length, wait_s, lambda so_far: complete(self._reply_in(so_far, request, reply_length))
+                )
             self._quiet_since_ns = self._clock.now_ns()
-        except SerialTimeoutException as error:
-            self.close()
-            raise BusTimeout(f"{self._device} takes no bytes: flow control or a stalled adapter") from error
-        except _PORT_ERRORS as error:
-            # At once: while the dead port is held open, the adapter comes back under another name.
-            self.close()
-            raise BusGone(
-                f"{self._device} failed ({error}): unplugged, or another program reads from it too",
-                errno=getattr(error, "errno", None),
-            ) from error
-        return _after_echo(received, request, reply_length) if self._echo else received
+        return self._reply_in(received, request, reply_length)
 
-    def _gap_left_s(self) -> float:
-        """How long the line has to stay silent yet, so that slaves see the last frame as ended."""
-        silent_s = (self._clock.now_ns() - self._quiet_since_ns) / NS_PER_S
-        return max(3.5 * self._byte_s, _GAP_FLOOR_S) - silent_s
+    def listen(self) -> UartListener:
+        """A listener of the caller's own; opens nothing yet."""
+        listener = UartListener(self._drain)
+        self._listeners.append(listener)
+        return listener
 
     def close(self) -> None:
         """Give the port back. Closing twice is harmless; the next exchange opens it again."""
@@ -108,21 +160,93 @@ class Uart:
             except _PORT_ERRORS:  # it is gone, which is what was wanted
                 return
 
+    def _drain(self) -> None:
+        """Give all listeners what has come. Never waits."""
+        port = self._opened()
+        with self._guarded():
+            port.timeout = 0
+            left = MOST_UNHEARD  # a line that never pauses must not hold us up
+            while left > 0 and (waiting := port.in_waiting):
+                received = port.read(min(waiting, left))
+                left -= max(1, len(received))
+                for listener in self._listeners:
+                    if waiting >= _KERNEL_KEEPS:
+                        listener.lose()  # what is there is the oldest, and then there is a gap
+                    else:
+                        listener.hear(received)
+
+    def _drop_stale(self, port: Serial) -> None:
+        """Forget what came before, but for listeners, and leave the line silent for as long as slaves need."""
+        self._drain()
+        silent_s = (self._clock.now_ns() - self._quiet_since_ns) / NS_PER_S
+        if (gap_s := max(3.5 * self._byte_s, _GAP_FLOOR_S) - silent_s) > 0:
+            port.timeout = gap_s
+            late = port.read(256)
+            for listener in self._listeners:
+                listener.hear(late)
+
+    def _read_until(self, port: Serial, length: int, wait_s: float, complete: Callable[[bytes], bool]) -> bytes:
+        deadline_ns = self._clock.now_ns() + round(wait_s * NS_PER_S)
+        received = b""
+        while len(received) < length and not (received and complete(received)):
+            port.timeout = max(0, deadline_ns - self._clock.now_ns()) / NS_PER_S
+            more = port.read(min(max(1, port.in_waiting), length - len(received)))
+            if not more:
+                break
+            received += more
+        return received
+
+    def _reply_in(self, received: bytes, request: bytes, reply_length: int) -> bytes:
+        """Drop our own request; where it is not found (damaged, or not echoed) the end is the best guess."""
+        if not self._echo:
+            return received
+        before, found, reply = received.partition(request)
+        return reply if found else before[-reply_length:]
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Translate what pyserial raises, and close the port at once.
+
+        While a dead port is held open, the adapter comes back under another name.
+        """
+        try:
+            yield
+        except BusError:  # translated already
+            raise
+        except SerialTimeoutException as error:
+            self.close()
+            raise BusTimeout(f"{self._device} takes no bytes: flow control or a stalled adapter") from error
+        except _PORT_ERRORS as error:
+            self.close()
+            number = _errno_of(error)
+            reason = os.strerror(number) if number is not None else str(error)
+            raise BusGone(
+                f"{self._device} failed ({reason}): unplugged, or another program (ModemManager, brltty, a console) "
+                f"reads from it too{console(self._device)}",
+                errno=number,
+            ) from error
+
     def _opened(self) -> Serial:
         if self._port is None:
             try:
-                self._port = Serial(
-                    self._device,
-                    self._baud,
+                port = Serial(
+                    baudrate=self._baud,
+                    bytesize=self._bytesize,
                     parity=self._parity,
                     stopbits=self._stopbits,
                     write_timeout=_WRITE_TIMEOUT_S,
                     exclusive=True,
                 )
+                port.dtr = port.rts = self._dtr
+                port.port = self._device
+                port.open()
             except ValueError as error:
                 raise BusError(f"{self._device} cannot be set to {self._baud} baud: {error}") from error
             except _PORT_ERRORS as error:
                 raise self._explain_open(error) from error
+            self._port = port
+            for listener in self._listeners:
+                listener.lose()
         return self._port
 
     def _explain_open(self, error: Exception) -> BusError:
@@ -137,26 +261,17 @@ class Uart:
                     errno=number,
                 )
             case errno.EAGAIN | errno.EBUSY:
-                return BusDenied(f"another program{_holder(self._device)} has {self._device} open", errno=number)
+                return BusDenied(
+                    f"another program{holder(self._device)} has {self._device} open{console(self._device)}",
+                    errno=number,
+                )
             case _:
                 return BusError(f"{self._device} cannot be opened as a serial port: {error}", errno=number)
 
 
-def _after_echo(received: bytes, request: bytes, reply_length: int) -> bytes:
-    """Drop our own request; where it is not found (damaged, or not echoed) the end is the best guess."""
-    before, found, reply = received.partition(request)
-    return reply if found else before[-reply_length:]
-
-
-def _holder(device: str) -> str:
-    """Name who holds the lock, as ` (minicom, pid 123)`, if the kernel shows it."""
-    try:
-        inode = os.stat(device).st_ino  # noqa: PTH116 follows the by-id link
-        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
-            fields = line.split()
-            if fields[1] == "FLOCK" and fields[5].endswith(f":{inode}"):
-                name = Path(f"/proc/{fields[4]}/comm").read_text(encoding="utf-8").strip()
-                return f" ({name}, pid {fields[4]})"
-    except (OSError, IndexError, ValueError):
-        return ""
-    return ""
+def _errno_of(error: Exception) -> int | None:
+    """The kernel's reason, which pyserial hides in its texts, as `(5, 'Input/output error')` or `[Errno 5] …`."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    hidden = re.search(r"(?:Errno |\()(\d{1,3})[],]", str(error))
+    return int(hidden[1]) if hidden else None

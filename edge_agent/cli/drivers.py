@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import textwrap
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import click
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from edge_agent.drivers.base import DriverInfo, Measured
 
-_BUS_EXAMPLES = {BusKind.I2C: "i2c1", BusKind.SERIAL: "rs485", BusKind.SYSFS: "w1"}
+_DEVICES = {BusKind.I2C: "/dev/i2c-1", BusKind.SERIAL: "/dev/ttyUSB0"}
 
 
 @click.command
@@ -58,14 +59,25 @@ def _show(info: DriverInfo) -> None:
             f"  measures    {each.quantity}: {each.minimum:g} to {each.maximum:g} {quantity.unit}"
             f"{accuracy}{lsb}, sent in steps of {step:g}"
         )
-    for field in dataclasses.fields(info.options):
-        default = "not set" if field.default in {None, ()} else f"default {field.default!r}"
-        click.echo(f"  option      {field.name}: {default}")
-    click.echo(f'\n[[sensor]]\nid = "my-{info.name.replace("_", "-")}"\ndriver = "{info.name}"')
-    click.echo(f'bus = "{_BUS_EXAMPLES[info.bus]}"')
+    if dataclasses.fields(info.options):
+        _show_options(info.options)
+    click.echo(f'\n[bus.mine]\ndevice = "{info.device or _DEVICES[info.bus]}"')
+    click.echo(f'\n[[sensor]]\nid = "my-{info.name.replace("_", "-")}"\ndriver = "{info.name}"\nbus = "mine"')
     if info.addresses:
         first = info.addresses[0]
         click.echo(f"address = {first:#04x}" if info.bus is BusKind.I2C else f"address = {first}")
+
+
+def _show_options(options: type[Any]) -> None:
+    """What each may be, and is if it is left out; under what their author says of them all."""
+    from edge_agent.config.values import expected
+
+    for line in textwrap.wrap(" ".join((options.__doc__ or "").split()), 100):
+        click.echo(f"  options     {line}")
+    kinds = get_type_hints(options)
+    for field in dataclasses.fields(options):
+        default = "not set" if field.default in {None, ()} else f"default {field.default!r}"
+        click.echo(f"  option      {field.name}: {default}; {expected(kinds[field.name])}")
 
 
 def markdown_table(infos: Iterable[DriverInfo]) -> list[str]:

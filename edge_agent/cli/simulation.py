@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edge_agent.bus.base import AnyBus
+    from edge_agent.bus.base import AnyBus, SerialPort
     from edge_agent.clock import Clock
-    from edge_agent.config.model import Config
+    from edge_agent.config.model import Bus, Config
     from edge_agent.sampling.breaker import Rung
     from edge_agent.simulate.rig import Rig
+    from edge_agent.simulate.uart import PtyDevice
 
 
 def rig_config(config_path: Path | None) -> Config:
@@ -41,7 +42,7 @@ def simulated_rig(config: Config, clock: Clock, seed: int) -> Rig:
     from edge_agent.bus.base import BusKind
     from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
 
-    specs = [SimulatedBusSpec(name, BusKind(bus.resolved_kind())) for name, bus in config.buses.items()]
+    specs = [SimulatedBusSpec(name, BusKind(bus.resolved_kind()), echo=bus.echo) for name, bus in config.buses.items()]
     sensors = [
         SimulatedSensor(
             driver=sensor.driver.name,
@@ -60,17 +61,24 @@ def simulated_rig(config: Config, clock: Clock, seed: int) -> Rig:
 @contextmanager
 def buses_of(rig: Rig, config: Config) -> Iterator[dict[str, AnyBus]]:
     """What drivers are given of a rig. Serial buses are real ptys under the production port."""
-    from edge_agent.bus.uart import Uart
     from edge_agent.simulate.uart import PtyDevice
 
     buses: dict[str, AnyBus] = {}
     for name, bus in rig.buses.items():
-        buses[name] = Uart(str(bus.path), baud=config.buses[name].baud) if isinstance(bus, PtyDevice) else bus
+        buses[name] = _port(bus, config.buses[name]) if isinstance(bus, PtyDevice) else bus
     try:
         yield buses
     finally:
         for each in buses.values():
             each.close()
+
+
+def _port(device: PtyDevice, bus: Bus) -> SerialPort:
+    """The production port on a simulated line. A pty refuses parity and seven bits."""
+    from edge_agent.bus.uart import Uart
+    from edge_agent.simulate.port import SimulatedPort
+
+    return SimulatedPort(device, Uart(device.path, baud=bus.baud, echo=bus.echo))
 
 
 def simulated_ladders(rig: Rig, config: Config) -> dict[str, list[Rung]]:

@@ -18,6 +18,7 @@ from edge_agent.config.values import CONVERTER, expected, mismatch
 from edge_agent.drivers.registry import all_drivers, find_driver
 from edge_agent.errors import ConfigError
 from edge_agent.quantity import QUANTITIES
+from edge_agent.stages.derive import DERIVED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,12 +192,13 @@ class _Reading:
         tables = {name: value for name, value in table.items() if name in QUANTITIES}
         for name in table.keys() - common - option_names - tables.keys():
             self._say((*path, name), _unknown(name, (*common, *option_names, *measured)))
-        for name in tables.keys() - set(measured):
-            self._say((*path, name), f"{driver.name} does not measure it; it measures {', '.join(measured)}")
         keys = self.section(model.SensorKeys, {k: v for k, v in table.items() if k in common}, path)
+        derived = [] if keys is None else [name for name in keys.derive if name in DERIVED]
+        for name in tables.keys() - {*measured, *derived}:
+            self._say((*path, name), f"{driver.name} does not measure it; it measures {', '.join(measured)}")
         channels = {
             name: self.section(model.Channel, tables.get(name, {}), (*path, name)) or model.Channel()
-            for name in measured
+            for name in (*measured, *derived)
         }
         if keys is None or options is None:
             return None
@@ -219,6 +221,7 @@ class _Reading:
             channels=channels,
             mux=keys.mux,
             channel=keys.channel,
+            derive=keys.derive,
         )
 
     def _table(self, data: dict[str, Any], name: str) -> dict[str, Any]:

@@ -40,11 +40,12 @@ Line = Annotated[int, Limits(at_least=0, at_most=1023)]
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """`[gateway]`: who we are. `site` and `location` travel with the birth message."""
+    """`[gateway]`: who we are. `site` and `location` travel with the birth message; `altitude_m` is above the sea."""
 
     id: Name
     site: str = ""
     location: str = ""
+    altitude_m: Annotated[float, Limits(at_least=-500, at_most=3000)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,11 @@ class Bus:
     device: AbsolutePath
     kind: Literal["i2c", "serial", "sysfs"] | None = None
     baud: Annotated[int, Limits(at_least=50, at_most=4_000_000)] = 9600
+    bytesize: Literal[7, 8] = 8
     parity: Literal["N", "E", "O"] = "N"
     stopbits: Literal[1, 2] = 1
     echo: bool = False
+    dtr: bool = False
     recover: tuple[Literal["reopen", "general-call-reset", "rebind", "clock-pulses", "power-cycle"], ...] = ("reopen",)
     gpio_chip: AbsolutePath = "/dev/gpiochip0"
     scl_gpio: Line | None = None
@@ -73,7 +76,7 @@ class Bus:
             return self.kind
         if self.device.startswith("/dev/i2c-"):
             return "i2c"
-        if self.device.startswith(("/dev/tty", "/dev/serial/", "/dev/pts/", "/dev/rfcomm")):
+        if self.device.startswith(("/dev/tty", "/dev/serial", "/dev/pts/", "/dev/rfcomm")):
             return "serial"
         return "sysfs" if self.device.startswith("/sys/") else None
 
@@ -108,7 +111,8 @@ class Sensor:
         mux, channel: address and channel of the TCA9548A that it hangs behind; None if behind none.
         period_s: seconds between measurements.
         options: the driver's own keys, an instance of `driver.options`.
-        channels: one entry per quantity of the driver.
+        channels: one entry per quantity that is measured, then one per derived one.
+        derive: quantities that are computed from the measured ones.
     """
 
     id: str
@@ -120,6 +124,7 @@ class Sensor:
     channels: Mapping[str, Channel]
     mux: int | None = None
     channel: int | None = None
+    derive: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,7 @@ class SensorKeys:
     address: int | None = None
     mux: Annotated[int, Limits(at_least=0x70, at_most=0x77)] | None = None
     channel: Annotated[int, Limits(at_least=0, at_most=7)] | None = None
+    derive: tuple[str, ...] = ()
     period_s: Annotated[float, Limits(at_least=0.01, at_most=86_400)] | None = None
 
 

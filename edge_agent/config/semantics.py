@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from edge_agent.bus.base import BusKind
+from edge_agent.stages.derive import DERIVED, SEA_LEVEL, derivation
 from edge_agent.units import parse_mapping
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]
             here = (*path, "address") if sensor.driver.addresses else path
             yield here, f"sensor {places[place]!r} has {where} on bus {sensor.bus!r} already"
         places.setdefault(place, sensor.id)
+        yield from _check_derived(path, sensor, config.gateway.altitude_m)
         for name, channel in sensor.channels.items():
             if channel.range is not None and not channel.range[0] < channel.range[1]:
                 yield (*path, name, "range"), f"expected [low, high], found {list(channel.range)}"
@@ -94,6 +96,24 @@ def _check_address(path: tuple[str | int, ...], sensor: Sensor) -> Iterator[tupl
         first, last = _shown_number(sensor, allowed[0]), _shown_number(sensor, allowed[-1])
         shown = f"{first} to {last}" if len(allowed) > 8 else ", ".join(_shown_number(sensor, a) for a in allowed)
         yield (*path, "address"), f"{sensor.driver.name} can be at {shown}, found {_shown_address(sensor)}"
+
+
+def _check_derived(
+    path: tuple[str | int, ...], sensor: Sensor, altitude_m: float | None
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What is derived needs what it is derived from, and is calibrated there."""
+    measured = {each.quantity for each in sensor.driver.measures(sensor.options)}
+    for name in sensor.derive:
+        if name not in DERIVED:
+            yield (*path, "derive"), f"{name!r} cannot be derived; known: {', '.join(DERIVED)}"
+        elif name == SEA_LEVEL and altitude_m is None:
+            yield ("gateway", "altitude_m"), f"missing; sensor {sensor.id!r} derives {name}"
+        elif missing := [each for each in derivation(name, altitude_m).inputs if each not in measured]:
+            yield (*path, "derive"), f"{name} needs {missing[0]}, which {sensor.driver.name} does not measure"
+    for name in set(sensor.derive) & sensor.channels.keys():
+        channel = sensor.channels[name]
+        if (channel.gain, channel.offset, channel.points) != (1.0, 0.0, ()):
+            yield (*path, name), "calibrate the quantities that it is derived from"
 
 
 def _check_mux(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import reprlib
@@ -23,6 +24,8 @@ def expected(kind: Any) -> str:
     """What a value of this type is called in a message."""
     if kind in _SHOWN_TYPES:
         return _SHOWN_TYPES[kind]
+    if dataclasses.is_dataclass(kind):
+        return f"{{{', '.join(field.name for field in dataclasses.fields(kind))}}}"
     if get_origin(kind) is Annotated:
         inner, limit = get_args(kind)
         return limit.meaning if isinstance(limit, model.Matches) else expected(inner)

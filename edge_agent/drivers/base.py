@@ -66,6 +66,20 @@ class Measured:
     lsb: float | None = None
 
 
+def checked_quantities(quantities: tuple[str, ...], offered: tuple[Measured, ...]) -> tuple[Measured, ...]:
+    """The declarations of the quantities that are wanted, in the driver's order.
+
+    Raises:
+        ValueError: one of them is not offered, or there is none.
+    """
+    names = [each.quantity for each in offered]
+    if wrong := [quantity for quantity in quantities if quantity not in names]:
+        raise ValueError(f"quantities must be of {', '.join(names)}, not {wrong[0]!r}")
+    if not quantities:
+        raise ValueError(f"quantities must name one or more of {', '.join(names)}")
+    return tuple(each for each in offered if each.quantity in quantities)
+
+
 Recognise: TypeAlias = Callable[["I2CBus", int], str | None]
 """Says which chip of the driver's answers at an address, by its name; None if none of them. May raise what a bus
 raises: no acknowledge then means none of them."""
@@ -81,7 +95,7 @@ class Found:
     """
 
     title: str
-    options: Mapping[str, str | int]
+    options: Mapping[str, str | int | list[str]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,25 @@
-"""Maxim DS18B20 and its relatives DS1822, DS1825 and DS28EA00, through the kernel's 1-Wire driver.
+"""Maxim DS18B20 and its relatives DS18S20, DS1822, DS1825 and DS28EA00, through the kernel's 1-Wire driver.
 
-Sources: DS18B20 datasheet 19-7487 rev. 6 (memory map, table 1); Linux drivers/w1/slaves/w1_therm.c and its
-documentation. No address: the sensor is named by its serial number. The nine bytes of the scratchpad are
-judged here, because the kernel computes its own figure `t=` from them also when they are damaged.
+Sources: DS18B20 datasheet 19-7487 rev. 6 (memory map, table 1); DS18S20 datasheet 19-5474 (equation 1); Linux
+drivers/w1/slaves/w1_therm.c and its documentation. No address: the sensor is named by its serial number. The nine
+bytes of the scratchpad are judged here, because the kernel computes its own figure `t=` from them also when they are
+damaged.
 
 Limits:
-    Bulk conversion needs kernel 5.10, root, and the first bus master. Without it each read blocks for 750 ms.
+    Bulk conversion needs kernel 5.10 and root. Without it each read blocks for 750 ms.
+    A DS18S20 at exactly 85.0 °C looks like one that was just switched on, and gives no value.
+    The thermocouple converter MAX31850 shares the family of the DS1825; here it is cut off at 125 °C.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured
+from edge_agent.drivers.base import DriverInfo, Found, Measured
 from edge_agent.drivers.checksum import crc8_dallas
 from edge_agent.errors import BadReply, BusDenied, BusGone, ChecksumMismatch, NotReady, WrongChip
 
@@ -25,10 +29,11 @@ if TYPE_CHECKING:
     from edge_agent.bus.base import Sysfs
 
 # Files below /sys/bus/w1/devices.
-BULK: Final = "w1_bus_master1/therm_bulk_read"
+MASTER: Final = "w1_bus_master1"
+BULK: Final = f"{MASTER}/therm_bulk_read"
 """Writing `trigger` converts on all sensors at once; reads 0 (idle), -1 (running), 1 (to be fetched)."""
 BULK_COMMAND: Final = "trigger\n"
-_SERIAL: Final = re.compile(r"(28|22|3b|42)-[0-9a-f]{12}")
+_SERIAL: Final = re.compile(r"(10|22|28|3b|42)-[0-9a-f]{12}")
 _ANY_SLAVE: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{12}")
 
 CONVERSION_NS: Final = 750_000_000
@@ -40,6 +45,10 @@ _RESET_RAW: Final = 0x0550
 """85.0 °C: what the register holds after power-up (table 1, note)."""
 _RESET_BYTE_6: Final = 0x0C
 """Reserved byte 6 of genuine chips that have not converted since power-up; w1_therm.c judges by it too."""
+_S20_RESET_RAW: Final = 0x00AA
+"""85.0 °C of a DS18S20."""
+_OTHER_CHIP: Final = 0x80
+"""Bit of the configuration that is 0 in Maxim's thermometers (w1_therm.c)."""
 _SUPPLY_FAULT_RAW: Final = 0x07FF
 """127.94 °C: conversion with a failing parasite supply (w1_therm.c)."""
 
@@ -72,20 +81,35 @@ def scratchpad(text: str) -> bytes:
     return raw
 
 
-def temperature_c(raw: bytes) -> float | None:
-    """Temperature in °C, step 1/16 (section Operation: measuring temperature).
+def temperature_c(raw: bytes, family: str = "28") -> float | None:
+    """Temperature in °C (section Operation: measuring temperature).
 
     Args:
         raw: the nine bytes of the scratchpad.
+        family: first part of the serial number; 10 and 3b store other things.
 
     Returns:
-        None for the value after a reset and the one of a failing supply. A true 85.0 °C differs from the
-        reset value in byte 6.
+        None for the value after a reset, the one of a failing supply, and a broken thermocouple. A true 85.0 °C
+        differs from the reset value in byte 6, but for family 10.
     """
     count = int.from_bytes(raw[:2], "little", signed=True)
+    if family == "10":
+        return _of_half_degrees(count, raw[6], raw[7])
     if count == _SUPPLY_FAULT_RAW or (count == _RESET_RAW and raw[6] == _RESET_BYTE_6):
         return None
-    return count / 16.0
+    if raw[4] & _OTHER_CHIP and family == "3b":  # a MAX31850: bit 0 tells of a fault, bit 1 means nothing
+        return None if count & 1 else (count & ~3) / 16.0
+    if raw[4] & _OTHER_CHIP:  # a GX20MH01, which keeps two bits more in the configuration
+        return (count << 2 | raw[4] & 3) / 64.0
+    undefined_bits = 3 - (raw[4] >> 5 & 3)
+    return (count >> undefined_bits << undefined_bits) / 16.0
+
+
+def _of_half_degrees(count: int, remain: int, per_degree: int) -> float | None:
+    """Temperature of a DS18S20 in °C: half degrees, refined by what was left to count (equation 1)."""
+    if per_degree == 0 or (count == _S20_RESET_RAW and remain == _RESET_BYTE_6):
+        return None
+    return (count >> 1) - 0.25 + (per_degree - remain) / per_degree
 
 
 # The chip
@@ -121,6 +145,7 @@ class Ds18b20:
         self._bus = bus
         self._wanted = None if options.serial is None else options.serial.lower()
         self._serial: str | None = None
+        self._bulk = BULK
         self._fetched = False
         self.quantities: tuple[str, ...] = ("temperature_c",)
 
@@ -135,6 +160,8 @@ class Ds18b20:
         self._fetched = False
         names = self._bus.names()
         self._serial = _choose(self._wanted, names)
+        master = PurePosixPath(self._bus.resolve(self._serial)).parent.name
+        self._bulk = BULK.replace(MASTER, master) if master in names else BULK
         yield from ()
 
     def trigger(self) -> int:
@@ -146,16 +173,13 @@ class Ds18b20:
         try:
             # A conversion that another sensor's driver started a moment ago serves this one too, unless ours
             # has been waiting since an earlier round: the kernel would hand out that old one.
-            if self._fetched and (state := self._bus.read(BULK).strip()) in {"1", "-1"}:
+            if self._fetched and (state := self._bus.read(self._bulk).strip()) in {"1", "-1"}:
                 self._fetched = False
                 return 0 if state == "1" else CONVERSION_NS
             self._fetched = False
-            self._bus.write(BULK, BULK_COMMAND)
-            return 0 if self._bus.read(BULK).strip() == "1" else CONVERSION_NS
-        except (
-            BusGone,
-            BusDenied,
-        ):  # an older kernel, or not root: the read itself converts
+            self._bus.write(self._bulk, BULK_COMMAND)
+            return 0 if self._bus.read(self._bulk).strip() == "1" else CONVERSION_NS
+        except (BusGone, BusDenied):  # an older kernel, or not root: the read itself converts
             return 0
 
     def collect(self) -> tuple[float | None, ...]:
@@ -169,7 +193,7 @@ class Ds18b20:
             raise BadReply("the sensor has not been probed")
         text = self._bus.read(f"{self._serial}/w1_slave")
         self._fetched = True
-        return (temperature_c(scratchpad(text)),)
+        return (temperature_c(scratchpad(text), self._serial[:2]),)
 
 
 def _choose(wanted: str | None, names: list[str]) -> str:
@@ -179,7 +203,7 @@ def _choose(wanted: str | None, names: list[str]) -> str:
     there = f"; on the bus: {', '.join(slaves)}" if slaves else ""
     if wanted is not None:
         if not _SERIAL.fullmatch(wanted):
-            raise WrongChip(f"{wanted} is not of a family that this driver reads (28, 22, 3b, 42){there}")
+            raise WrongChip(f"{wanted} is not of a family that this driver reads (10, 22, 28, 3b, 42){there}")
         if wanted in sensors:
             return wanted
         raise BadReply(f"{wanted} is not there: {_why_empty(names, slaves)}{there}")
@@ -188,6 +212,13 @@ def _choose(wanted: str | None, names: list[str]) -> str:
     if len(sensors) > 1:
         raise WrongChip(f"more than one sensor: set serial to one of {', '.join(sensors)}")
     return sensors[0]
+
+
+def find(bus: Sysfs) -> Iterator[Found]:
+    """Every thermometer on the bus, by its serial number."""
+    for name in bus.names():
+        if _SERIAL.fullmatch(name):
+            yield Found(f"1-Wire thermometer of family {name[:2]}", {"serial": name})
 
 
 def _why_empty(names: list[str], slaves: list[str]) -> str:
@@ -201,12 +232,18 @@ def _why_empty(names: list[str], slaves: list[str]) -> str:
 DRIVERS: Final = (
     DriverInfo(
         name="ds18b20",
-        title="Maxim DS18B20, DS1822, DS1825, DS28EA00 (1-Wire)",
+        title="Maxim DS18B20, DS18S20, DS1822, DS1825, DS28EA00 (1-Wire)",
         source="DS18B20 datasheet 19-7487 rev. 6; Linux w1_therm",
         bus=BusKind.SYSFS,
         addresses=(),
-        quantities=(Measured("temperature_c", -55.0, 125.0, resolution=0.0625, accuracy=0.5),),
+        quantities=(Measured("temperature_c", -55.0, 125.0, resolution=0.0625, accuracy=0.5, lsb=0.0625),),
         options=Ds18b20Options,
         open=Ds18b20,
+        conversion_s=0.75,
+        checksum=True,
+        period_s=10.0,
+        shortest_period_s=1.0,
+        find=find,
+        device="/sys/bus/w1/devices",
     ),
 )

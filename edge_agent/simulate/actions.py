@@ -6,8 +6,9 @@ import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.simulate.chips.base import I2CChip, SerialSlave, W1Chip
+from edge_agent.simulate.chips.base import I2CChip, KernelChip, SerialSlave, SerialTalker, W1Chip
 from edge_agent.simulate.i2c import SimulatedI2C
+from edge_agent.simulate.kernel import SimulatedKernel
 from edge_agent.simulate.uart import PtyDevice, SerialFault
 from edge_agent.simulate.w1 import SimulatedW1
 
@@ -90,8 +91,10 @@ def _unplug(rig: Rig, name: str, _step: Step) -> None:
     bus, chip = rig.buses[sensor.bus], rig.chip(sensor)
     if isinstance(bus, SimulatedI2C):
         rig.segment(sensor).unplug(sensor.address)
-    elif isinstance(bus, PtyDevice):
-        bus.slaves = tuple(slave for slave in bus.slaves if slave is not chip)
+    elif isinstance(bus, PtyDevice) and isinstance(chip, SerialSlave | SerialTalker):
+        bus.detach(chip)
+    elif isinstance(bus, SimulatedKernel) and isinstance(chip, KernelChip):
+        bus.unbind(chip)
     elif isinstance(bus, SimulatedW1):
         bus.vanish(str(getattr(chip, "name", "")))
     else:
@@ -106,8 +109,11 @@ def _plug(rig: Rig, name: str, step: Step) -> None:
         if not isinstance(other, I2CChip | None):
             raise Impossible(f"a {step.driver} is no I2C chip")
         rig.segment(sensor).plug(sensor.address, other)
-    elif isinstance(bus, PtyDevice) and isinstance(chip, SerialSlave):
-        bus.slaves = (*(slave for slave in bus.slaves if slave is not chip), chip)
+    elif isinstance(bus, PtyDevice) and isinstance(chip, SerialSlave | SerialTalker):
+        bus.detach(chip)
+        bus.attach(chip)
+    elif isinstance(bus, SimulatedKernel) and isinstance(chip, KernelChip):
+        bus.bind(chip)
     elif isinstance(bus, SimulatedW1):
         bus.return_(str(getattr(chip, "name", "")))
     else:
@@ -116,7 +122,7 @@ def _plug(rig: Rig, name: str, step: Step) -> None:
 
 def _power_cycle(rig: Rig, name: str, _step: Step) -> None:
     chip = rig.chip(rig.sensor(name))
-    if not isinstance(chip, I2CChip | W1Chip):
+    if not isinstance(chip, I2CChip | W1Chip | KernelChip | SerialTalker):
         raise Impossible(f"{name!r} has a supply of its own")
     chip.power_cycle()
 

@@ -17,22 +17,23 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import edge_agent.simulate.chips
 from edge_agent.bus.base import BusKind
 from edge_agent.errors import Unavailable
-from edge_agent.simulate.chips.base import AnyChip, I2CChip, Part, SerialSlave, W1Chip
+from edge_agent.simulate.chips.base import AnyChip, I2CChip, KernelChip, Part, SerialSlave, SerialTalker, W1Chip
 from edge_agent.simulate.chips.tca9548a import Tca9548a
 from edge_agent.simulate.i2c import SimulatedI2C
+from edge_agent.simulate.kernel import SimulatedKernel
 from edge_agent.simulate.uart import PtyDevice
 from edge_agent.simulate.w1 import SimulatedW1
 from edge_agent.simulate.world import Air, Place, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from edge_agent.clock import Clock
     from edge_agent.simulate.chips.base import Makers
     from edge_agent.simulate.segment import Segment
 
-SimulatedBus: TypeAlias = SimulatedI2C | SimulatedW1 | PtyDevice
+SimulatedBus: TypeAlias = SimulatedI2C | SimulatedW1 | SimulatedKernel | PtyDevice
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,13 @@ class SimulatedBusSpec:
 
     Attributes:
         name: as in the configuration.
-        kind: I2C, serial, or the kernel's 1-Wire tree.
+        kind: I2C, serial, or one of the kernel's trees: that of the chips on it.
+        echo: of a serial line, whether it gives back what is sent.
     """
 
     name: str
     kind: BusKind
+    echo: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +89,8 @@ class Rig:
         bit_hz: speed of the I2C buses, 100 000 in standard mode.
 
     Raises:
-        Unavailable: a driver has no chip model, a sensor names no bus of the list, or a bus of another kind.
+        Unavailable: a driver has no chip model, a sensor names no bus of the list, or a bus of another kind, or one
+            tree of the kernel is to hold chips of several.
     """
 
     def __init__(
@@ -109,11 +113,12 @@ class Rig:
         self._places: dict[SimulatedSensor, Place] = {}
         self._segments: dict[SimulatedSensor, Segment] = {}
         self._forced: dict[SimulatedSensor, dict[str, float]] = {}
-        kinds = {bus.name: bus.kind for bus in buses}
+        specs = tuple(buses)
+        kinds = {bus.name: bus.kind for bus in specs}
         for sensor in sensors:
             self._chips[sensor] = self._make(sensor, kinds)
         self._directory = tempfile.TemporaryDirectory(prefix="edge-agent-rig-", ignore_cleanup_errors=True)
-        self.buses: Mapping[str, SimulatedBus] = {name: self._wire(name, kind) for name, kind in kinds.items()}
+        self.buses: Mapping[str, SimulatedBus] = {bus.name: self._wire(bus) for bus in specs}
 
     def chip(self, sensor: SimulatedSensor) -> AnyChip:
         """The model behind a sensor, to inject faults into."""
@@ -187,27 +192,40 @@ class Rig:
             options=sensor.options,
         )
 
-    def _wire(self, name: str, kind: BusKind) -> SimulatedBus:
-        here = [(sensor, chip) for sensor, chip in self._chips.items() if sensor.bus == name]
+    def _wire(self, spec: SimulatedBusSpec) -> SimulatedBus:
+        here = [(sensor, chip) for sensor, chip in self._chips.items() if sensor.bus == spec.name]
         root = Path(self._directory.name)
-        match kind:
+        match spec.kind:
             case BusKind.I2C:
-                i2c = SimulatedI2C(self._clock, name=name, bit_hz=self._bit_hz)
+                i2c = SimulatedI2C(self._clock, name=spec.name, bit_hz=self._bit_hz)
                 for sensor, chip in here:
                     if isinstance(chip, I2CChip):
                         self._segments[sensor] = segment = _segment(i2c, sensor)
                         segment.attach(sensor.address, chip)
                 return i2c
             case BusKind.SYSFS:
-                (root / name).mkdir()
-                w1 = SimulatedW1(root / name, self._clock)
-                for _, chip in here:
-                    if isinstance(chip, W1Chip):
-                        w1.attach(chip)
-                return w1
+                (root / spec.name).mkdir()
+                return self._wire_tree(spec.name, root / spec.name, [chip for _, chip in here])
             case BusKind.SERIAL:
-                slaves = [chip for _, chip in here if isinstance(chip, SerialSlave)]
-                return PtyDevice(slaves, link=root / f"{name}-port")
+                devices = [chip for _, chip in here if isinstance(chip, SerialSlave | SerialTalker)]
+                return PtyDevice(devices, link=root / f"{spec.name}-port", echo=spec.echo)
+
+    def _wire_tree(self, name: str, directory: Path, chips: Sequence[AnyChip]) -> SimulatedBus:
+        """The tree in which the kernel shows such chips; 1-Wire if there are none."""
+        subsystems = {chip.subsystem if isinstance(chip, KernelChip) else "w1" for chip in chips}
+        if len(subsystems) > 1:
+            raise Unavailable(f'"{name}" is one tree of the kernel and cannot hold {" and ".join(sorted(subsystems))}')
+        kernel_chips = [chip for chip in chips if isinstance(chip, KernelChip)]
+        if kernel_chips:
+            kernel = SimulatedKernel(directory, kernel_chips[0].subsystem)
+            for kernel_chip in kernel_chips:
+                kernel.attach(kernel_chip)
+            return kernel
+        w1 = SimulatedW1(directory, self._clock)
+        for chip in chips:
+            if isinstance(chip, W1Chip):
+                w1.attach(chip)
+        return w1
 
 
 def _maker(driver: str) -> Callable[[Part], AnyChip]:
@@ -240,6 +258,6 @@ def _segment(bus: SimulatedI2C, sensor: SimulatedSensor) -> Segment:
 
 
 def _kind_of(chip: AnyChip) -> BusKind:
-    if isinstance(chip, SerialSlave):
+    if isinstance(chip, SerialSlave | SerialTalker):
         return BusKind.SERIAL
-    return BusKind.SYSFS if isinstance(chip, W1Chip) else BusKind.I2C
+    return BusKind.SYSFS if isinstance(chip, W1Chip | KernelChip) else BusKind.I2C

@@ -9,58 +9,80 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
+import struct
+import termios
 import threading
 import tty
 from collections import deque
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.clock import NS_PER_S, SystemClock
+from edge_agent.simulate.chips.base import SerialSlave, SerialTalker
+from edge_agent.simulate.serial_faults import SerialFault, spoil
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from edge_agent.simulate.chips.base import SerialSlave
+__all__ = ["PtyDevice", "SerialFault"]
 
 _GAP_S: Final = 0.02
 """A request that pauses for so long in its middle is over. Real time, longer than a scheduler's hiccup."""
 _CHUNK_BYTES: Final = 4096
-
-
-class SerialFault(Enum):
-    """What can happen to one reply."""
-
-    SILENCE = auto()
-    GARBAGE = auto()
-    """Two stray bytes before it, as from a line without bias."""
-    BAD_CRC = auto()
-    TRUNCATED = auto()
-    """Its second half is missing."""
+_PIECE_BYTES: Final = 1024
+"""What is said at a time: less than the kernel keeps."""
+_ARRIVAL_NS: Final = NS_PER_S
+"""How long bytes may be on their way through the kernel."""
+_TICK_NS: Final = NS_PER_S // 1000
 
 
 class PtyDevice:
-    """One serial port with the slaves that share its line.
+    """One serial port with the devices that share its line.
 
     Attributes:
         path: what a serial library opens; it keeps across `hang_up` and `come_back` if there is a `link`.
 
     Args:
-        slaves: asked in turn; the first that answers is heard.
+        devices: those that answer are asked in turn, and the first that does is heard; those that send by themselves
+            do so whenever `speak` is called.
         link: where to put a symbolic link to the pty, as udev does under /dev/serial/by-id.
+        echo: whether everything sent comes back at once, as on a two-wire line with a live receiver.
     """
 
-    def __init__(self, slaves: Sequence[SerialSlave], *, link: Path | None = None) -> None:
-        self.slaves = tuple(slaves)
+    def __init__(
+        self, devices: Sequence[SerialSlave | SerialTalker], *, link: Path | None = None, echo: bool = False
+    ) -> None:
+        self.slaves: tuple[SerialSlave, ...] = ()
+        self.talkers: tuple[SerialTalker, ...] = ()
+        for device in devices:
+            self.attach(device)
+        self.echo = echo
         self._link = link
         self._faults: deque[SerialFault] = deque()
+        self._held = b""
         self._session: _Session | None = None
+        self._last_path = ""
         self.requests = 0
         self.path = ""
         self.come_back()
 
+    def attach(self, device: SerialSlave | SerialTalker) -> None:
+        """Connect a device to the line."""
+        if isinstance(device, SerialSlave):
+            self.slaves = (*self.slaves, device)
+        else:
+            self.talkers = (*self.talkers, device)
+
+    def detach(self, device: SerialSlave | SerialTalker) -> None:
+        """Take a device off the line, if it is there."""
+        self.slaves = tuple(slave for slave in self.slaves if slave is not device)
+        self.talkers = tuple(talker for talker in self.talkers if talker is not device)
+
     def fail_next(self, fault: SerialFault, count: int = 1) -> None:
-        """Spoil the next `count` replies."""
+        """Spoil the next `count` replies or lines."""
         self._faults.extend([fault] * count)
 
     def hang_up(self) -> None:
@@ -74,8 +96,11 @@ class PtyDevice:
     def come_back(self) -> None:
         """Plug the adapter in again, under another device name; the link points to the new one."""
         if self._session is None:
+            spare = os.openpty() if self._last_path else ()  # has the number of the last one, if that is free
             self._session = _Session(self)
-            self.path = self._session.path
+            for descriptor in spare:
+                os.close(descriptor)
+            self._last_path = self.path = self._session.path
             if self._link is not None:
                 self._link.symlink_to(self._session.path)
                 self.path = str(self._link)
@@ -84,21 +109,44 @@ class PtyDevice:
         """End the thread and close both ends."""
         self.hang_up()
 
-    def reply_to(self, frame: bytes) -> bytes:
-        """What the line carries after a request, faults included; empty for silence."""
+    def speak(self, heard: Callable[[], object] = lambda: None) -> None:
+        """Let those devices that send by themselves send what is due. See `say`."""
+        for talker in self.talkers:
+            for line in talker.speak().splitlines(keepends=True):
+                for piece in self._spoilt(line):
+                    self.say(piece, heard)
+
+    def say(self, data: bytes, heard: Callable[[], object] = lambda: None) -> None:
+        """Put bytes on the line that nobody asked for, and wait until they can be read.
+
+        Args:
+            data: as many as the other side wants to take.
+            heard: called whenever there is something to take; what is not taken in time is lost, as in the kernel.
+        """
+        for start in range(0, len(data), _PIECE_BYTES):
+            if self._session is not None:
+                self._session.say(data[start : start + _PIECE_BYTES])
+                heard()
+
+    def reply_to(self, frame: bytes) -> Sequence[bytes]:
+        """What the line carries after a request, faults included, in pieces; empty for silence."""
         self.requests += 1
+        held, self._held = self._held, b""
         reply = next((answer for slave in self.slaves if (answer := slave.respond(frame))), b"")
-        if not reply or not self._faults:
-            return reply
-        match self._faults.popleft():
-            case SerialFault.SILENCE:
-                return b""
-            case SerialFault.GARBAGE:
-                return b"\x00\xff" + reply
-            case SerialFault.BAD_CRC:
-                return reply[:-1] + bytes([reply[-1] ^ 0x55])
-            case SerialFault.TRUNCATED:
-                return reply[: len(reply) // 2]
+        pieces = self._spoilt(reply) if reply else []
+        return [held, *pieces] if held else pieces
+
+    def frame_length(self, received: bytes) -> int | None:
+        """How long the request at the start of `received` is, as the first device that answers sees it."""
+        return self.slaves[0].frame_length(received) if self.slaves else None
+
+    def _spoilt(self, whole: bytes) -> list[bytes]:
+        """A reply or a line with the fault that is next, in the pieces in which it travels."""
+        fault = self._faults.popleft() if self._faults else None
+        if fault is SerialFault.LATE:
+            self._held = whole
+            return []
+        return [whole] if fault is None else spoil(fault, whole)
 
 
 class _Session:
@@ -106,6 +154,7 @@ class _Session:
 
     def __init__(self, device: PtyDevice) -> None:
         self._device = device
+        self._clock, self._never = SystemClock(), threading.Event()
         self._near, self._far = os.openpty()
         # The far end stays open here too, so that a client may close and open it without hanging us up.
         tty.setraw(self._far)
@@ -121,6 +170,22 @@ class _Session:
         for descriptor in (self._near, self._far, self._woken, self._wake):
             os.close(descriptor)
 
+    def say(self, data: bytes) -> None:
+        """Write, and wait in real time until the kernel has passed it on; what it has no room for is lost."""
+        before = self._pending()
+        try:
+            count = os.write(self._near, data)
+        except BlockingIOError:
+            return
+        deadline_ns = self._clock.now_ns() + _ARRIVAL_NS
+        while self._pending() < before + count and self._clock.now_ns() < deadline_ns:
+            self._clock.wait(self._never, self._clock.now_ns() + _TICK_NS // 10)
+
+    def _pending(self) -> int:
+        """Bytes that the client could read now."""
+        count: int = struct.unpack("i", fcntl.ioctl(self._far, termios.FIONREAD, bytes(4)))[0]
+        return count
+
     def _run(self) -> None:
         received = b""
         while True:
@@ -132,19 +197,26 @@ class _Session:
                 received = b""
                 continue
             try:
-                received += os.read(self._near, _CHUNK_BYTES)
+                more = os.read(self._near, _CHUNK_BYTES)
             except OSError as error:
                 if error.errno == errno.EIO:
                     return
                 raise
-            length = self._device.slaves[0].frame_length(received) if self._device.slaves else None
+            if self._device.echo:
+                self._write(more)
+            received += more
+            length = self._device.frame_length(received)
             if length is not None and len(received) >= length:
                 frame, received = received[:length], received[length:]
                 self._answer(frame)
 
     def _answer(self, frame: bytes) -> None:
-        reply = self._device.reply_to(frame)
-        if reply:
-            # A client that never reads loses bytes, as a UART's does, and does not hold up the thread.
-            with contextlib.suppress(BlockingIOError):
-                os.write(self._near, reply)
+        for number, piece in enumerate(self._device.reply_to(frame)):
+            if number:
+                self._clock.wait(self._never, self._clock.now_ns() + 2 * _TICK_NS)
+            self._write(piece)
+
+    def _write(self, data: bytes) -> None:
+        # A client that never reads loses bytes, as a UART's does, and does not hold up the thread.
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._near, data)

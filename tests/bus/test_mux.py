@@ -74,6 +74,15 @@ def test_the_channel_is_selected_each_time_because_a_mux_that_lost_power_forgets
     assert [entry.write for entry in adapter.log if entry.address == 0x70] == [b"\x08", b"\x08"]
 
 
+def test_what_an_earlier_program_left_open_is_closed_first(adapter: SimulatedI2C) -> None:
+    Trunk(adapter).channel(0x70, 3).transfer(0x76, b"\xd0", 1)
+    trunk = Trunk(adapter)
+    other = trunk.channel(0x71, 0)
+    trunk.channel(0x70, 0)
+    assert other.transfer(0x76, b"\xd0", 1) == b"\x10"
+    assert [entry.write for entry in adapter.log if entry.address == 0x70] == [b"\x08", b"\x00"]
+
+
 def test_a_mux_that_does_not_answer_is_named(adapter: SimulatedI2C) -> None:
     branch = Trunk(adapter).channel(0x72, 0)
     with pytest.raises(NoAcknowledge, match="multiplexer does not answer: nothing answers at 0x72") as caught:

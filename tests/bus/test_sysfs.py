@@ -66,6 +66,26 @@ def test_what_is_not_there_is_gone_and_never_created(root: Path) -> None:
     assert SysfsTree(str(root.parent / "secret")).names() == []
 
 
+def test_folders_in_the_tree_can_be_listed_and_their_true_place_told(root: Path) -> None:
+    (root / "iio:device0").symlink_to(root / "28-0123456789ab")
+    tree = SysfsTree(str(root))
+    assert tree.names("iio:device0") == ["w1_slave"]
+    assert tree.names("nowhere") == []
+    assert tree.resolve("iio:device0") == str(root / "28-0123456789ab")
+    with pytest.raises(BusGone):
+        tree.resolve("nowhere")
+    with pytest.raises(BusDenied):
+        tree.resolve("../secret")
+    with pytest.raises(BusDenied):
+        tree.names("..")
+
+
+def test_a_link_that_leads_nowhere_is_gone(root: Path) -> None:
+    (root / "iio:device0").symlink_to(root / "unplugged")
+    with pytest.raises(BusGone):
+        SysfsTree(str(root)).resolve("iio:device0")
+
+
 def test_at_most_one_page_is_read_in_one_call(root: Path) -> None:
     (root / "long").write_text("x" * 10_000)
     assert len(SysfsTree(str(root)).read("long")) == 4096

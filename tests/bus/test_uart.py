@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import select
+import struct
+import termios
 import threading
 import tty
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +19,7 @@ import pytest
 import serial
 
 from edge_agent.bus import uart
-from edge_agent.bus.uart import Uart
+from edge_agent.bus.uart import MOST_UNHEARD, Uart, _errno_of
 from edge_agent.errors import BusDenied, BusError, BusGone, BusTimeout
 
 if TYPE_CHECKING:
@@ -261,3 +265,218 @@ def test_each_way_in_which_a_write_fails_is_translated_and_closes_the_port(
             port.exchange(REQUEST, reply_length=9, timeout_s=SHORT_S)
     assert port.exchange(REQUEST, reply_length=9, timeout_s=SHORT_S) == b""
     port.close()
+
+
+# Listening
+
+
+def arrive(line: Line, data: bytes) -> None:
+    """Send, and wait until the kernel has passed it on."""
+    os.write(line.far, data)
+    poll = select.poll()
+    poll.register(line.near, select.POLLIN)
+    waiting = 0
+    while waiting < len(data):
+        assert poll.poll(5000)
+        (waiting,) = struct.unpack("i", fcntl.ioctl(line.near, termios.FIONREAD, bytes(4)))
+
+
+def test_what_comes_by_itself_is_heard_by_each_listener_once(line: Line) -> None:
+    port = Uart(line.device, baud=BAUD)
+    first, second = port.listen(), port.listen()
+    assert first.take() == b""
+    arrive(line, b"23.4\n")
+    assert first.take() == b"23.4\n"
+    arrive(line, b"23.5\n")
+    assert second.take() == b"23.4\n23.5\n"
+    assert first.take() == b"23.5\n"
+    assert first.take() == second.take() == b""
+    port.close()
+
+
+def test_what_came_before_the_port_was_opened_is_not_heard(line: Line) -> None:
+    arrive(line, b"old")
+    port = Uart(line.device, baud=BAUD)
+    assert port.listen().take() == b""
+    port.close()
+
+
+def test_a_listener_that_does_not_listen_keeps_the_newest_64_kilobytes_and_knows_of_the_loss(line: Line) -> None:
+    port = Uart(line.device, baud=BAUD)
+    lazy, busy = port.listen(), port.listen()
+    busy.take()
+    lost = lazy.lost
+    for number in range(100):
+        arrive(line, bytes([number]) * 1000)
+        busy.take()
+    kept = lazy.take()
+    assert len(kept) == MOST_UNHEARD
+    assert kept[-1000:] == bytes([99]) * 1000
+    assert lazy.lost > lost
+    assert busy.lost == lost
+    port.close()
+
+
+def test_more_than_the_kernel_keeps_is_a_loss_and_what_it_kept_is_too_old_to_believe(line: Line) -> None:
+    port = Uart(line.device, baud=BAUD)
+    listener = port.listen()
+    listener.take()
+    lost = listener.lost
+    os.set_blocking(line.far, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(line.far, b"23.4,45.6,1013.2\n" * 50)
+    poll = select.poll()
+    poll.register(line.near, select.POLLIN)
+    waiting = 0
+    while waiting < 4095:
+        assert poll.poll(5000)
+        (waiting,) = struct.unpack("i", fcntl.ioctl(line.near, termios.FIONREAD, bytes(4)))
+    listener.take()
+    assert listener.lost > lost
+    port.close()
+
+
+def test_an_exchange_leaves_to_listeners_what_came_before_it(line: Line) -> None:
+    port = Uart(line.device, baud=BAUD)
+    listener = port.listen()
+    listener.take()
+    arrive(line, b"23.4\n")
+    assert port.exchange(b"?", reply_length=4, timeout_s=SHORT_S) == b""
+    assert listener.take() == b"23.4\n"
+    port.close()
+
+
+def test_a_listener_is_told_of_the_unplugged_port_and_hears_it_when_it_is_back(line: Line, tmp_path: Path) -> None:
+    by_id = tmp_path / "usb-Arduino"
+    by_id.symlink_to(line.device)
+    port = Uart(str(by_id), baud=BAUD)
+    first, second = port.listen(), port.listen()
+    first.take()
+    arrive(line, b"2")
+    assert first.take() == b"2"
+    line.hang_up()
+    with pytest.raises(BusGone, match="unplugged"):
+        first.take()
+    by_id.unlink()
+    with pytest.raises(BusGone, match="does not exist"):
+        second.take()
+    far, near = os.openpty()
+    tty.setraw(near)
+    by_id.symlink_to(os.ttyname(near))
+    lost = second.lost
+    assert first.take() == b""
+    os.write(far, b"3.4\n")
+    arrive(Line(os.ttyname(near), far, near), b"")
+    poll = select.poll()
+    poll.register(near, select.POLLIN)
+    assert poll.poll(5000)
+    assert second.take() == b"3.4\n"
+    assert second.lost > lost, "the half line from before must not be joined to this"
+    port.close()
+    os.close(far)
+    os.close(near)
+
+
+def test_closing_and_opening_again_is_a_loss_too(line: Line) -> None:
+    port = Uart(line.device, baud=BAUD)
+    listener = port.listen()
+    listener.take()
+    lost = listener.lost
+    port.close()
+    listener.take()
+    assert listener.lost > lost
+    port.close()
+
+
+# Replies of unknown length
+
+
+def test_reading_ends_when_the_reply_is_complete(line: Line) -> None:
+    port = Uart(line.device, baud=BAUD)
+
+    def slave() -> None:
+        line.read_exactly(len(REQUEST))
+        for byte in b"P= 1013.2 hPa\r\n":
+            os.write(line.far, bytes((byte,)))
+
+    with answering(slave):
+        reply = port.exchange(
+            REQUEST, reply_length=200, timeout_s=60, complete=lambda received: received.endswith(b"\n")
+        )
+    assert reply == b"P= 1013.2 hPa\r\n"
+    port.close()
+
+
+def test_a_reply_that_never_is_complete_ends_with_the_time_and_one_that_is_too_long_with_its_length(line: Line) -> None:
+    port = Uart(line.device, baud=BAUD)
+
+    def slave() -> None:
+        line.read_exactly(len(REQUEST))
+        os.write(line.far, b"x" * 20)
+
+    for length, got in ((200, 20), (10, 10)):
+        with answering(slave):
+            reply = port.exchange(REQUEST, reply_length=length, timeout_s=ENOUGH_S, complete=lambda _: False)
+        assert reply == b"x" * got
+    port.close()
+
+
+def test_an_echo_is_no_part_of_a_reply_of_unknown_length(line: Line) -> None:
+    port = Uart(line.device, baud=BAUD, echo=True)
+
+    def slave() -> None:
+        os.write(line.far, line.read_exactly(6) + b"ok\r")
+
+    with answering(slave):
+        assert port.exchange(b"SEND\r\n", reply_length=50, timeout_s=5, complete=lambda got: b"\r" in got) == b"ok\r"
+    port.close()
+
+
+# Settings
+
+
+def test_a_port_is_set_as_configured_before_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[serial.Serial] = []
+
+    def note(self: serial.Serial) -> None:
+        opened.append(self)
+        raise serial.SerialException(errno.ENOENT, "gone")  # a pty knows neither seven bits nor parity
+
+    monkeypatch.setattr(serial.Serial, "open", note)
+    with pytest.raises(BusGone):
+        Uart("/dev/ttyUSB0", baud=4800, bytesize=7, parity="E", stopbits=2).listen().take()
+    (found,) = opened
+    assert (found.port, found.baudrate, found.exclusive) == ("/dev/ttyUSB0", 4800, True)
+    assert (found.bytesize, found.parity, found.stopbits) == (7, "E", 2)
+    assert (found.dtr, found.rts) == (False, False), "raised lines start a board anew"
+
+
+def test_lines_that_a_board_needs_can_be_raised(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[tuple[bool, bool]] = []
+    real_open = serial.Serial.open
+
+    def note(self: serial.Serial) -> None:
+        raised.append((self.dtr, self.rts))
+        real_open(self)
+
+    monkeypatch.setattr(serial.Serial, "open", note)
+    port = Uart(line.device, dtr=True)
+    port.listen().take()
+    assert raised == [(True, True)]
+    port.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [
+        (serial.SerialException(5, "gone"), 5),
+        (serial.SerialException("write failed: [Errno 5] Input/output error"), 5),
+        (serial.SerialException("Could not configure port: (5, 'Input/output error')"), 5),
+        (termios.error(25, "Inappropriate ioctl for device"), 25),
+        (serial.SerialException("device reports readiness to read but returned no data"), None),
+        (TypeError("an integer is required (got type NoneType)"), None),
+    ],
+)
+def test_the_kernels_reason_is_found_wherever_pyserial_hides_it(error: Exception, number: int | None) -> None:
+    assert _errno_of(error) == number

@@ -104,7 +104,11 @@ def test_scan_of_the_simulated_rig_prints_configuration_that_loads(run: Callable
     code, out, _err = run("scan", "--simulate")
     assert code == 0
     config = parse_config('[gateway]\nid = "g"\n' + out)
-    assert {(sensor.driver.name, sensor.address) for sensor in config.sensors} == {("bme280", 0x76), ("sht3x", 0x44)}
+    assert {(sensor.driver.name, sensor.address) for sensor in config.sensors} == {
+        ("bme280", 0x76),
+        ("sht3x", 0x44),
+        ("ds18b20", 0),
+    }
 
 
 def test_scan_without_i2c_says_how_to_switch_it_on(run: Callable[..., tuple[int, str, str]]) -> None:
@@ -128,13 +132,19 @@ def test_drivers_lists_all_and_shows_one(run: Callable[..., tuple[int, str, str]
     assert [line.split()[0] for line in out.splitlines()] == sorted(all_drivers())
     code, out, _err = run("drivers", "bme280")
     assert "addresses   0x76, 0x77" in out
-    parse_config('[gateway]\nid = "g"\n[bus.i2c1]\ndevice = "/dev/i2c-1"\n' + out[out.index("[[sensor]]") :])
     assert "pressure_pa: 30000 to 110000 Pa" in out
     assert "humidity_oversampling: default 1" in out
     code, _out, err = run("drivers", "bme999")
     assert code == 2
     assert "known: " in err
     assert ", bme280, " in err
+
+
+@pytest.mark.parametrize("name", all_drivers())
+def test_the_example_of_every_driver_can_be_pasted(run: Callable[..., tuple[int, str, str]], name: str) -> None:
+    _code, out, _err = run("drivers", name)
+    config = parse_config('[gateway]\nid = "g"\n' + out[out.index("[bus.mine]") :])
+    assert [sensor.driver.name for sensor in config.sensors] == [name]
 
 
 def test_an_unexpected_failure_is_one_sentence_and_a_traceback_only_on_demand(

@@ -4,6 +4,7 @@ import pytest
 
 from edge_agent.config.load import parse_config
 from edge_agent.errors import ConfigError
+from edge_agent.stages.derive import DERIVED
 
 BASE = """\
 [gateway]
@@ -70,6 +71,13 @@ def test_a_bus_whose_path_tells_nothing_needs_a_kind() -> None:
         'bus.odd.kind: cannot tell from \'/run/odd\'; expected "i2c", "serial" or "sysfs"'
     ]
     assert problems('[bus.odd]\ndevice = "/run/odd"\nkind = "serial"\n') == []
+
+
+@pytest.mark.parametrize(
+    "device", ["/dev/ttyUSB1", "/dev/ttyAMA0", "/dev/serial0", "/dev/serial/by-id/usb-FTDI_x", "/dev/rfcomm0"]
+)
+def test_a_serial_port_is_known_by_its_path(device: str) -> None:
+    assert problems(f'[bus.port]\ndevice = "{device}"\n' + sensor("a", "mh_z19", "port")) == []
 
 
 def test_a_driver_needs_its_kind_of_bus() -> None:
@@ -226,3 +234,42 @@ def test_ways_to_recover_a_bus_need_their_lines_and_an_i2c_bus() -> None:
     assert problems('[bus.x]\ndevice = "/dev/ttyUSB7"\nrecover = ["rebind"]\n') == [
         'bus.x.recover: only "reopen" means anything to a bus that is not I2C'
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            sensor("a", "bme280", "one", 'derive = ["dew_point"]'),
+            f"sensor[1].derive: 'dew_point' cannot be derived; known: {', '.join(DERIVED)}",
+        ),
+        (
+            sensor("a", "bmp280", "one", 'derive = ["dew_point_c"]'),
+            "sensor[1].derive: dew_point_c needs humidity_pct, which bmp280 does not measure",
+        ),
+        (
+            sensor("a", "bmp280", "one", 'derive = ["sea_level_pressure_pa"]'),
+            "gateway.altitude_m: missing; sensor 'a' derives sea_level_pressure_pa",
+        ),
+        (
+            sensor("a", "bme280", "one", 'derive = ["dew_point_c"]\n[sensor.dew_point_c]\noffset = 1'),
+            "sensor[1].dew_point_c: calibrate the quantities that it is derived from",
+        ),
+        (
+            sensor("a", "bme280", "one", "[sensor.dew_point_c]\ndeadband = 1"),
+            "sensor[1].dew_point_c: bme280 does not measure it; it measures temperature_c, humidity_pct, pressure_pa",
+        ),
+    ],
+)
+def test_what_is_derived_needs_what_it_is_derived_from(text: str, said: str) -> None:
+    assert problems(text) == [said]
+
+
+def test_a_derived_quantity_is_a_channel_with_settings_of_its_own() -> None:
+    text = BASE.replace('id = "gw"', 'id = "gw"\naltitude_m = 120')
+    text += sensor(
+        "a", "bme280", "one", 'derive = ["dew_point_c", "sea_level_pressure_pa"]\n[sensor.dew_point_c]\ndeadband = 0.1'
+    )
+    (configured,) = parse_config(text).sensors
+    assert list(configured.channels)[3:] == ["dew_point_c", "sea_level_pressure_pa"]
+    assert configured.channels["dew_point_c"].deadband == 0.1

@@ -40,6 +40,7 @@ class Tree:
     bulk: str | None = None
     bulk_after_trigger: str = "1\n"
     denied: bool = False
+    master: str = MASTER
     calls: list[str] = field(default_factory=list)
 
     def read(self, path: str) -> str:
@@ -62,9 +63,14 @@ class Tree:
             raise BusGone(path)
         self.bulk = self.bulk_after_trigger
 
-    def names(self) -> list[str]:
+    def names(self, path: str = "") -> list[str]:
         """As Sysfs."""
+        assert not path
         return sorted(self.entries)
+
+    def resolve(self, path: str) -> str:
+        """As Sysfs."""
+        return f"/sys/devices/{self.master}/{path}"
 
     def close(self) -> None:
         """As Sysfs."""
@@ -119,6 +125,60 @@ def test_a_conversion_without_supply_is_none() -> None:
     assert temperature_c(scratchpad(w1_slave("ff074b467fff0c10"))) is None
 
 
+@pytest.mark.parametrize(
+    ("raw", "family", "degrees"),
+    [
+        # DS18S20 datasheet table 2, and the fraction of equation 1.
+        ("aa004b46ffff0c10", "10", None),
+        ("aa004b46ffff0b10", "10", 85.0625),
+        ("32004b46ffff0c10", "10", 25.0),
+        ("32004b46ffff0810", "10", 25.25),
+        ("33004b46ffff0410", "10", 25.5),
+        ("01004b46ffff0410", "10", 0.5),
+        ("00004b46ffff0c10", "10", 0.0),
+        ("ceff4b46ffff0c10", "10", -25.0),
+        ("cdff4b46ffff0410", "10", -25.5),
+        ("92ff4b46ffff0c10", "10", -55.0),
+        ("32004b46ffff0c00", "10", None),
+        # Others keep sixteenths, the undefined ones of lesser resolution left out.
+        ("91014b467fff0c10", "22", 25.0625),
+        ("91014b467fff0c10", "42", 25.0625),
+        ("9f014b461fff0c10", "28", 25.5),
+        ("9f014b463fff0c10", "28", 25.75),
+        ("9f014b465fff0c10", "28", 25.875),
+        ("90ff4b461fff0c10", "28", -7.0),
+        # MAX31850 (family 3b) has a fault bit, GX20MH01 two more bits in the configuration.
+        ("90014b46f1ff0c10", "3b", 25.0),
+        ("93014b46f1ff0c10", "3b", None),
+        ("92014b46f1ff0c10", "3b", 25.0),
+        ("91014b467fff0c10", "3b", 25.0625),
+        ("91014b46e3ff0c10", "28", 25.109375),
+    ],
+)
+def test_each_family_keeps_its_temperature_in_its_own_way(raw: str, family: str, degrees: float | None) -> None:
+    assert temperature_c(scratchpad(w1_slave(raw)), family) == degrees
+
+
+@pytest.mark.parametrize("family", ["10", "22", "28", "3b", "42"])
+def test_every_family_of_thermometers_is_found(family: str) -> None:
+    serial = f"{family}-0123456789ab"
+    configuration = "ff" if family == "10" else "7f"
+    text = w1_slave(f"32004b46{configuration}ff0c10")
+    tree = Tree(entries=[serial, MASTER], files={f"{serial}/w1_slave": text})
+    assert started(tree).collect() == ((25.0 if family == "10" else 3.125),)
+
+
+def test_every_flipped_bit_of_the_scratchpad_is_noticed() -> None:
+    data = bytes.fromhex("91014b467fff0c10")
+    data += bytes((crc8_dallas(data),))
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        kernels = crc8_dallas(bytes(damaged[:8]))
+        with pytest.raises(DriverError):
+            scratchpad(f"{damaged.hex(' ')} : crc={kernels:02x} {'NO' if kernels != damaged[8] else 'YES'}\n")
+
+
 def test_an_empty_file_is_not_ready() -> None:
     with pytest.raises(NotReady):
         scratchpad("")
@@ -150,14 +210,14 @@ def test_any_text_gives_bytes_or_an_error_of_ours(text: str) -> None:
         return
 
 
-@given(st.binary(min_size=8, max_size=8))
-def test_any_intact_scratchpad_gives_a_number_or_none(raw: bytes) -> None:
+@given(st.binary(min_size=8, max_size=8), st.sampled_from(["10", "22", "28", "3b", "42"]))
+def test_any_intact_scratchpad_gives_a_number_or_none(raw: bytes, family: str) -> None:
     try:
-        value = temperature_c(scratchpad(w1_slave(raw.hex())))
+        value = temperature_c(scratchpad(w1_slave(raw.hex())), family)
     except BadReply:
         assert set(raw) in ({0}, {0xFF})
     else:
-        assert value is None or -2048 <= value < 2048
+        assert value is None or -17_000 < value < 17_000
 
 
 def test_the_only_sensor_needs_no_serial_number() -> None:
@@ -179,8 +239,8 @@ def test_one_of_several_is_found_by_its_serial_number_in_any_case() -> None:
         ([MASTER], None, BadReply, "pull-up"),
         (["00-400000000000", MASTER], None, BadReply, "pull-up"),
         ([], None, BadReply, "dtoverlay=w1-gpio"),
-        (["10-0123456789ab", MASTER], None, BadReply, "on the bus: 10-0123456789ab"),
-        (["10-0123456789ab", MASTER], "10-0123456789ab", WrongChip, "family"),
+        (["26-0123456789ab", MASTER], None, BadReply, "on the bus: 26-0123456789ab"),
+        (["26-0123456789ab", MASTER], "26-0123456789ab", WrongChip, "family"),
     ],
 )
 def test_a_sensor_that_cannot_be_chosen_says_what_is_there(
@@ -222,6 +282,13 @@ def test_a_conversion_left_over_from_an_earlier_round_is_not_taken_for_a_new_one
     assert sensor.trigger() == 0
     assert sensor.trigger() == 0
     assert [call for call in tree.calls if call.startswith("write")] == [f"write {BULK} 'trigger\\n'"] * 2
+
+
+def test_bulk_conversion_is_started_on_the_master_that_the_sensor_hangs_on() -> None:
+    tree = Tree(entries=[SERIAL, MASTER, "w1_bus_master2"], bulk="0\n", master="w1_bus_master2")
+    sensor = started(tree)
+    assert sensor.trigger() == 0  # this tree has no file of that name: the read itself converts
+    assert tree.calls == ["write w1_bus_master2/therm_bulk_read 'trigger\\n'"]
 
 
 def test_without_the_right_to_start_bulk_conversion_the_read_converts() -> None:

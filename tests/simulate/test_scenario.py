@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -8,7 +10,7 @@ import pytest
 from edge_agent.bus.base import BusKind
 from edge_agent.clock import NS_PER_S, SimulatedClock
 from edge_agent.errors import BusDenied, BusError, BusGone, BusTimeout, ConfigError, NoAcknowledge
-from edge_agent.simulate.actions import ACTIONS
+from edge_agent.simulate.actions import ACTIONS, Step
 from edge_agent.simulate.i2c import SimulatedI2C
 from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
 from edge_agent.simulate.scenario import ScenarioPlayer, load_scenario, parse_scenario
@@ -187,3 +189,13 @@ def test_scenarios_that_come_with_the_program_are_sound_and_found_by_name() -> N
         load_scenario("good-day")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_scenario("./nowhere.toml")
+
+
+def test_the_manual_tells_of_every_action_and_of_no_other() -> None:
+    manual = files("edge_agent.simulate").joinpath("SCENARIOS.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `([a-z-]+)` \| (sensor|bus) \|", manual, re.MULTILINE)
+    assert dict(told) == {name: action.target for name, action in ACTIONS.items()}
+    keys = {
+        key for row in re.findall(r"\| ([^|]*) \|$", manual, re.MULTILINE) for key in re.findall(r"`([a-z_]+)", row)
+    }
+    assert keys == {field.name for field in fields(Step)} - {"at_s", "do", "sensor", "bus", "repeat_s"}

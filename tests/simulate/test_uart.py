@@ -121,11 +121,12 @@ def test_hang_up_reaches_the_client_as_the_kernels_errors(port: serial.Serial, d
     assert caught.value.errno == 2
 
 
-def test_line_comes_back_under_the_same_link(device: PtyDevice) -> None:
-    path = device.path
+def test_line_comes_back_under_the_same_link_to_another_device(device: PtyDevice) -> None:
+    path, before = device.path, Path(device.path).resolve()
     device.hang_up()
     device.come_back()
     assert device.path == path
+    assert Path(path).resolve() != before
     with serial.Serial(path, 9600) as port:
         assert len(exchange(port, REQUEST, 9)) == 9
 
@@ -137,3 +138,46 @@ def test_close_leaves_no_descriptor_and_no_thread() -> None:
         device.close()
         device.close()
     assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before
+
+
+def test_a_reply_in_pieces_with_pauses_arrives_whole(port: serial.Serial, device: PtyDevice) -> None:
+    device.fail_next(SerialFault.CHUNKED)
+    reply = exchange(port, REQUEST, 9)
+    assert modbus_crc(reply[:-2]) == reply[-2:]
+
+
+def test_stray_bytes_come_after_a_reply_and_zeros_before_it(port: serial.Serial, device: PtyDevice) -> None:
+    device.fail_next(SerialFault.TRAILING)
+    assert exchange(port, REQUEST, 11)[9:] == b"\xff\x00"
+    device.fail_next(SerialFault.NULS)
+    assert exchange(port, REQUEST, 14)[:7] == b"\x00" * 5 + b"\x01\x04"
+
+
+def test_a_late_reply_comes_before_the_next_one(port: serial.Serial, device: PtyDevice) -> None:
+    device.fail_next(SerialFault.LATE)
+    assert not exchange(port, REQUEST, 0)
+    replies = exchange(port, b"\x02" + REQUEST[1:6] + modbus_crc(b"\x02" + REQUEST[1:6]), 18)
+    assert (replies[0], replies[9]) == (1, 2)
+
+
+def test_bytes_that_nobody_asked_for_can_be_put_on_the_line(port: serial.Serial, device: PtyDevice) -> None:
+    device.say(b"hello")
+    assert port.read(5) == b"hello"
+
+
+def test_a_line_with_a_live_receiver_gives_back_what_is_sent(tmp_path: Path) -> None:
+    device = PtyDevice([slave(1)], link=tmp_path / "echo", echo=True)
+    with serial.Serial(device.path, 9600, timeout=1.0) as port:
+        port.write(REQUEST)
+        reply = port.read(17)
+    assert reply[:8] == REQUEST
+    assert modbus_crc(reply[8:-2]) == reply[-2:]
+    device.close()
+
+
+def test_a_second_program_may_open_the_line_unless_the_first_wants_it_alone(device: PtyDevice) -> None:
+    with serial.Serial(device.path, 9600, exclusive=True), pytest.raises(serial.SerialException) as caught:
+        serial.Serial(device.path, 9600, exclusive=True)
+    assert caught.value.errno == 11
+    with serial.Serial(device.path, 9600), serial.Serial(device.path, 9600) as second:
+        assert second.is_open

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from edge_agent.simulate.world import Air
 
@@ -62,6 +62,48 @@ class W1Chip(Protocol):
         """Lose the last conversion."""
 
 
+Subsystem: TypeAlias = Literal["iio", "hwmon"]
+
+
+@runtime_checkable
+class KernelChip(Protocol):
+    """A chip that a driver of the kernel reads, as that driver shows it.
+
+    Attributes:
+        subsystem: whose tree it is in.
+        name: what the kernel calls it, e.g. `bme280`.
+        device: where it is connected, e.g. `1-0077`.
+    """
+
+    subsystem: Subsystem
+    name: str
+    device: str
+
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that it has beside `name`."""
+
+    def show(self, file: str) -> str:
+        """The text of one file, made at this moment.
+
+        Raises:
+            OSError: as the kernel's driver; there is no conversion.
+        """
+
+    def power_cycle(self) -> None:
+        """Lose what is volatile; the kernel's driver does not notice."""
+
+
+@runtime_checkable
+class SerialTalker(Protocol):
+    """A device that sends of its own accord."""
+
+    def speak(self) -> bytes:
+        """What it has sent since the last call, or since it was switched on; only the last of it after a long time."""
+
+    def power_cycle(self) -> None:
+        """Start anew, with what it says at its start."""
+
+
 @runtime_checkable
 class SerialSlave(Protocol):
     """A device that speaks when it is spoken to, on a line that it may share."""
@@ -72,8 +114,11 @@ class SerialSlave(Protocol):
     def respond(self, frame: bytes) -> bytes | None:
         """The answer to one request, or None to stay silent."""
 
+    def power_cycle(self) -> None:
+        """Lose what is volatile, and start now."""
 
-AnyChip: TypeAlias = I2CChip | W1Chip | SerialSlave
+
+AnyChip: TypeAlias = I2CChip | W1Chip | KernelChip | SerialSlave | SerialTalker
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
-"""Maxim DS18B20: the scratchpad, and how it is filled.
+"""Maxim DS18B20 and its relatives DS18S20, DS1822, DS1825, DS28EA00: the scratchpad, and how it is filled.
 
-Source: Maxim DS18B20 datasheet 19-7487 rev 6: temperature register, memory, CRC, conversion times.
+Sources: Maxim DS18B20 datasheet 19-7487 rev 6, DS18S20 19-5474 rev 8/10: temperature register, memory, CRC.
 
 Limits: 12 bits only, as after power-on; alarms and parasite power are not modelled.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -14,15 +15,18 @@ if TYPE_CHECKING:
     from edge_agent.simulate.world import Air
 
 CONVERSION_NS: Final = 750_000_000
-_RAW_AT_START: Final = 0x0550
-"""85.0 °C."""
-_BYTE_6_AT_START: Final = 0x0C
-"""What tells the value at power-on from a true 85.0, of which byte 6 says 0x10."""
+_AT_START: Final = bytes.fromhex("50054b467fff0c10")
+"""85.0 °C; byte 6 tells it from a true 85.0, which has 0x10 there."""
+_S20_AT_START: Final = bytes.fromhex("aa004b46ffff0c10")
+"""85.0 °C of a DS18S20; a true 85.0 looks the same."""
 _SIGMA_C: Final = 0.02
 
 
 class Ds18b20:
-    """One thermometer in a bus of the kernel's. It has converted before; `power_cycle` makes it forget."""
+    """One thermometer in a bus of the kernel's. It has converted before; `power_cycle` makes it forget.
+
+    Its family is that of its serial number: 10 is a DS18S20, all others keep sixteenths of a degree.
+    """
 
     def __init__(self, part: Part) -> None:
         self._clock, self._air, self._random = part.clock, part.air, part.random
@@ -48,19 +52,29 @@ class Ds18b20:
         if self._converting is not None and self._clock.now_ns() >= self._converting[0]:
             self._take(self._converting[1])
             self._converting = None
-        data = self._raw.to_bytes(2, "little", signed=True)
-        data += bytes((0x4B, 0x46, 0x7F, 0xFF, self._byte_6, 0x10))
-        return data + bytes([dallas_crc(data)])
+        return self._data + bytes([dallas_crc(self._data)])
 
     def power_cycle(self) -> None:
         """Lose the last conversion: the temperature reads 85 °C until the next."""
         self._converting = None
-        self._raw, self._byte_6 = _RAW_AT_START, _BYTE_6_AT_START
+        self._data = _S20_AT_START if self.name.startswith("10") else _AT_START
 
     def _take(self, air: Air) -> None:
         celsius = min(max(air.temperature_c + self._random.gauss(0.0, _SIGMA_C), -55.0), 125.0)
-        self._raw = round(celsius * 16.0)
-        self._byte_6 = 0x10 - (self._raw & 0x0F)
+        if self.name.startswith("10"):
+            self._data = self._half_degrees(celsius)
+            return
+        raw = round(celsius * 16.0)
+        self._data = raw.to_bytes(2, "little", signed=True) + bytes((0x4B, 0x46, 0x7F, 0xFF, 0x10 - (raw & 0x0F), 0x10))
+
+    @staticmethod
+    def _half_degrees(celsius: float) -> bytes:
+        """A DS18S20 counts half degrees, and sixteenths down from 16 beside them: T = whole − 0.25 + (16 − rest)/16."""
+        sixteenths = round(celsius * 16.0)
+        whole = math.floor((sixteenths + 4) / 16)
+        rest = 16 - (sixteenths + 4 - 16 * whole)
+        raw = 2 * whole + (rest <= 8)
+        return raw.to_bytes(2, "little", signed=True) + bytes((0x4B, 0x46, 0xFF, 0xFF, rest, 0x10))
 
 
 def dallas_crc(data: bytes) -> int:

@@ -1,19 +1,24 @@
-"""An XY-MD02 temperature and humidity transmitter: Modbus RTU slave, from request bytes to reply bytes.
+"""Modbus RTU slaves that measure the air: an XY-MD02 by default, other transmitters by profile or by a map given.
 
-Source: MODBUS Application Protocol 1.1b3 section 6, MODBUS over Serial Line 1.02 section 2.5.1; the register
-map is that of the device's manual, its baud rates as devices really report them (the rate itself).
+Sources: MODBUS Application Protocol 1.1b3 section 6, MODBUS over Serial Line 1.02 section 2.5.1; register maps of the
+devices' manuals, baud rates as an XY-MD02 really reports them (the rate itself).
 """
 
 from __future__ import annotations
 
+import struct
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import Unavailable
+from edge_agent.simulate.chips.units import in_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edge_agent.simulate.chips.base import Makers, Part
+    from edge_agent.simulate.world import Air
 
 READ_HOLDING: Final = 0x03
 READ_INPUT: Final = 0x04
@@ -24,12 +29,63 @@ _ILLEGAL_FUNCTION: Final = 1
 _ILLEGAL_ADDRESS: Final = 2
 _ILLEGAL_VALUE: Final = 3
 
-_FIRST_INPUT: Final = 0x0001
 _FIRST_HOLDING: Final = 0x0101
 _RATES: Final = frozenset({9_600, 14_400, 19_200})
-_PROFILES: Final = frozenset({None, "xy-md02", "xy_md02"})
-_SIGMA_C: Final = 0.03
-_SIGMA_PCT: Final = 0.1
+_SIGMAS: Final = {"temperature_c": 0.03, "humidity_pct": 0.1, "pressure_pa": 3.0, "co2_ppm": 3.0}
+_ORDERS: Final = {"ABCD": (0, 1, 2, 3), "CDAB": (2, 3, 0, 1), "BADC": (1, 0, 3, 2), "DCBA": (3, 2, 1, 0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Where one value stands, and how its bits are made."""
+
+    quantity: str
+    function: int
+    at: int
+    type: str = "u16"
+    scale: float = 0.1
+    unit: str = ""
+    order: str = "ABCD"
+
+    def words(self, value: float) -> list[int]:
+        """The registers that hold a value given in the canonical unit."""
+        value = in_unit(value, self.unit) / self.scale
+        if self.type == "float32":
+            data = struct.pack(">f", value)
+        else:
+            size = 4 if self.type.endswith("32") else 2
+            lowest = -(1 << 8 * size - 1) if self.type.startswith("s") else 0
+            counts = min(max(round(value), lowest), lowest + (1 << 8 * size) - 1)
+            data = counts.to_bytes(size, "big", signed=lowest < 0)
+        if len(data) == 4:
+            data = bytes(data[place] for place in _ORDERS[self.order])
+        elif self.order in {"BADC", "DCBA"}:
+            data = data[::-1]
+        return [int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2)]
+
+
+_TH_BOX: Final = (Cell("humidity_pct", 3, 0), Cell("temperature_c", 3, 1, "s16"))
+PROFILES: Final[Mapping[str | None, tuple[Cell, ...]]] = {
+    "xy-md02": (Cell("temperature_c", 4, 1, "s16"), Cell("humidity_pct", 4, 2)),
+    "xy-md02-hundredths": (Cell("temperature_c", 4, 1, "s16", 0.01), Cell("humidity_pct", 4, 2, scale=0.01)),
+    "rs-ws-n01": _TH_BOX,
+    "cwt-th01s": _TH_BOX,
+    "thp-box": (
+        Cell("temperature_c", 3, 0, "s16"),
+        Cell("humidity_pct", 3, 1),
+        Cell("pressure_pa", 3, 2, unit="hpa"),
+    ),
+    "renke-fsxcs": (
+        Cell("humidity_pct", 3, 504),
+        Cell("temperature_c", 3, 505, "s16"),
+        Cell("pressure_pa", 3, 509, unit="kpa"),
+    ),
+    "metsens300": (
+        Cell("pressure_pa", 3, 0, "float32", 1.0, "hpa"),
+        Cell("humidity_pct", 3, 2, "float32", 1.0),
+        Cell("temperature_c", 3, 4, "float32", 1.0),
+    ),
+}
 
 
 class ModbusError(Exception):
@@ -40,20 +96,23 @@ class ModbusError(Exception):
         super().__init__(f"exception {code}")
 
 
-class XyMd02:
-    """One transmitter. Input registers 1..2: temperature, humidity in tenths. Holding 0x101..0x104: address,
-    rate, and what is added to temperature and humidity in tenths.
+class ModbusSlave:
+    """One transmitter, which refuses every range that holds a register it does not have."""
 
-    A new address or rate takes effect at the next power-on.
-    """
-
-    def __init__(self, part: Part) -> None:
-        profile = part.options.get("profile")
-        if profile not in _PROFILES:
-            raise Unavailable(f'there is no simulated Modbus device "{profile}"; there is "xy-md02"')
+    def __init__(self, part: Part, cells: tuple[Cell, ...]) -> None:
         self._clock, self._air, self._random = part.clock, part.air, part.random
         self.address = part.address or 1
-        self._holding = [self.address, 9_600, 0, 0]
+        self._cells = cells
+        self._refusals: deque[int] = deque()
+        self._senders: deque[int] = deque()
+
+    def refuse_next(self, code: int) -> None:
+        """Answer the next request with an exception of this code."""
+        self._refusals.append(code)
+
+    def answer_as_next(self, address: int) -> None:
+        """Answer the next request under another slave's address."""
+        self._senders.append(address)
 
     def frame_length(self, received: bytes) -> int | None:
         """Length of the request at the start of `received`, by its function; None while unknown."""
@@ -69,24 +128,77 @@ class XyMd02:
             return None
         function = frame[1]
         try:
-            reply = self._execute(function, frame[2:-2])
+            if self._refusals:
+                raise ModbusError(self._refusals.popleft())  # noqa: TRY301 as any other refusal
+            reply = self.execute(function, frame[2:-2])
         except ModbusError as error:
             reply = bytes((function | 0x80, error.code))
         if frame[0] == 0:  # nobody answers a broadcast
             return None
-        reply = bytes([self.address]) + reply
+        reply = bytes([self._senders.popleft() if self._senders else self.address]) + reply
         return reply + modbus_crc(reply)
+
+    def power_cycle(self) -> None:
+        """Forget nothing: all that it knows is burnt in."""
+
+    def execute(self, function: int, body: bytes) -> bytes:
+        """Do what is asked. Returns the reply from its function code on. Raises ModbusError."""
+        if function not in {READ_HOLDING, READ_INPUT}:
+            raise ModbusError(_ILLEGAL_FUNCTION)
+        bank = self.bank(function)
+        if not bank:
+            raise ModbusError(_ILLEGAL_FUNCTION)
+        start, count = (int.from_bytes(body[at : at + 2], "big") for at in (0, 2))
+        if not 1 <= count <= 125:
+            raise ModbusError(_ILLEGAL_VALUE)
+        if any(place not in bank for place in range(start, start + count)):
+            raise ModbusError(_ILLEGAL_ADDRESS)
+        return bytes((function, 2 * count)) + b"".join(
+            bank[place].to_bytes(2, "big") for place in range(start, start + count)
+        )
+
+    def bank(self, function: int) -> dict[int, int]:
+        """Every register that this function reads, by its address, with the air of this moment in it."""
+        air = self._air(self._clock.now_ns())
+        bank: dict[int, int] = {}
+        for cell in self._cells:
+            if cell.function == function:
+                bank |= dict(enumerate(cell.words(self.measured(cell.quantity, air)), cell.at))
+        return bank
+
+    def measured(self, quantity: str, air: Air) -> float:
+        """What the sensing element makes of the air, in the canonical unit."""
+        value: float = getattr(air, quantity) + self._random.gauss(0.0, _SIGMAS[quantity])
+        return min(max(value, 0.0), 100.0) if quantity == "humidity_pct" else value
+
+
+class XyMd02(ModbusSlave):
+    """An XY-MD02. Input registers 1..2: temperature, humidity in tenths. Holding 0x101..0x104: address, rate, and what
+    is added to temperature and humidity in tenths.
+
+    A new address or rate takes effect at the next power-on.
+    """
+
+    def __init__(self, part: Part, cells: tuple[Cell, ...] = PROFILES["xy-md02"]) -> None:
+        super().__init__(part, cells)
+        self._holding = [self.address, 9_600, 0, 0]
 
     def power_cycle(self) -> None:
         """Start with the address that was written."""
         self.address = self._holding[0]
 
-    def _execute(self, function: int, body: bytes) -> bytes:
+    def bank(self, function: int) -> dict[int, int]:
+        """Every register that this function reads."""
+        return dict(enumerate(self._holding, _FIRST_HOLDING)) if function == READ_HOLDING else super().bank(function)
+
+    def measured(self, quantity: str, air: Air) -> float:
+        """With the correction added."""
+        correction = self._holding[2 if quantity == "temperature_c" else 3]
+        return super().measured(quantity, air) + (correction - 0x10000 if correction & 0x8000 else correction) / 10.0
+
+    def execute(self, function: int, body: bytes) -> bytes:
+        """Also write the holding registers."""
         words = [int.from_bytes(body[at : at + 2], "big") for at in range(0, 4, 2)]
-        if function == READ_INPUT:
-            return self._read(function, words, _FIRST_INPUT, self._inputs())
-        if function == READ_HOLDING:
-            return self._read(function, words, _FIRST_HOLDING, self._holding)
         if function == WRITE_ONE:
             self._write(words[0], words[1:])
             return bytes([function]) + body
@@ -96,16 +208,7 @@ class XyMd02:
                 raise ModbusError(_ILLEGAL_VALUE)
             self._write(words[0], [int.from_bytes(content[at : at + 2], "big") for at in range(0, len(content), 2)])
             return bytes([function]) + body[:4]
-        raise ModbusError(_ILLEGAL_FUNCTION)
-
-    def _read(self, function: int, words: Sequence[int], first: int, registers: Sequence[int]) -> bytes:
-        start, count = words
-        if not 1 <= count <= 125:
-            raise ModbusError(_ILLEGAL_VALUE)
-        if start < first or start + count > first + len(registers):
-            raise ModbusError(_ILLEGAL_ADDRESS)
-        wanted = registers[start - first : start - first + count]
-        return bytes((function, 2 * count)) + b"".join(value.to_bytes(2, "big") for value in wanted)
+        return super().execute(function, body)
 
     def _write(self, start: int, values: Sequence[int]) -> None:
         if start < _FIRST_HOLDING or start + len(values) > _FIRST_HOLDING + len(self._holding):
@@ -116,11 +219,19 @@ class XyMd02:
             raise ModbusError(_ILLEGAL_VALUE)
         self._holding = changed
 
-    def _inputs(self) -> list[int]:
-        air = self._air(self._clock.now_ns())
-        celsius = air.temperature_c + self._random.gauss(0.0, _SIGMA_C) + _signed(self._holding[2]) / 10.0
-        percent = air.humidity_pct + self._random.gauss(0.0, _SIGMA_PCT) + _signed(self._holding[3]) / 10.0
-        return [round(celsius * 10.0) & 0xFFFF, round(min(max(percent, 0.0), 100.0) * 10.0)]
+
+def make_slave(part: Part) -> ModbusSlave:
+    """The transmitter of a profile, or one with the registers of a map."""
+    registers = part.options.get("registers") or ()
+    if registers:
+        return ModbusSlave(part, tuple(Cell(**register) for register in registers))
+    profile = part.options.get("profile") or "xy-md02"
+    if profile not in PROFILES:
+        known = ", ".join(f'"{name}"' for name in PROFILES)
+        raise Unavailable(f'there is no simulated Modbus device "{profile}"; there are {known}')
+    if profile.startswith("xy-md02"):
+        return XyMd02(part, PROFILES[profile])
+    return ModbusSlave(part, PROFILES[profile])
 
 
 def modbus_crc(data: bytes) -> bytes:
@@ -133,8 +244,5 @@ def modbus_crc(data: bytes) -> bytes:
     return crc.to_bytes(2, "little")
 
 
-def _signed(value: int) -> int:
-    return value - 0x10000 if value & 0x8000 else value
-
-
-CHIPS: Final[Makers] = {"modbus_rtu": XyMd02}
+CHIPS: Final[Makers] = {"modbus_rtu": make_slave}
+"""One maker for all: which transmitter it is stands in the options."""

@@ -1,0 +1,148 @@
+"""Winsen MH-Z19B and MH-Z19C: carbon dioxide, over their serial line.
+
+Source: MH-Z19B user's manual version 1.6 (section UART, command 0x86). 9600 8N1. While it warms up, for up to three
+minutes, the sensor repeats one of a few round numbers: they are no values until the first other one has come.
+
+Limits:
+    Which range it is set to (2000, 5000 or 10000 ppm) is not asked.
+    The temperature in the reply is that of the board, some degrees above the air, and is not in the manual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.bus.base import BusKind
+from edge_agent.drivers.base import DriverInfo, Measured
+from edge_agent.errors import BadReply, BusTimeout, ChecksumMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_agent.bus.base import SerialPort
+
+START: Final = 0xFF
+READ_CO2: Final = 0x86
+LENGTH: Final = 9
+REQUEST: Final = bytes((START, 0x01, READ_CO2, 0, 0, 0, 0, 0, 0x79))
+TIMEOUT_S: Final = 0.5
+
+WARMING_UP: Final = frozenset({400, 410, 500, 5000})
+"""ppm that firmware versions give until the lamp is warm."""
+WARM_UP_POLLS: Final = 18
+"""At the default period, three minutes: what is still the same then is a value."""
+
+# The reply
+
+
+def checksum(frame: bytes) -> int:
+    """The last byte of a frame: the two's complement of the sum of bytes 1 to 7."""
+    return -sum(frame[1:8]) & 0xFF
+
+
+def decode(received: bytes) -> tuple[float | None, float | None]:
+    """The reply in what came, as ppm and the board's °C; None for what no measurement gives.
+
+    Raises:
+        BadReply: no reply, another one, or it broke off.
+        ChecksumMismatch: it was damaged.
+    """
+    start = received.find(bytes((START, READ_CO2)))
+    if start < 0:
+        raise BadReply(f"noise instead of a reply ({received[:20].hex()}): another baud rate, or another sensor")
+    frame = received[start : start + LENGTH]
+    if len(frame) < LENGTH:
+        raise BadReply(f"the reply broke off: {frame.hex()}")
+    expected = checksum(frame)
+    if frame[8] != expected:
+        raise ChecksumMismatch(expected=expected, received=frame[8], raw=frame)
+    ppm, board = int.from_bytes(frame[2:4]), frame[4]
+    return float(ppm) if ppm else None, board - 40.0 if board else None
+
+
+# The sensor
+
+
+@dataclass(frozen=True, slots=True)
+class MhZ19Options:
+    """Whether the temperature of the board is wanted too."""
+
+    board_temperature: bool = False
+
+
+class MhZ19:
+    """One sensor; a line of its own, because it has no address.
+
+    Args:
+        bus: the port.
+        address: unused.
+        options: what is wanted.
+    """
+
+    def __init__(self, bus: SerialPort, address: int, options: MhZ19Options) -> None:
+        del address
+        self._bus = bus
+        self._polls_left = WARM_UP_POLLS
+        self.quantities: tuple[str, ...] = tuple(each.quantity for each in measures(options))
+
+    def probe(self) -> Iterator[int]:
+        """Ask once. Waits for nothing; raises as `collect`."""
+        self._polls_left = WARM_UP_POLLS
+        self._ask()
+        yield from ()
+
+    def trigger(self) -> int:
+        """Nothing to start: the sensor measures all the time."""
+        return 0
+
+    def collect(self) -> tuple[float | None, ...]:
+        """Ask for the concentration. None while it warms up.
+
+        Raises:
+            BusTimeout: silence. ChecksumMismatch, BadReply: as `decode`.
+        """
+        ppm, board_c = self._ask()
+        if self._polls_left:
+            self._polls_left -= 1
+            if ppm in WARMING_UP:
+                ppm = None
+            elif ppm is not None:
+                self._polls_left = 0
+        return (ppm, board_c)[: len(self.quantities)]
+
+    def _ask(self) -> tuple[float | None, float | None]:
+        received = self._bus.exchange(REQUEST, reply_length=LENGTH, timeout_s=TIMEOUT_S)
+        if not received:
+            raise BusTimeout("the sensor is silent: swap RX and TX, and check its 5 V supply")
+        return decode(received)
+
+
+_OFFERED: Final = (
+    Measured("co2_ppm", 0.0, 10_000.0, resolution=1.0, accuracy=50.0, lsb=1.0),
+    Measured("temperature_c", -39.0, 100.0, resolution=1.0, accuracy=5.0, lsb=1.0),
+)
+
+
+def measures(options: MhZ19Options) -> tuple[Measured, ...]:
+    """Carbon dioxide, and the board's temperature if it is wanted."""
+    return _OFFERED if options.board_temperature else _OFFERED[:1]
+
+
+DRIVERS: Final = (
+    DriverInfo(
+        name="mh_z19",
+        title="Winsen MH-Z19B, MH-Z19C",
+        source="MH-Z19B user's manual version 1.6",
+        bus=BusKind.SERIAL,
+        addresses=(),
+        quantities=_OFFERED,
+        options=MhZ19Options,
+        open=MhZ19,
+        checksum=True,
+        period_s=10.0,
+        shortest_period_s=2.0,
+        settling=6,
+        narrow=measures,
+    ),
+)

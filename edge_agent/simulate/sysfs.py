@@ -1,0 +1,91 @@
+"""A simulated part of /sys: true files in a directory of ours, read by the production code.
+
+The text of a file is made when it is read, as the kernel does, so the moment of reading is what is measured.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import defaultdict, deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_agent.bus.sysfs import SysfsTree, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class SimulatedTree:
+    """Implements `bus.base.Sysfs`. What a file holds and what happens on a write is the subclass's to say.
+
+    Attributes:
+        directory: root of the tree as drivers see it.
+
+    Args:
+        directory: is left to its owner to remove.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._makers: dict[str, Callable[[], str]] = {}
+        self._faults: defaultdict[str, deque[int]] = defaultdict(deque)
+        self._tree = SysfsTree(str(directory), read=self._read_file, write=self._write_file)
+
+    def fail_next(self, path: str, number: int, count: int = 1) -> None:
+        """Let the next `count` reads of a file fail with an errno; 0 is no error and no text."""
+        self._faults[path].extend([number] * count)
+
+    def refresh(self, path: str) -> None:
+        """Write to the disk what the file holds now, for readers that do not come through here."""
+        self._fill(str(self.directory / path))
+
+    def read(self, path: str) -> str:
+        """Refresh the file and read it from the disk. Raises as the production tree."""
+        return self._tree.read(path)
+
+    def write(self, path: str, text: str) -> None:
+        """Write as the kernel lets. Raises as the production tree."""
+        self._tree.write(path, text)
+
+    def names(self, path: str = "") -> list[str]:
+        """Entries of the tree or of a folder in it, sorted."""
+        return self._tree.names(path)
+
+    def resolve(self, path: str) -> str:
+        """The true place of an entry. Raises as the production tree."""
+        return self._tree.resolve(path)
+
+    def close(self) -> None:
+        """Nothing is held open; the directory belongs to whoever made it."""
+
+    def _provide(self, file: Path, make: Callable[[], str]) -> None:
+        """Let a file exist whose text is made whenever it is read."""
+        file.touch()
+        self._makers[os.path.realpath(file)] = make
+
+    def _stored(self, path: str, content: bytes) -> None:
+        """Take what was written. Raises OSError where the kernel would; here nothing can be written."""
+        del content
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    def _read_file(self, path: str) -> bytes:
+        faults = self._faults[str(Path(path).relative_to(self.directory))]
+        if faults:
+            number = faults.popleft()
+            if number:
+                raise OSError(number, os.strerror(number), path)
+            return b""
+        self._fill(path)
+        return read_file(path)
+
+    def _fill(self, path: str) -> None:
+        make = self._makers.get(os.path.realpath(path))
+        if make is not None and Path(path).exists():
+            Path(path).write_text(make(), encoding="ascii")
+
+    def _write_file(self, path: str, content: bytes) -> None:
+        if not Path(path).is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        self._stored(path, content)
