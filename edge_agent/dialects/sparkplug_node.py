@@ -152,7 +152,7 @@ class SparkplugNode:
     def _death(self) -> bytes:
         now_ms = to_ms(self._wall_ns())
         metric = Metric(BD_SEQ, now_ms, DataType.INT64, self._bd_seq)
-        return payload(now_ms, (metric,), seq=None, birth=True)
+        return payload(now_ms, (metric,), seq=None)
 
     def _birth(self) -> Announcement:
         """Everything that there is, with its latest value; data number 1 follows."""
@@ -165,7 +165,7 @@ class SparkplugNode:
         metrics += [Metric(f"Properties/{name}", now_ms, DataType.STRING, text) for name, text in self._about.items()]
         metrics += [self._current(name, known, now_ms) for name, known in self._known.items()]
         self._seq, self._born = 1, True
-        octets = payload(now_ms, sorted(metrics, key=_t_ms), seq=0, birth=True)
+        octets = payload(now_ms, sorted(metrics, key=_t_ms), seq=0)
         return Announcement(self._topic("NBIRTH"), octets, retain=False)
 
     def _current(self, name: str, known: _Known, now_ms: int) -> Metric:

@@ -84,7 +84,7 @@ class Host:
         self.lapses += not self.online or message.seq != (self.seq + 1) % 256
         assert message.timestamp > 0  # payloads-ndata-timestamp
         self.seq = message.seq
-        assert not any(metric.HasField("datatype") for metric in message.metrics)  # payloads-metric-datatype-not-req
+        assert all(metric.datatype == self.types.get(metric.name, metric.datatype) for metric in message.metrics)
         self.data += self._values(message)
 
     def _death(self, message: Any) -> None:

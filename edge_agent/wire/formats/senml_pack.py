@@ -26,14 +26,8 @@ if TYPE_CHECKING:
     from edge_agent.wire.batch import Column, Envelope, Message, Tombstone
 
 CONTENT_TYPE: Final = "application/senml+json"
-UNITS: Final = {
-    "temperature_c": "Cel",
-    "humidity_pct": "%RH",
-    "pressure_pa": "Pa",
-    "co2_ppm": "ppm",
-    "illuminance_lx": "lx",
-}
-"""As IANA registers them; all but ppm are primary units. Other quantities travel without."""
+_UNITS: Final = {"c": "Cel", "pa": "Pa", "ppm": "ppm", "lx": "lx"}
+"""By the end of a quantity's name, as IANA registers them; all but ppm are primary units."""
 _SECONDARY: Final = "ppm"
 _WITH_SECONDARY_UNITS: Final = 26
 """The version that says that a pack has secondary units (RFC 9100: 10 + 2**4)."""
@@ -76,6 +70,12 @@ def _name(text: str) -> str:
     return _NOT_IN_NAMES.sub(lambda found: "".join(f":{octet:02x}" for octet in found[0].encode()), text)
 
 
+def _unit(quantity: str) -> dict[str, str]:
+    """The field, or none for what has no registered unit; a percentage is not always relative humidity."""
+    unit = "%RH" if quantity == "humidity_pct" else _UNITS.get(quantity.rpartition("_")[2])
+    return {} if unit is None else {"u": unit}
+
+
 def _batch(envelope: Envelope, batch: Batch) -> Iterator[Entry]:
     for group in batch.groups:
         moments = [stamp_ns + envelope.offset_ns for stamp_ns in group.times_ns]
@@ -87,7 +87,7 @@ def _batch(envelope: Envelope, batch: Batch) -> Iterator[Entry]:
 
 
 def _readings(name: str, moments: list[int], column: Column) -> Iterator[Entry]:
-    unit = {"u": UNITS[column.quantity]} if column.quantity in UNITS else {}
+    unit = _unit(column.quantity)
     for cell in cells(column):
         moment_ns = moments[cell.row]
         if cell.value is not None:
@@ -103,7 +103,7 @@ def _features(name: str, moment_ns: int, column: Column) -> Iterator[Entry]:
     features = column.features
     if features is None:
         return
-    unit = {"u": UNITS[column.quantity]} if column.quantity in UNITS else {}
+    unit = _unit(column.quantity)
     for statistic, number in statistics(features):
         measured = unit if statistic in {"mean", "std", "min", "max"} else {}
         yield moment_ns, {"n": f"{name}/{statistic}", **measured, "v": number}

@@ -4,6 +4,8 @@ Names are `SENSOR/QUANTITY`; below a quantity stand `/raw` and the features of t
 metric, `event` or `tombstone`, whose text is the JSON object that `format = "json"` would send; so nothing of it is
 torn apart. `clock` says how far to trust the times, which are whole milliseconds. A reading that is not good has the
 property `Quality` (0 if bad, else 192; the specification knows but one more, 500 for stale) and `status`: the reasons.
+Every metric bears its type: the specification would have it in births alone, but decoders in wide use make null of a
+value whose type they are not told.
 """
 
 from __future__ import annotations
@@ -77,7 +79,6 @@ def payload(
     metrics: Iterable[Metric],
     *,
     seq: int | None,
-    birth: bool = False,
     historical: bool = False,
 ) -> bytes:
     """Write a payload.
@@ -86,16 +87,13 @@ def payload(
         t_ms: UNIX time at which it is published.
         metrics: those that are not historical must ascend in time.
         seq: 0..255; None in a death.
-        birth: whether the types are told; a birth or death.
         historical: whether the values are no news.
     """
     message = Payload(timestamp=t_ms)
     if seq is not None:
         message.seq = seq
     for metric in metrics:
-        written = message.metrics.add(name=metric.name, timestamp=metric.t_ms)
-        if birth:
-            written.datatype = metric.kind
+        written = message.metrics.add(name=metric.name, timestamp=metric.t_ms, datatype=metric.kind)
         if historical:
             written.is_historical = True
         if metric.value is None:
