@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import get_args, get_type_hints
 
 import pytest
@@ -34,3 +36,9 @@ def test_the_largest_batch_of_the_longest_readings_is_below_a_mebibyte_in_every_
         wall_ns=lambda: 0,
     )
     assert len(dialect.publication(Lane.BACKLOG, record).payload) < 1 << 20
+
+
+def test_a_gateway_loads_no_library_of_a_format_that_it_does_not_speak() -> None:
+    code = "import sys, edge_agent.agent; print([name for name in sys.modules if name.startswith('google')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
