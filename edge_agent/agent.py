@@ -255,11 +255,22 @@ class Agent:
                 "sensors": {
                     sensor.id: {
                         "driver": sensor.driver.name,
+                        "title": sensor.driver.title,
+                        "location": sensor.location,
                         "bus": sensor.bus,
                         "address": sensor.address,
                         "period_s": sensor.period_s,
                         "state": states.get(sensor.id, "replayed"),
                         "quantities": {name: QUANTITIES[name].unit for name in sensor.channels},
+                        "calibration": {
+                            name: {
+                                "certificate": each.certificate,
+                                "on": each.calibrated_on,
+                                "due": each.calibration_due,
+                            }
+                            for name, each in sensor.channels.items()
+                            if each.certificate or each.calibrated_on or each.calibration_due
+                        },
                     }
                     for sensor in self.config.sensors
                 },

@@ -172,7 +172,7 @@ def _channel(sensor: model.Sensor, name: str, altitude_m: float | None) -> Chann
     return ChannelSettings(
         quantity=name,
         limits=Limits(measured.minimum, measured.maximum, channel.range, rate, free_step),
-        calibration=Calibration(gain=channel.gain, offset=channel.offset, points=channel.points),
+        calibration=Calibration(channel.offset, channel.gain, channel.points, channel.polynomial),
         filter=kalman if channel.filter == "kalman" else None,
         resolution=filtered_resolution if channel.filter == "kalman" else raw_resolution,
         raw_resolution=raw_resolution,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_agent.cli.options import config_option, load
+from edge_agent.cli.options import config_option, load, today
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,5 +28,8 @@ def check(config_path: Path | None) -> None:
     for sensor in config.sensors:
         where = f" at {sensor.address:#04x}" if sensor.driver.bus.value == "i2c" else ""
         click.echo(f"  {sensor.id}: {sensor.driver.title} on {sensor.bus}{where}, every {sensor.period_s:g} s")
+        for name, channel in sensor.channels.items():
+            if channel.calibration_due is not None and channel.calibration_due < today():
+                click.echo(f"  note: the calibration of {sensor.id}.{name} was due on {channel.calibration_due}")
     if not config.sensors:
         click.echo("  no sensors yet: `edge-agent scan` prints what to add")

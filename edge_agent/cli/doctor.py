@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from edge_agent.cli.options import config_option
+from edge_agent.cli.options import config_option, today
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,6 +78,10 @@ def _sensors(config: Config, sensors: Mapping[str, SensorOnBus]) -> Iterator[Fin
         else:
             level = BAD if None in sensor.last.values else NOTE if sensor.notice else OK
             yield Finding(level, f"sensor {sensor.id}", shown(sensor))
+        for name, channel in configured.channels.items():
+            if channel.calibration_due is not None and channel.calibration_due < today():
+                text = f"the calibration of {name} was due on {channel.calibration_due}"
+                yield Finding(NOTE, f"sensor {sensor.id}", text)
 
 
 def _buses(config: Config, buses: Mapping[str, AnyBus], sensors: Mapping[str, SensorOnBus]) -> Iterator[Finding]:

@@ -49,6 +49,14 @@ def to_ns(moment: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * NS_PER_S + delta.microseconds * 1_000
 
 
+def today() -> str:
+    """The day, UTC, as `2026-11-23`."""
+    from edge_agent.clock import SystemClock
+
+    clock = SystemClock()
+    return datetime.fromtimestamp((clock.now_ns() + clock.anchor().offset_ns) / NS_PER_S, tz=UTC).date().isoformat()
+
+
 def config_option(command: CommandT) -> CommandT:
     """`--config FILE`."""
     return click.option(

@@ -222,6 +222,7 @@ class _Reading:
             mux=keys.mux,
             channel=keys.channel,
             derive=keys.derive,
+            location=keys.location,
         )
 
     def _table(self, data: dict[str, Any], name: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ Name = Annotated[str, NAME]
 AbsolutePath = Annotated[str, Matches("/[^\x00-\x1f]*", "a path that begins with /")]
 TopicLevel = Annotated[str, Matches("[^/+#\x00-\x1f]{1,128}", "text without /, + and #")]
 Positive = Annotated[float, Limits(above=0)]
+Day = Annotated[str, Matches("[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])", "a day such as 2026-11-23")]
 Line = Annotated[int, Limits(at_least=0, at_most=1023)]
 """Number of a line of a GPIO chip."""
 
@@ -88,6 +89,10 @@ class Channel:
     gain: float = 1.0
     offset: float = 0.0
     points: tuple[tuple[float, float], ...] = ()
+    polynomial: tuple[float, ...] = ()
+    certificate: str | None = None
+    calibrated_on: Day | None = None
+    calibration_due: Day | None = None
     range: tuple[float, float] | None = None
     max_rate_per_s: Positive | None = None
     filter: Literal["kalman", "none"] = "kalman"
@@ -113,6 +118,7 @@ class Sensor:
         options: the driver's own keys, an instance of `driver.options`.
         channels: one entry per quantity that is measured, then one per derived one.
         derive: quantities that are computed from the measured ones.
+        location: where it is, for people; travels with the birth message.
     """
 
     id: str
@@ -125,6 +131,7 @@ class Sensor:
     mux: int | None = None
     channel: int | None = None
     derive: tuple[str, ...] = ()
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,7 @@ class SensorKeys:
     mux: Annotated[int, Limits(at_least=0x70, at_most=0x77)] | None = None
     channel: Annotated[int, Limits(at_least=0, at_most=7)] | None = None
     derive: tuple[str, ...] = ()
+    location: str = ""
     period_s: Annotated[float, Limits(at_least=0.01, at_most=86_400)] | None = None
 
 

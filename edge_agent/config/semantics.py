@@ -86,8 +86,10 @@ def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]
             raws = [raw for raw, _true in channel.points]
             if len(raws) == 1 or any(later <= earlier for earlier, later in pairwise(raws)):
                 yield (*path, name, "points"), "expected two or more [raw, true] pairs with ascending raw"
-            if channel.points and (channel.gain, channel.offset) != (1.0, 0.0):
-                yield (*path, name, "points"), "give either points, or gain and offset"
+            ways = (bool(channel.points), bool(channel.polynomial), (channel.gain, channel.offset) != (1.0, 0.0))
+            if sum(ways) > 1:
+                key = "points" if channel.points else "polynomial"
+                yield (*path, name, key), "give one of points, polynomial, or gain and offset"
 
 
 def _check_address(path: tuple[str | int, ...], sensor: Sensor) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -112,7 +114,7 @@ def _check_derived(
             yield (*path, "derive"), f"{name} needs {missing[0]}, which {sensor.driver.name} does not measure"
     for name in set(sensor.derive) & sensor.channels.keys():
         channel = sensor.channels[name]
-        if (channel.gain, channel.offset, channel.points) != (1.0, 0.0, ()):
+        if (channel.gain, channel.offset, channel.points, channel.polynomial) != (1.0, 0.0, (), ()):
             yield (*path, name), "calibrate the quantities that it is derived from"
 
 

@@ -1,4 +1,4 @@
-"""From what a chip says to what is true: a line, or a polyline through measured points. Pure."""
+"""From what a chip says to what is true: a polynomial, of which a line is one, or a polyline through points. Pure."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Calibration:
     Attributes:
         offset: added last, canonical unit.
         gain: multiplied first: true = gain · raw + offset.
+        polynomial: coefficients, the constant one first: true = c0 + c1 · raw + c2 · raw² + …; goes before the others.
         points: (raw, true) pairs, canonical unit, raw strictly ascending, two at least; a straight line
             between them, beyond them the line of the end segment. Empty: offset and gain are used instead.
 
@@ -27,6 +28,7 @@ class Calibration:
     offset: float = 0.0
     gain: float = 1.0
     points: tuple[tuple[float, float], ...] = ()
+    polynomial: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.points) == 1:
@@ -39,10 +41,20 @@ def calibrate(calibration: Calibration, values: Sequence[float | None]) -> list[
     """Correct a block of values, canonical unit. None stays None. Keeps no state."""
     if calibration.points:
         return _follow_points(calibration.points, values)
+    if calibration.polynomial:
+        return [None if value is None else _evaluate(calibration.polynomial, value) for value in values]
     offset, gain = calibration.offset, calibration.gain
     if offset == 0.0 and gain == 1.0:
         return list(values)
     return [None if value is None else gain * value + offset for value in values]
+
+
+def _evaluate(polynomial: tuple[float, ...], value: float) -> float:
+    """By Horner's rule."""
+    total = 0.0
+    for coefficient in reversed(polynomial):
+        total = total * value + coefficient
+    return total
 
 
 def _follow_points(points: tuple[tuple[float, float], ...], values: Sequence[float | None]) -> list[float | None]:

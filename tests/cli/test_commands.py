@@ -42,6 +42,26 @@ def test_check_of_a_good_file_says_what_it_holds(run: Callable[..., tuple[int, s
     assert out.startswith("ok: gateway greenhouse, 4 sensors with 8 channels on 3 buses")
 
 
+def test_an_overdue_calibration_is_noted_by_check_and_doctor(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(
+        '[gateway]\nid = "g"\n[bus.i2c1]\ndevice = "/dev/i2c-1"\n'
+        '[[sensor]]\nid = "air"\ndriver = "sht3x"\nbus = "i2c1"\n'
+        '[sensor.temperature_c]\ncalibration_due = "2020-01-31"\n'
+        '[sensor.humidity_pct]\ncalibration_due = "2999-01-31"\n'
+    )
+    said = "the calibration of {}temperature_c was due on 2020-01-31"
+    code, out, _err = run("check", "--config", str(config))
+    assert code == 0
+    assert f"note: {said.format('air.')}" in out
+    code, out, _err = run("doctor", "--simulate", "--config", str(config))
+    assert code == 0
+    assert f"sensor air: {said.format('')}" in out
+    assert "2999" not in out
+
+
 def test_check_of_a_bad_file_lists_every_mistake(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     config = tmp_path / "bad.toml"
     config.write_text('[gateway]\nid = "A B"\n[[sensor]]\nid = "x"\ndriver = "bme28"\nbus = "i2c1"\nperiod_s = nan\n')

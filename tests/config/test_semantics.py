@@ -103,7 +103,14 @@ def test_an_address_that_the_driver_cannot_have(address: int, said: str) -> None
             "points = [[2, 1], [1, 2]]",
             "temperature_c.points: expected two or more [raw, true] pairs with ascending raw",
         ),
-        ("points = [[1, 1], [2, 2]]\ngain = 2", "temperature_c.points: give either points, or gain and offset"),
+        (
+            "points = [[1, 1], [2, 2]]\ngain = 2",
+            "temperature_c.points: give one of points, polynomial, or gain and offset",
+        ),
+        (
+            "polynomial = [0, 1]\noffset = 2",
+            "temperature_c.polynomial: give one of points, polynomial, or gain and offset",
+        ),
     ],
 )
 def test_channel_keys_must_fit_together(keys: str, said: str) -> None:

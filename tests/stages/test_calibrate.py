@@ -35,3 +35,7 @@ def test_end_segments_go_on_beyond_the_points() -> None:
 def test_impossible_points_are_refused(points: tuple[tuple[float, float], ...]) -> None:
     with pytest.raises(ValueError, match="calibration point"):
         Calibration(points=points)
+
+
+def test_a_polynomial_has_its_constant_first() -> None:
+    assert calibrate(Calibration(polynomial=(1.0, 2.0, 0.5)), [0.0, 2.0, None, -1.0]) == [1.0, 7.0, None, -0.5]

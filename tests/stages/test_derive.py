@@ -38,12 +38,12 @@ def test_dew_points_of_psychrometric_tables(temperature_c: float, humidity_pct: 
 
 @given(CELSIUS, PERCENT)
 def test_air_at_its_dew_point_is_saturated(temperature_c: float, humidity_pct: float) -> None:
-    dew = dew_point_c(temperature_c, humidity_pct)
-    at_air, at_dew = saturation_pa(temperature_c), dew and 610.94 * math.exp(17.625 * dew / (243.04 + dew))
+    dew, at_air = dew_point_c(temperature_c, humidity_pct), saturation_pa(temperature_c)
     assert dew is not None
     assert at_air is not None
     assert dew <= temperature_c + 1e-9
-    assert at_dew is None or at_dew == pytest.approx(at_air * humidity_pct / 100, rel=1e-9)
+    at_dew = 610.94 * math.exp(17.625 * dew / (243.04 + dew))
+    assert at_dew == pytest.approx(at_air * humidity_pct / 100, rel=1e-9)
 
 
 def test_grams_and_pascals_of_water_in_a_room() -> None:
