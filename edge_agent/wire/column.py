@@ -112,7 +112,7 @@ def encode_groups(groups: Sequence[Group], written: Sequence[bool], latest: Late
 
 def _since(latest: Latest, sensor: str, quantity: str, numbers: _Scaled) -> _Scaled:
     """Write numbers relative to the last one of the earlier batch."""
-    if numbers.scale == NOT_DECIMAL:
+    if latest.empty or numbers.scale == NOT_DECIMAL:
         return numbers
     shift = latest.integer(sensor, quantity, numbers.scale)
     return numbers._replace(integers=numbers.integers - shift) if shift else numbers

@@ -6,13 +6,12 @@ columns are encoded at once, because at 60 rows a numpy call costs more than its
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from edge_agent.wire.bits import Run
-from edge_agent.wire.cursor import signed_varint, varint, wrap_int64
+from edge_agent.wire.cursor import signed_varint, varint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,46 +22,24 @@ if TYPE_CHECKING:
     Words = NDArray[np.uint64]
 
 
-class Predictor(IntEnum):
-    """What a number is expected to be. The numbers travel on the wire."""
+LEVEL: Final = 0
+DELTA: Final = 1
+STEP: Final = 2
+CURVE: Final = 3
+LINE: Final = 4
+MEAN: Final = 5
+FOLLOW: Final = 6
+"""What a number is expected to be. The numbers travel on the wire; an enum would cost a tenth of the encoder."""
+STARTS: Final = (0, 1, 1, 2, 0, 1, 0)
+"""Per predictor: so many numbers follow from the head alone and have no code."""
+PARAMETERS: Final = (1, 1, 2, 2, 2, 1, 0)
+"""Per predictor: signed varints in the head, origin and base or rise, as far as there are such."""
 
-    LEVEL = 0
-    DELTA = 1
-    STEP = 2
-    CURVE = 3
-    LINE = 4
-    MEAN = 5
-    FOLLOW = 6
+PACKED: Final = 0
+RICE: Final = 1
+SPARSE: Final = 2
+"""How what differs from the expectation is written. The numbers travel on the wire."""
 
-
-class Coding(IntEnum):
-    """How what differs from the expectation is written. The numbers travel on the wire."""
-
-    PACKED = 0
-    RICE = 1
-    SPARSE = 2
-
-
-STARTS: Final = {
-    Predictor.LEVEL: 0,
-    Predictor.DELTA: 1,
-    Predictor.STEP: 1,
-    Predictor.CURVE: 2,
-    Predictor.LINE: 0,
-    Predictor.MEAN: 1,
-    Predictor.FOLLOW: 0,
-}
-"""So many numbers follow from the head alone and have no code."""
-PARAMETERS: Final = {
-    Predictor.LEVEL: 1,
-    Predictor.DELTA: 1,
-    Predictor.STEP: 2,
-    Predictor.CURVE: 2,
-    Predictor.LINE: 2,
-    Predictor.MEAN: 1,
-    Predictor.FOLLOW: 0,
-}
-"""Signed varints in the head: origin and base, as far as there are such."""
 WIDTH_FOLLOWS: Final = 7
 HAS_DIVISOR: Final = 0x80
 TENS_BITS: Final = 4
@@ -80,12 +57,11 @@ _DIVISOR_GLANCE: Final = 8
 # Beyond, gain times difference would not stay within int64.
 _FOLLOW_END: Final = 1 << 53
 _MEAN_END: Final = 1 << 60
-_TOO_DEAR: Final = np.iinfo(np.uint64).max
 _SPARSE_SHARE: Final = 3
 _MEAN_OF: Final = 4
 MEAN_BITS: Final = 2
 MEAN_HALF: Final = 2
-_NEVER: Final = np.iinfo(np.int64).max
+_NEVER: Final = 1 << 60
 
 
 class Numbers(NamedTuple):
@@ -118,17 +94,16 @@ _NOTHING: Final = Block(b"", (), ())
 def encode_integers(columns: Sequence[Numbers]) -> list[Block]:
     """Encode each column; equal lengths share the work. An empty one takes no byte."""
     blocks = [_NOTHING] * len(columns)
-    alike: dict[tuple[int, bool], list[int]] = {}
+    alike: dict[int, list[int]] = {}
     for place, column in enumerate(columns):
-        if len(column.values):
-            alike.setdefault((len(column.values), column.leader is not None), []).append(place)
-    for (length, follows), places in alike.items():
+        alike.setdefault(len(column.values), []).append(place)
+    alike.pop(0, None)
+    for length, places in alike.items():
         step = max(1, _SLAB_CELLS // length)  # bounds the memory that many long columns would take at once
         for first in range(0, len(places), step):
             slab = places[first : first + step]
-            table = np.array([columns[place].values for place in slab], dtype=np.int64)
-            leaders = np.array([columns[place].leader for place in slab], dtype=np.int64) if follows else None
-            for place, block in zip(slab, _encode_slab(table, leaders), strict=True):
+            encoded = _encode_slab([columns[place] for place in slab])
+            for place, block in zip(slab, encoded, strict=True):
                 blocks[place] = block
     return blocks
 
@@ -140,25 +115,36 @@ class _Guess(NamedTuple):
         kind: which.
         codes: zigzagged differences from it, (C, n); those that have no code are the first, and 0.
         parameters: per column, in the order of the head, (k, C).
+        barred: (C,) where it must not be chosen; None: it may everywhere.
     """
 
-    kind: Predictor
+    kind: int
     codes: Words
     parameters: Ints
+    barred: NDArray[np.bool_] | None = None
+
+    def head_bits(self) -> Ints:
+        """Cost of the parameters, (C,); out of reach where it is barred."""
+        if self.kind == FOLLOW:
+            octets = np.ones(self.parameters.shape[1], dtype=np.int64)
+        else:
+            octets = _varint_length(self.parameters).sum(axis=0)
+        return 8 * octets if self.barred is None else np.where(self.barred, _NEVER, 8 * octets)
 
 
-def _encode_slab(table: Ints, leaders: Ints | None) -> list[Block]:
-    """Encode the rows of (C, n), n ≥ 1, as one column each."""
+def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
+    """Encode columns of one length ≥ 1."""
+    table = np.array([column.values for column in columns], dtype=np.int64)
     first = table[:, 0]
-    if leaders is None:
-        divisors, rises = _divide_out(table)
-        guesses = _guesses(first // divisors, rises)
-    else:
-        divisors = np.ones(len(table), dtype=np.int64)
-        guesses = [*_guesses(first, table - table[:, :1]), _follow(table, leaders)]
+    divisors, rises = _divide_out(table)
+    guesses = _guesses(first // divisors, rises)
+    led = [row for row, column in enumerate(columns) if column.leader is not None and divisors[row] == 1]
+    if led:
+        leaders = np.array([columns[row].leader for row in led], dtype=np.int64)
+        guesses.append(_follow(table, np.array(led), leaders))
     codes = np.array([guess.codes for guess in guesses])
     starts = np.array([STARTS[guess.kind] for guess in guesses])
-    head_bits = np.array([_parameter_bits(guess) for guess in guesses])
+    head_bits = np.array([guess.head_bits() for guess in guesses])
     widths, codings, bits = _measure(codes, table.shape[1] - starts)
     chosen = (bits + head_bits).argmin(axis=0)
     at = (chosen, np.arange(len(table)))
@@ -172,7 +158,7 @@ def _guesses(first: Ints, rises: Ints) -> list[_Guess]:
     """Apply the predictors that need nothing but the column, which is first + rise; the first rise is 0."""
     length = rises.shape[1]
     middle = np.partition(rises, length // 2, axis=1)[:, length // 2]
-    guesses = [_Guess(Predictor.LEVEL, _zigzag(rises - middle[:, None]), (first + middle)[None])]
+    guesses = [_Guess(LEVEL, _zigzag(rises - middle[:, None]), (first + middle)[None])]
     if length < 2:
         return guesses
     delta = np.zeros_like(rises)
@@ -185,44 +171,47 @@ def _guesses(first: Ints, rises: Ints) -> list[_Guess]:
     before = np.concatenate((np.zeros((len(rises), _MEAN_OF), dtype=np.int64), rises), axis=1)
     windows = before[:, 3:-1] + before[:, 2:-2] + before[:, 1:-3] + before[:, :-4]
     guesses += [
-        _Guess(Predictor.DELTA, _zigzag(delta), first[None]),
-        _Guess(Predictor.STEP, _zigzag(stepped), np.array([first, base])),
-        _Guess(Predictor.LINE, _zigzag(line - offset[:, None]), np.array([first + offset, base])),
-        _Guess(Predictor.MEAN, _zigzag(rises - (windows + MEAN_HALF >> MEAN_BITS)), first[None]),
+        _Guess(DELTA, _zigzag(delta), first[None]),
+        _Guess(STEP, _zigzag(stepped), np.array([first, base])),
+        _Guess(LINE, _zigzag(line - offset[:, None]), np.array([first + offset, base])),
+        _Guess(MEAN, _zigzag(rises - (windows + MEAN_HALF >> MEAN_BITS)), first[None], _any_beyond(rises, _MEAN_END)),
     ]
-    guesses[-1].codes[_any_beyond(rises, _MEAN_END)] = _TOO_DEAR
     if length > 2:
         curve = np.zeros_like(rises)
         np.subtract(delta[:, 2:], delta[:, 1:-1], out=curve[:, 2:])
-        guesses.append(_Guess(Predictor.CURVE, _zigzag(curve), np.array([first, delta[:, 1]])))
+        guesses.append(_Guess(CURVE, _zigzag(curve), np.array([first, delta[:, 1]])))
     return guesses
 
 
-def _follow(table: Ints, leaders: Ints) -> _Guess:
-    """Predict that each number goes a fixed share of the way from the one before it to its leader's."""
-    before = np.concatenate((leaders[:, :1], table[:, :-1]), axis=1)
-    way = (leaders - before).astype(np.float64)
-    gone = (table - before).astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gain = np.nan_to_num((way * gone).sum(axis=1) / (way * way).sum(axis=1))
+def _follow(table: Ints, led: Ints, leaders: Ints) -> _Guess:
+    """Predict that each number goes a fixed share of the way from the one before it to its leader's.
+
+    Args:
+        table: (C, n).
+        led: (L,) those of its rows that have a leader; the others are not predicted.
+        leaders: (L, n).
+    """
+    followers = table[led]
+    before = np.concatenate((leaders[:, :1], followers[:, :-1]), axis=1)
+    lead = leaders - before
+    way = lead.astype(np.float64)
+    gone = (followers - before).astype(np.float64)
+    gain = (way * gone).sum(axis=1) / np.maximum((way * way).sum(axis=1), 1.0)
     steps = np.clip(np.rint(gain * (1 << GAIN_BITS)), 0, MOST_GAIN).astype(np.int64)
-    expected: Ints = before + ((leaders - before) * steps[:, None] + GAIN_HALF >> GAIN_BITS)
-    codes = _zigzag(table - expected)
-    codes[_any_beyond(table, _FOLLOW_END) | _any_beyond(leaders, _FOLLOW_END)] = _TOO_DEAR
-    return _Guess(Predictor.FOLLOW, codes, steps[None])
+    expected = before + (lead * steps[:, None] + GAIN_HALF >> GAIN_BITS)
+    codes = np.zeros(table.shape, dtype=np.uint64)
+    codes[led] = _zigzag(followers - expected)
+    gains = np.zeros(len(table), dtype=np.int64)
+    gains[led] = steps
+    barred = np.ones(len(table), dtype=np.bool_)
+    barred[led] = _any_beyond(followers, _FOLLOW_END) | _any_beyond(leaders, _FOLLOW_END)
+    return _Guess(FOLLOW, codes, gains[None], barred)
 
 
 def _any_beyond(table: Ints, end: int) -> NDArray[np.bool_]:
     """Tell per row of (C, n) whether any number is not within ±end."""
     beyond: NDArray[np.bool_] = (table.max(axis=1) >= end) | (table.min(axis=1) <= -end)
     return beyond
-
-
-def _parameter_bits(guess: _Guess) -> Ints:
-    if guess.kind is Predictor.FOLLOW:
-        return np.full(guess.parameters.shape[1], 8)
-    octets: Ints = _varint_length(guess.parameters).sum(axis=0)
-    return 8 * octets
 
 
 def _measure(codes: Words, counts: Ints) -> tuple[Ints, Ints, Ints]:
@@ -238,10 +227,10 @@ def _measure(codes: Words, counts: Ints) -> tuple[Ints, Ints, Ints]:
     few = np.count_nonzero(codes, axis=2)
     some = np.maximum(few, 1)
     rest = np.log2(1 + (total - few) / some) + np.log2(1 + (number - few) / some)
-    sparse_bits = np.where(few * _SPARSE_SHARE <= number, 20 + (few * (2.6 + rest)).astype(np.int64), _NEVER >> 1)
+    sparse_bits = np.where(few * _SPARSE_SHARE <= number, 20 + (few * (2.6 + rest)).astype(np.int64), _NEVER)
     bits = np.array([number * packed, np.minimum(wide_bits, narrow_bits), sparse_bits])
     coding = bits.argmin(axis=0)
-    width = np.where(coding == Coding.PACKED, packed, np.where(narrow_bits < wide_bits, narrow, wide))
+    width = np.where(coding == PACKED, packed, np.where(narrow_bits < wide_bits, narrow, wide))
     # Widths from 7 on take a byte more.
     return width, coding, bits.min(axis=0) + 8 * (width >= WIDTH_FOLLOWS)
 
@@ -251,14 +240,12 @@ def _quotient_sum(codes: Words, width: Ints) -> Ints:
     return total.view(np.int64)
 
 
-def _block(
-    kind: Predictor, parameters: list[int], codes: Words, width: int, coding: int, step: tuple[int, int]
-) -> Block:
+def _block(kind: int, parameters: list[int], codes: Words, width: int, coding: int, step: tuple[int, int]) -> Block:
     divisor, remainder = step
     words = codes[STARTS[kind] :]
     extra = b""
     runs: tuple[Run, ...]
-    if coding == Coding.SPARSE:
+    if coding == SPARSE:
         (places,) = np.nonzero(words)
         gaps = (np.diff(places, prepend=-1) - 1).view(np.uint64)
         words = words[places] - np.uint64(1)
@@ -267,17 +254,17 @@ def _block(
         runs = (Run(len(places), gap_width, unary=True), Run(len(places), width, unary=True))
         parts: tuple[Words, ...] = (gaps, words)
     else:
-        runs, parts = (Run(len(words), width, unary=coding == Coding.RICE),), (words,)
+        runs, parts = (Run(len(words), width, unary=coding == RICE),), (words,)
     short = WIDTH_FOLLOWS if divisor > 1 else min(width, WIDTH_FOLLOWS)
     head = bytes((kind << 5 | coding << 3 | short,))
     if short == WIDTH_FOLLOWS:
         head += bytes((width | HAS_DIVISOR * (divisor > 1),))
     if divisor > 1:
         head += _divisor_field(divisor, remainder)
-    if kind is Predictor.FOLLOW:
+    if kind == FOLLOW:
         head += bytes(parameters)
     else:
-        head += b"".join([signed_varint(wrap_int64(number)) for number in parameters])
+        head += b"".join([signed_varint(number) for number in parameters])
     return Block(head + extra, runs, parts)
 
 

@@ -74,6 +74,7 @@ class Latest:
                 number = next((value for value in reversed(column.values) if value is not None), None)
                 if number is not None and isfinite(number):
                     self._numbers[group.sensor, column.quantity] = number
+        self.empty = not self._numbers
 
     def integer(self, sensor: str, quantity: str, scale: int) -> int:
         """The last number in decimals of the new column; 0 if there is none, or none that is exact."""

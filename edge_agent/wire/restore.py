@@ -14,18 +14,25 @@ from edge_agent.errors import WireError
 from edge_agent.wire.bits import Run, read_codes
 from edge_agent.wire.cursor import wrap_int64
 from edge_agent.wire.integers import (
+    CURVE,
+    FOLLOW,
     GAIN_BITS,
     GAIN_HALF,
     HAS_DIVISOR,
+    LEVEL,
+    LINE,
+    MEAN,
     MEAN_BITS,
     MEAN_HALF,
     MOST_TENS,
+    PACKED,
     PARAMETERS,
+    RICE,
+    SPARSE,
     STARTS,
+    STEP,
     TENS_BITS,
     WIDTH_FOLLOWS,
-    Coding,
-    Predictor,
 )
 
 if TYPE_CHECKING:
@@ -38,8 +45,6 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Words = NDArray[np.uint64]
 
-_PREDICTORS: Final = {int(kind): kind for kind in Predictor}
-_CODINGS: Final = {int(coding): coding for coding in Coding}
 _WIDEST: Final = 64
 
 
@@ -56,8 +61,8 @@ class Head(NamedTuple):
     """
 
     length: int
-    kind: Predictor
-    coding: Coding
+    kind: int
+    coding: int
     parameters: tuple[int, ...]
     divisor: int
     remainder: int
@@ -77,8 +82,8 @@ def take_head(cursor: Cursor, count: int, leader: int | None = None) -> Head:
         WireError: the head ends too early or contradicts itself.
     """
     first = cursor.byte()
-    kind, coding, width = _PREDICTORS.get(first >> 5), _CODINGS.get(first >> 3 & 3), first & 7
-    if kind is None or coding is None or STARTS[kind] >= count or (kind is Predictor.FOLLOW and leader is None):
+    kind, coding, width = first >> 5, first >> 3 & 3, first & 7
+    if kind > FOLLOW or coding > SPARSE or STARTS[kind] >= count or (kind == FOLLOW and leader is None):
         raise WireError(f"a column of {count} integers has the unknown header {first:#04x}")
     divisor, remainder = 1, 0
     if width == WIDTH_FOLLOWS:
@@ -86,21 +91,21 @@ def take_head(cursor: Cursor, count: int, leader: int | None = None) -> Head:
         if width & HAS_DIVISOR:
             width -= HAS_DIVISOR
             divisor, remainder = _take_divisor(cursor)
-    if width > _WIDEST - (coding != Coding.PACKED):
+    if width > _WIDEST - (coding != PACKED):
         raise WireError(f"a column has codes of {width} bits")
     parameters: tuple[int, ...]
-    if kind is Predictor.FOLLOW:
+    if kind == FOLLOW:
         parameters = (cursor.byte(),)
     else:
         parameters = tuple([cursor.signed_varint() for _ in range(PARAMETERS[kind])])
     codes = count - STARTS[kind]
-    if coding == Coding.SPARSE:
+    if coding == SPARSE:
         few, gap_width = cursor.varint(), cursor.byte()
         if few > codes or gap_width >= _WIDEST:
             raise WireError(f"a column of {count} integers has {few} codes of {gap_width} bits")
         runs: tuple[Run, ...] = (Run(few, gap_width, unary=True), Run(few, width, unary=True))
     else:
-        runs = (Run(codes, width, unary=coding == Coding.RICE),)
+        runs = (Run(codes, width, unary=coding == RICE),)
     return Head(count, kind, coding, parameters, divisor, remainder, runs, leader)
 
 
@@ -120,16 +125,16 @@ def restore(heads: Sequence[Head], data: bytes) -> list[Ints]:
         WireError: the data do not fit the heads.
     """
     words = iter(read_codes(data, [run for head in heads for run in head.runs]))
-    alike: dict[tuple[Predictor, int], list[int]] = {}
+    alike: dict[tuple[int, int], list[int]] = {}
     codes: list[Words] = []
     for place, head in enumerate(heads):
-        codes.append(_spread(head, next(words), next(words)) if head.coding == Coding.SPARSE else next(words))
+        codes.append(_spread(head, next(words), next(words)) if head.coding == SPARSE else next(words))
         alike.setdefault((head.kind, head.length), []).append(place)
     columns: list[Ints] = [np.empty(0, dtype=np.int64)] * len(heads)
     for (kind, count), places in alike.items():
         folded = np.array([codes[place] for place in places])
         rest = (folded >> np.uint64(1)).view(np.int64) ^ -(folded & np.uint64(1)).view(np.int64)
-        if kind is Predictor.FOLLOW:
+        if kind == FOLLOW:
             for place, column in zip(places, rest, strict=True):
                 columns[place] = column  # its leader may still be missing
             continue
@@ -142,7 +147,7 @@ def restore(heads: Sequence[Head], data: bytes) -> list[Ints]:
         for place, column in zip(places, table, strict=True):
             columns[place] = column
     for place, head in enumerate(heads):
-        if head.kind is Predictor.FOLLOW and head.leader is not None:
+        if head.kind == FOLLOW and head.leader is not None:
             if head.divisor != 1:
                 raise WireError("a column that follows another has a divisor")
             columns[place] = _followed(columns[head.leader], head.parameters[0], columns[place])
@@ -162,18 +167,18 @@ def _spread(head: Head, gaps: Words, words: Words) -> Words:
     return spread
 
 
-def _predicted(kind: Predictor, count: int, parameters: Ints, rest: Ints) -> Ints:
+def _predicted(kind: int, count: int, parameters: Ints, rest: Ints) -> Ints:
     """Compute (C, count) without the origin, from parameters (k, C, 1) and the differences (C, codes)."""
-    if kind is Predictor.LEVEL:
+    if kind == LEVEL:
         return rest
-    if kind is Predictor.LINE:
+    if kind == LINE:
         line: Ints = rest + np.arange(count) * parameters[1]
         return line
-    if kind is Predictor.STEP:
+    if kind == STEP:
         rest = rest + parameters[1]
-    elif kind is Predictor.CURVE:
+    elif kind == CURVE:
         rest = np.cumsum(np.concatenate((parameters[1], rest), axis=1), axis=1)
-    elif kind is Predictor.MEAN:
+    elif kind == MEAN:
         return _int64([_mean(row) for row in rest.tolist()])
     table = np.zeros((len(rest), count), dtype=np.int64)
     np.cumsum(rest, axis=1, out=table[:, 1:])

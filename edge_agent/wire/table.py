@@ -109,7 +109,9 @@ class _Reader:
             place = from_bytes(self.cursor.take(8 * count)) if way == AS_DOUBLES else self.block(count)
         elif count:
             place = self.block(count, leader)
-        shift = 0 if scale == NOT_DECIMAL else self.latest.integer(self._sensor, self._quantity, scale)
+        shift = (
+            0 if self.latest.empty or scale == NOT_DECIMAL else self.latest.integer(self._sensor, self._quantity, scale)
+        )
         self._numbers.append((scale, shift, place))
         return len(self._numbers) - 1
 
@@ -151,10 +153,10 @@ class _Reader:
         cursor = self.cursor
         self.integers = restore(self.heads, cursor.take(len(cursor.data) - cursor.at))
         scales = [scale for scale, _, _ in self._numbers]
-        integers = [
-            (self.integers[place] if isinstance(place, int) else place) + np.array([shift])
-            for _, shift, place in self._numbers
-        ]
+        integers = [self.integers[place] if isinstance(place, int) else place for _, _, place in self._numbers]
+        if not self.latest.empty:
+            shifts = [shift for _, shift, _ in self._numbers]
+            integers = [column + np.array([shift]) for column, shift in zip(integers, shifts, strict=True)]
         return unscale(integers, scales), scales, integers
 
 
