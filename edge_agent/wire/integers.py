@@ -13,6 +13,7 @@ import numpy as np
 
 from edge_agent.wire.bits import Run
 from edge_agent.wire.cursor import signed_varint, varint
+from edge_agent.wire.predict import FOLLOW, PARAMETERS, STARTS, bit_length, follow, guesses_of, varint_length, zigzag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,18 +24,6 @@ if TYPE_CHECKING:
     Words = NDArray[np.uint64]
 
 
-LEVEL: Final = 0
-DELTA: Final = 1
-STEP: Final = 2
-CURVE: Final = 3
-LINE: Final = 4
-MEAN: Final = 5
-FOLLOW: Final = 6
-"""What a number is expected to be. The numbers travel on the wire; an enum would cost a tenth of the encoder."""
-STARTS: Final = (0, 1, 1, 2, 0, 1, 0)
-"""Per predictor: so many numbers follow from the head alone and have no code."""
-PARAMETERS: Final = (1, 1, 2, 2, 2, 1, 0)
-"""Per predictor: signed varints in the head, origin and base or rise, as far as there are such."""
 _STARTS: Final = np.array(STARTS)
 _PARAMETERS: Final = np.array(PARAMETERS)
 
@@ -47,9 +36,6 @@ WIDTH_FOLLOWS: Final = 7
 HAS_DIVISOR: Final = 0x80
 TENS_BITS: Final = 4
 MOST_TENS: Final = 15
-GAIN_BITS: Final = 8
-MOST_GAIN: Final = (1 << GAIN_BITS) - 1
-GAIN_HALF: Final = 1 << GAIN_BITS - 1
 
 _SLAB_CELLS: Final = 1 << 16
 # A divisor costs about three bytes of header: it must save more in the codes.
@@ -57,14 +43,6 @@ _DIVISOR_BITS: Final = 24
 _DIVISOR_END_BITS: Final = 56
 # Enough cells to see that a noisy column has no common divisor without asking all of them.
 _DIVISOR_GLANCE: Final = 8
-# Beyond, gain times difference would not stay within int64.
-_FOLLOW_END: Final = 1 << 53
-_MEAN_END: Final = 1 << 60
-_MEAN_OF: Final = 4
-# A column goes one way if its median step is at least so large a part of the mean one.
-_TREND: Final = 4
-MEAN_BITS: Final = 2
-MEAN_HALF: Final = 2
 _SHORT_END: Final = 1 << 45  # sums of so small codes stay within 64 bits
 _NEVER: Final = 1 << 60
 
@@ -113,38 +91,21 @@ def encode_integers(columns: Sequence[Numbers]) -> list[Block]:
     return blocks
 
 
-class _Guess(NamedTuple):
-    """One predictor applied to some of the columns of (C, n).
-
-    Attributes:
-        kind: which.
-        rows: (R,) the columns.
-        rest: differences from it, (R, n); those that have no code are the first, and 0.
-        origin, base: (R,) parameters of the head; base or rise counts only where the predictor has one.
-    """
-
-    kind: int
-    rows: Ints
-    rest: Ints
-    origin: Ints
-    base: Ints
-
-
 def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
     """Encode columns of one length ≥ 1."""
     table = np.array([column.values for column in columns], dtype=np.int64)
     first = table[:, 0]
     divisors, rises = _divide_out(table)
-    guesses = _guesses(first // divisors, rises)
+    guesses = guesses_of(first // divisors, rises)
     led = [row for row, column in enumerate(columns) if column.leader is not None and divisors[row] == 1]
     if led:
         leaders = np.array([columns[row].leader for row in led], dtype=np.int64)
-        guesses.append(_follow(table[led], np.array(led), leaders))
+        guesses.append(follow(table[led], np.array(led), leaders))
     kinds = np.repeat([guess.kind for guess in guesses], [len(guess.rows) for guess in guesses])
     rows, rest, origins, bases = (np.concatenate(part) for part in zip(*[guess[1:] for guess in guesses], strict=True))
-    codes = _zigzag(rest)
+    codes = zigzag(rest)
     widths, codings, bits = _measure(codes, table.shape[1] - _STARTS[kinds])
-    origin_bytes, base_bytes = _varint_length(np.array([origins, bases]))
+    origin_bytes, base_bytes = varint_length(np.array([origins, bases]))
     parameters = _PARAMETERS[kinds]
     costs = np.full((FOLLOW + 1, len(table)), _NEVER)
     costs[kinds, rows] = bits + 8 * np.where(parameters == 0, 1, origin_bytes + base_bytes * (parameters > 1))
@@ -163,95 +124,17 @@ def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
     ]
 
 
-def _guesses(first: Ints, rises: Ints) -> list[_Guess]:
-    """Apply the predictors that need nothing but the column, which is first + rise; the first rise is 0."""
-    length = rises.shape[1]
-    every = np.arange(len(rises))
-    middle = _middle(rises)
-    guesses = [_Guess(LEVEL, every, rises - middle[:, None], first + middle, middle)]
-    if length == 1:
-        return guesses
-    delta = np.zeros_like(rises)
-    np.subtract(rises[:, 1:], rises[:, :-1], out=delta[:, 1:])
-    guesses.append(_Guess(DELTA, every, delta, first, first))
-    before = np.concatenate((np.zeros((len(rises), _MEAN_OF), dtype=np.int64), rises), axis=1)
-    windows = before[:, 3:-1] + before[:, 2:-2] + before[:, 1:-3] + before[:, :-4]
-    tame = np.nonzero(~_any_beyond(rises, _MEAN_END))[0]
-    meant = rises - (windows + MEAN_HALF >> MEAN_BITS)
-    guesses.append(_Guess(MEAN, tame, meant[tame], first[tame], first[tame]))
-    base = np.partition(delta[:, 1:], (length - 1) // 2, axis=1)[:, (length - 1) // 2]
-    (rows,) = np.nonzero(_TREND * np.abs(base) > np.abs(delta).mean(axis=1))
-    return guesses + _trends(rows, first[rows], rises[rows], delta[rows], base[rows]) if len(rows) else guesses
-
-
-def _trends(rows: Ints, first: Ints, rises: Ints, delta: Ints, base: Ints) -> list[_Guess]:
-    """Apply the predictors that are for columns which go one way, as clocks do."""
-    length = rises.shape[1]
-    stepped = delta - base[:, None]
-    stepped[:, 0] = 0
-    # The slope over half of the column is hardly touched by jitter, nor by a gap.
-    lag = length // 2
-    ahead = rises[:, lag:] - rises[:, :-lag]
-    slope = (np.partition(ahead, (length - lag) // 2, axis=1)[:, (length - lag) // 2] + lag // 2) // lag
-    line = rises - np.arange(length) * slope[:, None]
-    offset = _middle(line)
-    guesses = [
-        _Guess(STEP, rows, stepped, first, base),
-        _Guess(LINE, rows, line - offset[:, None], first + offset, slope),
-    ]
-    if length > STARTS[CURVE]:
-        curve = np.zeros_like(rises)
-        np.subtract(delta[:, 2:], delta[:, 1:-1], out=curve[:, 2:])
-        guesses.append(_Guess(CURVE, rows, curve, first, delta[:, 1]))
-    return guesses
-
-
-def _middle(table: Ints) -> Ints:
-    """Find what the numbers of each row of (C, n) lie around: the median, which suits Rice codes.
-
-    Where all numbers are so near to each other that packed codes are shorter, it is moved to where zigzag makes those
-    shortest: with 2**w numbers from low to high, o - 2**(w-1) ≤ low and high < o + 2**(w-1).
-    """
-    length = table.shape[1]
-    median: Ints = np.partition(table, length // 2, axis=1)[:, length // 2]
-    low, high = table.min(axis=1), table.max(axis=1)
-    width = _bit_length((high - low).view(np.uint64).astype(np.float64))
-    mean = 2.0 * np.abs((table - median[:, None]).astype(np.float64)).mean(axis=1)
-    half = np.left_shift(1, np.clip(width - 1, 0, 62))
-    return np.where(width <= np.log2(1.0 + mean) + 1.0, np.clip(median, high - half + 1, low + half), median)
-
-
-def _follow(table: Ints, rows: Ints, leaders: Ints) -> _Guess:
-    """Predict that each number of (L, n) goes a fixed share of the way from the one before it to its leader's."""
-    tame = ~(_any_beyond(table, _FOLLOW_END) | _any_beyond(leaders, _FOLLOW_END))
-    table, rows, leaders = table[tame], rows[tame], leaders[tame]
-    before = np.concatenate((leaders[:, :1], table[:, :-1]), axis=1)
-    lead = leaders - before
-    way = lead.astype(np.float64)
-    gone = (table - before).astype(np.float64)
-    gain = (way * gone).sum(axis=1) / np.maximum((way * way).sum(axis=1), 1.0)
-    steps = np.clip(np.rint(gain * (1 << GAIN_BITS)), 0, MOST_GAIN).astype(np.int64)
-    expected = before + (lead * steps[:, None] + GAIN_HALF >> GAIN_BITS)
-    return _Guess(FOLLOW, rows, table - expected, steps, steps)
-
-
-def _any_beyond(table: Ints, end: int) -> NDArray[np.bool_]:
-    """Tell per row of (C, n) whether any number is not within ±end."""
-    beyond: NDArray[np.bool_] = (table.max(axis=1) >= end) | (table.min(axis=1) <= -end)
-    return beyond
-
-
 def _measure(codes: Words, number: Ints) -> tuple[Ints, Ints, Ints]:
     """Find width, coding and bits of the shortest code of each row of (K, n), of which `number` (K,) exist."""
     largest = codes.max(axis=1).astype(np.float64)
     short = bool(largest.max(initial=0.0) < _SHORT_END)
     total = codes.sum(axis=1, dtype=np.uint64 if short else np.float64).astype(np.float64)
     # With 2**k ≤ mean < 2**(k+1) the quotients sum to less than 2n; one bit narrower is tried too.
-    wide = np.maximum(_bit_length(total / number) - 1, 0)
+    wide = np.maximum(bit_length(total / number) - 1, 0)
     narrow = np.maximum(wide - 1, 0)
     wide_bits = number * (wide + 1) + _quotient_sum(codes, wide)
     narrow_bits = number * (narrow + 1) + _quotient_sum(codes, narrow)
-    packed = _bit_length(largest)
+    packed = bit_length(largest)
     few = np.count_nonzero(codes, axis=1)
     some = np.maximum(few, 1)
     rest = np.log2((1 + (total - few) / some) * (1 + (number - few) / some))
@@ -333,17 +216,3 @@ def _divide_out(table: Ints) -> tuple[Ints, Ints]:
     (rows,) = np.nonzero(divisors > 1)
     rises[rows] //= divisors[rows, None]
     return divisors, rises
-
-
-def _bit_length(values: NDArray[np.float64]) -> Ints:
-    """Bits of the integer part; above 2**53 it may be one too many, which costs a bit and loses nothing."""
-    return np.minimum(np.frexp(values)[1], 64).astype(np.int64)
-
-
-def _varint_length(values: Ints) -> Ints:
-    """Bytes of each value as zigzag varint."""
-    return np.maximum((_bit_length(_zigzag(values).astype(np.float64)) + 6) // 7, 1)
-
-
-def _zigzag(values: Ints) -> Words:
-    return (values << 1 ^ values >> 63).view(np.uint64)

@@ -13,26 +13,20 @@ import numpy as np
 from edge_agent.errors import WireError
 from edge_agent.wire.bits import Run, read_codes
 from edge_agent.wire.cursor import wrap_int64
-from edge_agent.wire.integers import (
+from edge_agent.wire.integers import HAS_DIVISOR, MOST_TENS, PACKED, RICE, SPARSE, TENS_BITS, WIDTH_FOLLOWS
+from edge_agent.wire.predict import (
     CURVE,
     FOLLOW,
     GAIN_BITS,
     GAIN_HALF,
-    HAS_DIVISOR,
     LEVEL,
     LINE,
     MEAN,
     MEAN_BITS,
     MEAN_HALF,
-    MOST_TENS,
-    PACKED,
     PARAMETERS,
-    RICE,
-    SPARSE,
     STARTS,
     STEP,
-    TENS_BITS,
-    WIDTH_FOLLOWS,
 )
 
 if TYPE_CHECKING:
