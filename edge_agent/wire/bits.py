@@ -71,8 +71,9 @@ def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
     low_total = sum(run.codes * run.width for run in runs)
     if (low_total + 7) // 8 > len(data):
         raise Truncated("column data end before their codes do")
-    wide = np.repeat(widths, counts)
-    words = _low_parts(data, wide)
+    words = np.zeros(int(counts.sum()), dtype=np.uint64)
+    some = widths > 0  # codes without bits cost the sender nothing, so they must cost little here
+    words[np.repeat(some, counts)] = _low_parts(data, np.repeat(widths[some], counts[some]))
     end = low_total
     codes = sum(run.codes for run in runs if run.unary)
     if codes:
@@ -89,8 +90,8 @@ def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
         ends = ends[:codes]
         end = 8 * first + int(ends[-1]) + 1
         quotients = np.diff(ends, prepend=low_total % 8 - 1) - 1
-        rice = np.repeat(unary, counts)
-        words[rice] |= quotients.view(np.uint64) << wide[rice].view(np.uint64)
+        shifts = np.repeat(widths[unary], counts[unary])
+        words[np.repeat(unary, counts)] |= quotients.view(np.uint64) << shifts.view(np.uint64)
     if (end + 7) // 8 != len(data):
         raise WireError(f"{len(data) - (end + 7) // 8} bytes follow the end of the columns")
     bounds = np.cumsum(counts).tolist()

@@ -149,7 +149,7 @@ def _channels(groups: list[Any], known: Known) -> Channels | None:
     try:
         return known.channels[groups[0]]
     except KeyError:
-        raise UnknownReference(f"the channels {groups[0]:#x} are not known; wait for the node's birth") from None
+        raise UnknownReference(f"the channels {groups[0]:#x} are not known") from None
 
 
 def _latest(envelope: Envelope, reference: int | None, known: Known) -> Latest:

@@ -1,8 +1,8 @@
 """What a message may refer to instead of saying it again: the table of channels, and an earlier batch. Pure.
 
-A message that refers to nothing stands alone. One that refers to a table is as safe against loss, because the table
-is told at every birth and never changes under its id. One that refers to a batch needs that batch, so a sender
-refers only to what the receiver has confirmed: then no loss ever spoils what comes after it.
+A message that refers to nothing stands alone, and so do all that the pipeline makes. One that refers to a table needs
+whoever reads it to have been told the table, which never changes under its id. One that refers to a batch needs that
+batch, so a sender refers only to what the receiver has confirmed: then no loss ever spoils what comes after it.
 """
 
 from __future__ import annotations

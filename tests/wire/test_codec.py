@@ -23,6 +23,7 @@ from edge_agent.wire.codec import (
     encode_message,
     encode_tombstone,
 )
+from edge_agent.wire.cursor import varint
 from tests.wire.samples import ENVELOPE, EVENT, FULL, KNOWN, MESSAGES, SMALL, TOMBSTONE, encoded
 from tests.wire.strategies import ENVELOPES, EVENTS, TOMBSTONES, batches
 
@@ -269,3 +270,15 @@ def test_no_column_of_doubles_takes_five_bytes_more_than_the_doubles(values: lis
         for columns in ((), (Column("co2_ppm", tuple(values), None, (0,) * len(values), None),))
     )
     assert full - empty <= 8 * len(values) + 5
+
+
+def test_many_cells_that_cost_no_bit_take_little_memory() -> None:
+    cells, raws, values = b"\x00\x00" + varint(65_536), b"\x00\x02", b"\xc0\x80"
+    bomb = batch_of(["s", 65_536, [0], b"\x00\x02" + b"\x50" + cells + raws + values])
+    assert len(bomb) < 50
+    tracemalloc.start()
+    content = decode_message(bomb).content
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(content, Batch)
+    assert peak < 300 * 65_536
