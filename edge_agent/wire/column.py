@@ -239,25 +239,23 @@ def _part(numbers: _Scaled, leader: Ints | None = None) -> Numbers | _Scaled:
 
 def _encode_features(groups: Sequence[Group], matched: list[tuple[_Sheet, _Scaled, _Scaled]]) -> list[bytes | None]:
     """Write the features of all columns; those that the receiver can compute take one byte."""
+    columns = [(group, column) for group in groups for column in group.columns]
+    asked: dict[int, list[int]] = {}
+    for place, ((group, column), (sheet, values, _)) in enumerate(zip(columns, matched, strict=True)):
+        if column.features is not None and sheet.cells is None and values.scale != NOT_DECIMAL and len(group.times_ns):
+            asked.setdefault(len(group.times_ns), []).append(place)
+    computed: dict[int, Features | None] = {}
+    for places in asked.values():
+        table = np.array([matched[place][1].integers for place in places])
+        stamps = np.array([columns[place][0].times_ns for place in places], dtype=np.int64)
+        found = features_of(table, [matched[place][1].scale for place in places], stamps)
+        computed.update(zip(places, found, strict=True))
     written: list[bytes | None] = []
-    following = iter(matched)
-    for group in groups:
-        stamps, columns = group.times_ns, group.columns
-        mine = [next(following)[:2] for _ in columns]
-        asked: dict[int, list[int]] = {}
-        for place, (column, (sheet, values)) in enumerate(zip(columns, mine, strict=True)):
-            if column.features is not None and sheet.cells is None and values.scale != NOT_DECIMAL and len(stamps):
-                asked.setdefault(values.scale, []).append(place)
-        computed: dict[int, Features] = {}
-        for scale, places in asked.items():
-            table = np.array([mine[place][1].integers for place in places])
-            found = features_of(table, scale, np.array(stamps, dtype=np.int64))
-            computed.update(zip(places, found or (), strict=False))
-        for place, column in enumerate(columns):
-            given = None if column.features is None else _pack_features(column.features)
-            known = computed.get(place)
-            can = known is not None and FEATURES.pack(*_fields(known)) == given
-            written.append(None if given is None else bytes((COMPUTED,)) if can else bytes((GIVEN,)) + given)
+    for place, (_, column) in enumerate(columns):
+        given = None if column.features is None else _pack_features(column.features)
+        known = computed.get(place)
+        can = known is not None and FEATURES.pack(*_fields(known)) == given
+        written.append(None if given is None else bytes((COMPUTED,)) if can else bytes((GIVEN,)) + given)
     return written
 
 

@@ -177,11 +177,11 @@ def decode_groups(
         notes.append([reader.column(layout.sensor, quantity, layout.rows) for quantity in layout.quantities])
     numbers, scales, integers = reader.finish()
     stamps = _stamps(layouts, stamp_places, reader.integers, latest.stamp_ns)
+    computed = _computed(notes, scales, integers, stamps)
     listed: list[tuple[int, ...]] = []
     groups = []
     for layout, times, mine in zip(layouts, stamps, notes, strict=True):
         listed.append(tuple(times.tolist()) if layout.shared is None else listed[layout.shared])
-        computed = _computed(mine, scales, integers, times)
         columns = [
             _column(quantity, layout.rows, note, numbers, reader.integers, computed.get(note.values))
             for quantity, note in zip(layout.quantities, mine, strict=True)
@@ -209,19 +209,23 @@ def _stamps(
 
 
 def _computed(
-    notes: Sequence[_Note], scales: Sequence[int], integers: Sequence[Ints], times: Ints
+    notes: Sequence[Sequence[_Note]], scales: Sequence[int], integers: Sequence[Ints], stamps: Sequence[Ints]
 ) -> dict[int, Features]:
     """Compute the features that were left to us, by the place of the values."""
+    alike: dict[int, list[tuple[int, Ints]]] = {}
+    for mine, times in zip(notes, stamps, strict=True):
+        for note in mine:
+            if note.computed:
+                alike.setdefault(len(times), []).append((note.values, times))
     computed: dict[int, Features] = {}
-    alike: dict[int, list[int]] = {}
-    for note in notes:
-        if note.computed:
-            alike.setdefault(scales[note.values], []).append(note.values)
-    for scale, places in alike.items():
-        found = features_of(np.array([integers[place] for place in places]), scale, times)
-        if found is None:
-            raise WireError("features are left to be computed from numbers that are too large")
-        computed.update(zip(places, found, strict=True))
+    for together in alike.values():
+        places = [place for place, _ in together]
+        table = np.array([integers[place] for place in places])
+        found = features_of(table, [scales[place] for place in places], np.array([times for _, times in together]))
+        for place, features in zip(places, found, strict=True):
+            if features is None:
+                raise WireError("features are left to be computed from numbers that are too large")
+            computed[place] = features
     return computed
 
 

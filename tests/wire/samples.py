@@ -79,14 +79,14 @@ def _plain(first_s: int) -> Batch:
         (2150 + (each - 10) // 4 + (wave > 3) - (wave < -3)) / 100 for each, wave in zip(rows, _WAVES, strict=True)
     )
     statuses = tuple(status_of(Flag.TOO_FAST) if each == 17 else 0 for each in rows)
-    window = features_of(np.array([[round(100 * value) for value in filtered]]), 2, np.array(times))
+    window = features_of(np.array([[round(100 * value) for value in filtered]]), [2], np.array([times]))
     return Batch(
         (
             Group(
                 "air",
                 times,
                 (
-                    Column("temperature_c", filtered, measured, (0,) * 20, window[0] if window else None),
+                    Column("temperature_c", filtered, measured, (0,) * 20, window[0]),
                     Column("humidity_pct", tuple(46.5 + wave / 10 for wave in _WAVES), None, statuses, None),
                 ),
             ),
