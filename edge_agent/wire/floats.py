@@ -20,6 +20,7 @@ NOT_DECIMAL: Final = 15
 """Stands where the number of decimals stands when the integers are the bits of doubles."""
 MOST_DECIMALS: Final = 9
 _EXACT_END: Final = float(1 << 53)
+_POWERS: Final = np.array([10.0**decimals for decimals in range(MOST_DECIMALS + 1)], dtype=np.float64)
 _GLANCE: Final = 4
 """So many numbers of a column mostly tell already that it has more decimals."""
 
@@ -38,23 +39,20 @@ def scale_floats(columns: Sequence[Sequence[float]]) -> list[tuple[int, Ints]]:
     places_by_length.pop(0, None)
     for places in places_by_length.values():
         table = np.array([columns[place] for place in places], dtype=np.float64)
-        left = places
+        is_open = np.ones(len(places), dtype=np.bool_)
+        glance = _scale(table[:, :_GLANCE], _POWERS[:, None, None])[1]
         for decimals in range(MOST_DECIMALS + 1):
-            power = 10.0**decimals
-            (hopeful,) = np.nonzero(_scale(table[:, :_GLANCE], power)[1])
+            (hopeful,) = np.nonzero(glance[decimals] & is_open)
             if not len(hopeful):
                 continue
-            integers, exact = _scale(table[hopeful], power)
+            integers, exact = _scale(table[hopeful], 10.0**decimals)
             for row, numbers in zip(hopeful[exact].tolist(), integers[exact].astype(np.int64), strict=True):
-                scaled[left[row]] = decimals, numbers
-            open_rows = np.ones(len(table), dtype=np.bool_)
-            open_rows[hopeful[exact]] = False
-            table = table[open_rows]
-            left = [place for place, is_open in zip(left, open_rows.tolist(), strict=True) if is_open]
-            if not left:
+                scaled[places[row]] = decimals, numbers
+            is_open[hopeful[exact]] = False
+            if not is_open.any():
                 break
-        for place, row in zip(left, table, strict=True):
-            scaled[place] = NOT_DECIMAL, _turned(row.view(np.int64))
+        for row in np.nonzero(is_open)[0].tolist():
+            scaled[places[row]] = NOT_DECIMAL, _turned(table[row].view(np.int64))
     return scaled
 
 
@@ -63,13 +61,13 @@ def _turned(bits: Ints) -> Ints:
     return np.where(bits < 0, bits ^ np.iinfo(np.int64).max, bits)
 
 
-def _scale(table: Floats, power: float) -> tuple[Floats, NDArray[np.bool_]]:
-    """Scale (C, n) and tell per row whether dividing gives back every bit."""
+def _scale(table: Floats, power: float | Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Scale (…, C, n) and tell per row whether dividing gives back every bit."""
     with np.errstate(over="ignore", invalid="ignore"):
         integers = np.rint(table * power) + 0.0  # + 0.0 turns -0.0 into 0.0, so that it is seen not to come back
         back = integers / power
-    exact = (back.view(np.int64) == table.view(np.int64)).all(axis=1)
-    return integers, exact & (np.abs(integers) < _EXACT_END).all(axis=1)
+    exact = (back.view(np.int64) == table.view(np.int64)).all(axis=-1)
+    return integers, exact & (np.abs(integers) < _EXACT_END).all(axis=-1)
 
 
 def raw_bytes(integers: Ints) -> bytes:

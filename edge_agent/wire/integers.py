@@ -6,6 +6,7 @@ columns are encoded at once, because at 60 rows a numpy call costs more than its
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ STARTS: Final = (0, 1, 1, 2, 0, 1, 0)
 """Per predictor: so many numbers follow from the head alone and have no code."""
 PARAMETERS: Final = (1, 1, 2, 2, 2, 1, 0)
 """Per predictor: signed varints in the head, origin and base or rise, as far as there are such."""
+_STARTS: Final = np.array(STARTS)
+_PARAMETERS: Final = np.array(PARAMETERS)
 
 PACKED: Final = 0
 RICE: Final = 1
@@ -57,10 +60,12 @@ _DIVISOR_GLANCE: Final = 8
 # Beyond, gain times difference would not stay within int64.
 _FOLLOW_END: Final = 1 << 53
 _MEAN_END: Final = 1 << 60
-_SPARSE_SHARE: Final = 3
 _MEAN_OF: Final = 4
+# A column goes one way if its median step is at least so large a part of the mean one.
+_TREND: Final = 4
 MEAN_BITS: Final = 2
 MEAN_HALF: Final = 2
+_SHORT_END: Final = 1 << 45  # sums of so small codes stay within 64 bits
 _NEVER: Final = 1 << 60
 
 
@@ -109,27 +114,20 @@ def encode_integers(columns: Sequence[Numbers]) -> list[Block]:
 
 
 class _Guess(NamedTuple):
-    """One predictor applied to (C, n).
+    """One predictor applied to some of the columns of (C, n).
 
     Attributes:
         kind: which.
-        codes: zigzagged differences from it, (C, n); those that have no code are the first, and 0.
-        parameters: per column, in the order of the head, (k, C).
-        barred: (C,) where it must not be chosen; None: it may everywhere.
+        rows: (R,) the columns.
+        rest: differences from it, (R, n); those that have no code are the first, and 0.
+        origin, base: (R,) parameters of the head; base or rise counts only where the predictor has one.
     """
 
     kind: int
-    codes: Words
-    parameters: Ints
-    barred: NDArray[np.bool_] | None = None
-
-    def head_bits(self) -> Ints:
-        """Cost of the parameters, (C,); out of reach where it is barred."""
-        if self.kind == FOLLOW:
-            octets = np.ones(self.parameters.shape[1], dtype=np.int64)
-        else:
-            octets = _varint_length(self.parameters).sum(axis=0)
-        return 8 * octets if self.barred is None else np.where(self.barred, _NEVER, 8 * octets)
+    rows: Ints
+    rest: Ints
+    origin: Ints
+    base: Ints
 
 
 def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
@@ -141,71 +139,100 @@ def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
     led = [row for row, column in enumerate(columns) if column.leader is not None and divisors[row] == 1]
     if led:
         leaders = np.array([columns[row].leader for row in led], dtype=np.int64)
-        guesses.append(_follow(table, np.array(led), leaders))
-    codes = np.array([guess.codes for guess in guesses])
-    starts = np.array([STARTS[guess.kind] for guess in guesses])
-    head_bits = np.array([guess.head_bits() for guess in guesses])
-    widths, codings, bits = _measure(codes, table.shape[1] - starts)
-    chosen = (bits + head_bits).argmin(axis=0)
-    at = (chosen, np.arange(len(table)))
-    steps = zip(divisors.tolist(), (first % divisors).tolist(), strict=True)
-    details = zip(chosen.tolist(), codes[at], widths[at].tolist(), codings[at].tolist(), steps, strict=True)
-    listed = [guess.parameters.T.tolist() for guess in guesses]
-    return [_block(guesses[which].kind, listed[which][row], *detail) for row, (which, *detail) in enumerate(details)]
+        guesses.append(_follow(table[led], np.array(led), leaders))
+    kinds = np.repeat([guess.kind for guess in guesses], [len(guess.rows) for guess in guesses])
+    rows, rest, origins, bases = (np.concatenate(part) for part in zip(*[guess[1:] for guess in guesses], strict=True))
+    codes = _zigzag(rest)
+    widths, codings, bits = _measure(codes, table.shape[1] - _STARTS[kinds])
+    origin_bytes, base_bytes = _varint_length(np.array([origins, bases]))
+    parameters = _PARAMETERS[kinds]
+    costs = np.full((FOLLOW + 1, len(table)), _NEVER)
+    costs[kinds, rows] = bits + 8 * np.where(parameters == 0, 1, origin_bytes + base_bytes * (parameters > 1))
+    places = np.zeros_like(costs)
+    places[kinds, rows] = np.arange(len(rows))
+    best = places[costs.argmin(axis=0), np.arange(len(table))]
+    details = (kinds, origins, bases, widths, codings)
+    return [
+        _block(codes[place], step, *detail)
+        for place, step, detail in zip(
+            best.tolist(),
+            zip(divisors.tolist(), (first % divisors).tolist(), strict=True),
+            zip(*[each[best].tolist() for each in details], strict=True),
+            strict=True,
+        )
+    ]
 
 
 def _guesses(first: Ints, rises: Ints) -> list[_Guess]:
     """Apply the predictors that need nothing but the column, which is first + rise; the first rise is 0."""
     length = rises.shape[1]
-    middle = np.partition(rises, length // 2, axis=1)[:, length // 2]
-    guesses = [_Guess(LEVEL, _zigzag(rises - middle[:, None]), (first + middle)[None])]
-    if length < 2:
+    every = np.arange(len(rises))
+    middle = _middle(rises)
+    guesses = [_Guess(LEVEL, every, rises - middle[:, None], first + middle, middle)]
+    if length == 1:
         return guesses
     delta = np.zeros_like(rises)
     np.subtract(rises[:, 1:], rises[:, :-1], out=delta[:, 1:])
-    base = np.partition(delta[:, 1:], (length - 1) // 2, axis=1)[:, (length - 1) // 2]
-    stepped = delta - base[:, None]
-    stepped[:, 0] = 0
-    line = rises - np.arange(length) * base[:, None]
-    offset = np.partition(line, length // 2, axis=1)[:, length // 2]
+    guesses.append(_Guess(DELTA, every, delta, first, first))
     before = np.concatenate((np.zeros((len(rises), _MEAN_OF), dtype=np.int64), rises), axis=1)
     windows = before[:, 3:-1] + before[:, 2:-2] + before[:, 1:-3] + before[:, :-4]
-    guesses += [
-        _Guess(DELTA, _zigzag(delta), first[None]),
-        _Guess(STEP, _zigzag(stepped), np.array([first, base])),
-        _Guess(LINE, _zigzag(line - offset[:, None]), np.array([first + offset, base])),
-        _Guess(MEAN, _zigzag(rises - (windows + MEAN_HALF >> MEAN_BITS)), first[None], _any_beyond(rises, _MEAN_END)),
+    tame = np.nonzero(~_any_beyond(rises, _MEAN_END))[0]
+    meant = rises - (windows + MEAN_HALF >> MEAN_BITS)
+    guesses.append(_Guess(MEAN, tame, meant[tame], first[tame], first[tame]))
+    base = np.partition(delta[:, 1:], (length - 1) // 2, axis=1)[:, (length - 1) // 2]
+    (rows,) = np.nonzero(_TREND * np.abs(base) > np.abs(delta).mean(axis=1))
+    return guesses + _trends(rows, first[rows], rises[rows], delta[rows], base[rows]) if len(rows) else guesses
+
+
+def _trends(rows: Ints, first: Ints, rises: Ints, delta: Ints, base: Ints) -> list[_Guess]:
+    """Apply the predictors that are for columns which go one way, as clocks do."""
+    length = rises.shape[1]
+    stepped = delta - base[:, None]
+    stepped[:, 0] = 0
+    # The slope over half of the column is hardly touched by jitter, nor by a gap.
+    lag = length // 2
+    ahead = rises[:, lag:] - rises[:, :-lag]
+    slope = (np.partition(ahead, (length - lag) // 2, axis=1)[:, (length - lag) // 2] + lag // 2) // lag
+    line = rises - np.arange(length) * slope[:, None]
+    offset = _middle(line)
+    guesses = [
+        _Guess(STEP, rows, stepped, first, base),
+        _Guess(LINE, rows, line - offset[:, None], first + offset, slope),
     ]
-    if length > 2:
+    if length > STARTS[CURVE]:
         curve = np.zeros_like(rises)
         np.subtract(delta[:, 2:], delta[:, 1:-1], out=curve[:, 2:])
-        guesses.append(_Guess(CURVE, _zigzag(curve), np.array([first, delta[:, 1]])))
+        guesses.append(_Guess(CURVE, rows, curve, first, delta[:, 1]))
     return guesses
 
 
-def _follow(table: Ints, led: Ints, leaders: Ints) -> _Guess:
-    """Predict that each number goes a fixed share of the way from the one before it to its leader's.
+def _middle(table: Ints) -> Ints:
+    """Find what the numbers of each row of (C, n) lie around: the median, which suits Rice codes.
 
-    Args:
-        table: (C, n).
-        led: (L,) those of its rows that have a leader; the others are not predicted.
-        leaders: (L, n).
+    Where all numbers are so near to each other that packed codes are shorter, it is moved to where zigzag makes those
+    shortest: with 2**w numbers from low to high, o - 2**(w-1) ≤ low and high < o + 2**(w-1).
     """
-    followers = table[led]
-    before = np.concatenate((leaders[:, :1], followers[:, :-1]), axis=1)
+    length = table.shape[1]
+    median: Ints = np.partition(table, length // 2, axis=1)[:, length // 2]
+    low, high = table.min(axis=1), table.max(axis=1)
+    width = _bit_length((high - low).view(np.uint64).astype(np.float64))
+    mean = 2.0 * np.abs((table - median[:, None]).astype(np.float64)).mean(axis=1)
+    half = np.left_shift(1, np.clip(width - 1, 0, 62))
+    return np.where(width <= np.log2(1.0 + mean) + 1.0, np.clip(median, high - half + 1, low + half), median)
+
+
+def _follow(table: Ints, rows: Ints, leaders: Ints) -> _Guess:
+    """Predict that each number of (L, n) goes a fixed share of the way from the one before it to its leader's."""
+    tame = ~(_any_beyond(table, _FOLLOW_END) | _any_beyond(leaders, _FOLLOW_END))
+    table, rows, leaders = table[tame], rows[tame], leaders[tame]
+    before = np.concatenate((leaders[:, :1], table[:, :-1]), axis=1)
     lead = leaders - before
     way = lead.astype(np.float64)
-    gone = (followers - before).astype(np.float64)
+    gone = (table - before).astype(np.float64)
     gain = (way * gone).sum(axis=1) / np.maximum((way * way).sum(axis=1), 1.0)
     steps = np.clip(np.rint(gain * (1 << GAIN_BITS)), 0, MOST_GAIN).astype(np.int64)
     expected = before + (lead * steps[:, None] + GAIN_HALF >> GAIN_BITS)
-    codes = np.zeros(table.shape, dtype=np.uint64)
-    codes[led] = _zigzag(followers - expected)
-    gains = np.zeros(len(table), dtype=np.int64)
-    gains[led] = steps
-    barred = np.ones(len(table), dtype=np.bool_)
-    barred[led] = _any_beyond(followers, _FOLLOW_END) | _any_beyond(leaders, _FOLLOW_END)
-    return _Guess(FOLLOW, codes, gains[None], barred)
+    return _Guess(FOLLOW, rows, table - expected, steps, steps)
 
 
 def _any_beyond(table: Ints, end: int) -> NDArray[np.bool_]:
@@ -214,20 +241,22 @@ def _any_beyond(table: Ints, end: int) -> NDArray[np.bool_]:
     return beyond
 
 
-def _measure(codes: Words, counts: Ints) -> tuple[Ints, Ints, Ints]:
-    """Find width, coding and bits of the shortest code of each column of (P, C, n), of which `counts` (P,) have one."""
-    number = counts[:, None]
-    total = codes.sum(axis=2, dtype=np.float64)
+def _measure(codes: Words, number: Ints) -> tuple[Ints, Ints, Ints]:
+    """Find width, coding and bits of the shortest code of each row of (K, n), of which `number` (K,) exist."""
+    largest = codes.max(axis=1).astype(np.float64)
+    short = bool(largest.max(initial=0.0) < _SHORT_END)
+    total = codes.sum(axis=1, dtype=np.uint64 if short else np.float64).astype(np.float64)
     # With 2**k ≤ mean < 2**(k+1) the quotients sum to less than 2n; one bit narrower is tried too.
-    wide = np.maximum(_bit_length(total / np.maximum(number, 1)) - 1, 0)
+    wide = np.maximum(_bit_length(total / number) - 1, 0)
     narrow = np.maximum(wide - 1, 0)
     wide_bits = number * (wide + 1) + _quotient_sum(codes, wide)
     narrow_bits = number * (narrow + 1) + _quotient_sum(codes, narrow)
-    packed = _bit_length(codes.max(axis=2).astype(np.float64))
-    few = np.count_nonzero(codes, axis=2)
+    packed = _bit_length(largest)
+    few = np.count_nonzero(codes, axis=1)
     some = np.maximum(few, 1)
-    rest = np.log2(1 + (total - few) / some) + np.log2(1 + (number - few) / some)
-    sparse_bits = np.where(few * _SPARSE_SHARE <= number, 20 + (few * (2.6 + rest)).astype(np.int64), _NEVER)
+    rest = np.log2((1 + (total - few) / some) * (1 + (number - few) / some))
+    # An estimate: within a few bits for what is spread as sensors' noise is.
+    sparse_bits = np.where(few < number, 20 + (few * (2.6 + rest)).astype(np.int64), _NEVER)
     bits = np.array([number * packed, np.minimum(wide_bits, narrow_bits), sparse_bits])
     coding = bits.argmin(axis=0)
     width = np.where(coding == PACKED, packed, np.where(narrow_bits < wide_bits, narrow, wide))
@@ -236,35 +265,36 @@ def _measure(codes: Words, counts: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def _quotient_sum(codes: Words, width: Ints) -> Ints:
-    total: Words = (codes >> width.view(np.uint64)[..., None]).sum(axis=2)
+    total: Words = (codes >> width.view(np.uint64)[:, None]).sum(axis=1)
     return total.view(np.int64)
 
 
-def _block(kind: int, parameters: list[int], codes: Words, width: int, coding: int, step: tuple[int, int]) -> Block:
+def _block(codes: Words, step: tuple[int, int], kind: int, origin: int, base: int, width: int, coding: int) -> Block:
     divisor, remainder = step
     words = codes[STARTS[kind] :]
     extra = b""
     runs: tuple[Run, ...]
+    parts: tuple[Words, ...]
     if coding == SPARSE:
         (places,) = np.nonzero(words)
         gaps = (np.diff(places, prepend=-1) - 1).view(np.uint64)
         words = words[places] - np.uint64(1)
         width, gap_width = _rice_width(words), _rice_width(gaps)
         extra = varint(len(places)) + bytes((gap_width,))
-        runs = (Run(len(places), gap_width, unary=True), Run(len(places), width, unary=True))
-        parts: tuple[Words, ...] = (gaps, words)
+        runs, parts = (Run(len(places), gap_width, unary=True), Run(len(places), width, unary=True)), (gaps, words)
     else:
-        runs, parts = (Run(len(words), width, unary=coding == RICE),), (words,)
-    short = WIDTH_FOLLOWS if divisor > 1 else min(width, WIDTH_FOLLOWS)
-    head = bytes((kind << 5 | coding << 3 | short,))
-    if short == WIDTH_FOLLOWS:
-        head += bytes((width | HAS_DIVISOR * (divisor > 1),))
+        runs, parts = (Run(len(words), width, coding == RICE),), (words,)
     if divisor > 1:
-        head += _divisor_field(divisor, remainder)
-    if kind == FOLLOW:
-        head += bytes(parameters)
+        head = bytes((kind << 5 | coding << 3 | WIDTH_FOLLOWS, width | HAS_DIVISOR)) + _divisor_field(
+            divisor, remainder
+        )
+    elif width >= WIDTH_FOLLOWS:
+        head = bytes((kind << 5 | coding << 3 | WIDTH_FOLLOWS, width))
     else:
-        head += b"".join([signed_varint(number) for number in parameters])
+        head = bytes((kind << 5 | coding << 3 | width,))
+    head += signed_varint(origin) if kind != FOLLOW else bytes((origin,))
+    if PARAMETERS[kind] > 1:
+        head += signed_varint(base)
     return Block(head + extra, runs, parts)
 
 
@@ -279,6 +309,7 @@ def _rice_width(words: Words) -> int:
     return min(costs, key=lambda width: costs[width])
 
 
+@lru_cache(maxsize=256)
 def _divisor_field(divisor: int, remainder: int) -> bytes:
     # Most divisors are powers of ten (milliseconds in nanoseconds), which fit one byte this way.
     tens = 0

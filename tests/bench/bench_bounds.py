@@ -25,12 +25,12 @@ from edge_agent.wire.batch import Batch, Column, Envelope, Group
 from edge_agent.wire.codec import Channels, Known, Reference, decode_message, encode_batch, encode_message
 from tests.bench.bench_path import measurements
 from tests.bench.bench_wire import KINDS, _Published, read_series, shared_series
-from tests.bench.bounds import Ideal, Part, decimals, doubles, others
+from tests.bench.bounds import Part, decimals, doubles, ideals, others
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.bench.bounds import Floats
+    from tests.bench.bounds import Floats, Ints
 
 SIZES: Final = (60, 300, 1000)
 MOST_BATCHES: Final = {60: 40, 300: 10, 1000: 4}
@@ -60,19 +60,19 @@ class Series:
         self.scales = {name: decimals(values) for name, values in self.fields.items()}
         self.quantities = dict(zip(names, _quantities(names), strict=True))
 
-    def batches(self, rows: int) -> Iterator[tuple[list[Part], Batch]]:
-        """Runs of so many rows, evenly over the series."""
+    def batches(self, rows: int) -> Iterator[tuple[list[Part], Batch, list[Part], Batch]]:
+        """Runs of so many rows, evenly over the series, each with the one before it."""
         count = len(self.times_ms) // rows
-        for number in range(0, count, max(1, count // MOST_BATCHES[rows])):
-            chosen = np.arange(number * rows, (number + 1) * rows)
-            parts, groups = [], []
-            for node in sorted(set(self.nodes[chosen])):
-                own = chosen[self.nodes[chosen] == node]
-                parts.append(self._part(node, own))
-                groups.append(self._group(node, own))
-            yield parts, Batch(tuple(groups))
+        for number in range(1, count, max(1, count // MOST_BATCHES[rows])):
+            yield *self._batch(number, rows), *self._batch(number - 1, rows)
 
-    def _part(self, node: str, own: np.ndarray) -> Part:
+    def _batch(self, number: int, rows: int) -> tuple[list[Part], Batch]:
+        chosen = np.arange(number * rows, (number + 1) * rows)
+        nodes = sorted(set(self.nodes[chosen]))
+        runs = [(node, chosen[self.nodes[chosen] == node]) for node in nodes]
+        return [self._part(*run) for run in runs], Batch(tuple(self._group(*run) for run in runs))
+
+    def _part(self, node: str, own: Ints) -> Part:
         integers = {
             name: None if scale is None else np.rint(self.fields[name][own] * 10.0**scale).astype(np.int64)
             for name, scale in self.scales.items()
@@ -80,7 +80,7 @@ class Series:
         fields = {name: values[own] for name, values in self.fields.items()}
         return Part(node, self.times_ms[own] // self.unit_ms, fields, integers)
 
-    def _group(self, node: str, own: np.ndarray) -> Group:
+    def _group(self, node: str, own: Ints) -> Group:
         columns = tuple(
             Column(self.quantities[name], tuple(values[own].tolist()), None, (0,) * len(own), None)
             for name, values in self.fields.items()
@@ -123,7 +123,7 @@ def bench_sizes(folder: Path) -> None:
     """Print a line per series and size."""
     print("\n## Bytes per reading, whole messages; rice, adaptive, primed: computed without any envelope")
     print(f"{'series':20s} {'rows':>5s} {' '.join(f'{name:>12s}' for name in SHOWN)} | ", end="")
-    print("  rice  adaptive  primed |  alone  table  next | alone/rice table/rice table/min(rice, adaptive)")
+    print("  rice  adaptive  primed |  alone  table  next | alone/rice table/rice table/least next/(primed + 4 B)")
     for path in sorted(folder.glob("*.csv")):
         series = Series(path)
         for rows in SIZES:
@@ -131,22 +131,19 @@ def bench_sizes(folder: Path) -> None:
 
 
 def _size_line(series: Series, rows: int) -> None:
-    channels, ideal = series.channels(), Ideal()
+    channels = series.channels()
     total: dict[str, float] = {}
     readings = 0
-    before: Batch | None = None
-    for parts, batch in series.batches(rows):
-        known = Known({channels.id: channels}, {(ENVELOPE.node, ENVELOPE.epoch, 1): before} if before else {})
-        reference = None if before is None else Reference(1, before)
-        sizes: dict[str, float] = {**others(parts), **ideal.lengths(parts)}
+    for parts, batch, earlier, before in series.batches(rows):
+        known = Known({channels.id: channels}, {(ENVELOPE.node, ENVELOPE.epoch, ENVELOPE.seq - 1): before})
+        sizes: dict[str, float] = {**others(parts), **ideals(parts, earlier)}
         sizes["alone"] = checked(encode_batch(batch), batch, known, named=True)
         sizes["table"] = checked(encode_batch(batch, channels=channels), batch, known, named=False)
-        body = encode_batch(batch, channels=channels, reference=reference)
+        body = encode_batch(batch, channels=channels, reference=Reference(ENVELOPE.seq - 1, before))
         sizes["next"] = checked(body, batch, known, named=False)
         for name, size in sizes.items():
             total[name] = total.get(name, 0.0) + size
         readings += rows * len(series.fields)
-        before = batch
     if not readings:
         return
     each = {name: size / readings for name, size in total.items()}
@@ -154,7 +151,11 @@ def _size_line(series: Series, rows: int) -> None:
     print(f"{each['rice']:6.3f} {each['adaptive']:9.3f} {each['primed']:7.3f} | ", end="")
     print(f"{each['alone']:6.3f} {each['table']:6.3f} {each['next']:5.3f} | ", end="")
     least = min(each["rice"], each["adaptive"])
-    print(f"{each['alone'] / each['rice']:10.3f} {each['table'] / each['rice']:10.3f} {each['table'] / least:10.3f}")
+    print(
+        f"{each['alone'] / each['rice']:10.3f} {each['table'] / each['rice']:10.3f} {each['table'] / least:10.3f}",
+        end="",
+    )
+    print(f"{each['next'] / (each['primed'] + 4 / (rows * len(series.fields))):10.3f}")
 
 
 def bench_parts(folder: Path) -> None:
@@ -186,7 +187,7 @@ def _parts(batch: Batch) -> Floats:
 
     def flagged(column: Column) -> Column:
         odd = status_of(Flag.TOO_FAST)
-        statuses = tuple(odd if row % 33 == 7 else status for row, status in enumerate(column.statuses))  # noqa: PLR2004
+        statuses = tuple(odd if row % 33 == 7 else status for row, status in enumerate(column.statuses))
         return replace(column, statuses=statuses, raws=None, features=None)
 
     empty = len(encode_message(RecordKind.BATCH, ENVELOPE, encode_batch(Batch(()))))
@@ -201,25 +202,31 @@ def _parts(batch: Batch) -> Floats:
 
 def bench_speed() -> None:
     """Print readings per second of one core for 20 channels of 60 rows."""
-    print("\n## Readings per second and core, 20 channels × 60 rows, best of 5")
-    for title, jitter_ns in (("stamps on the second", 0), ("stamps late 0–2 ms", 2_000_000)):
-        batch = _speed_batch(jitter_ns)
-        body = encode_batch(batch)
-        message = encode_message(RecordKind.BATCH, ENVELOPE, body)
-        rows = [(group.times_ns, [column.values for column in group.columns]) for group in batch.groups]
-        packed = msgpack.packb(rows)
-        arrays = [np.array(column.values) for group in batch.groups for column in group.columns]
-        chunks = [standalone.simple_compress(array, ChunkConfig()) for array in arrays]
-        ways: dict[str, tuple[Callable[[], object], int]] = {
-            "ours, encode": (lambda: encode_batch(batch), len(message)),
-            "ours, decode": (lambda: decode_message(message), len(message)),
-            "msgpack, encode": (lambda: msgpack.packb(rows), len(packed)),
-            "msgpack, decode": (lambda: msgpack.unpackb(packed), len(packed)),
-            "pcodec, encode": (lambda: [standalone.simple_compress(array, ChunkConfig()) for array in arrays], 0),
-            "pcodec, decode": (lambda: [standalone.simple_decompress(chunk) for chunk in chunks], sum(map(len, chunks))),
-        }
-        for name, (work, size) in ways.items():
-            print(f"{title:22s} {name:16s} {_rate(work, 1200):12,.0f}/s   {size:6d} bytes")
+    print(f"\n## Readings per second and core, 20 channels × 60 rows, best of {TURNS}")
+    _speed("stamps on the second", _speed_batch(0))
+    _speed("stamps late 0–2 ms", _speed_batch(2 * NS_PER_MS))
+
+
+def _speed(title: str, batch: Batch) -> None:
+    body = encode_batch(batch)
+    message = encode_message(RecordKind.BATCH, ENVELOPE, body)
+    rows = [(group.times_ns, [column.values for column in group.columns]) for group in batch.groups]
+    packed = msgpack.packb(rows)
+    arrays = [np.array(column.values) for group in batch.groups for column in group.columns]
+    chunks = [standalone.simple_compress(array, ChunkConfig()) for array in arrays]
+    ways: dict[str, tuple[Callable[[], object], int]] = {
+        "ours, encode": (lambda: encode_batch(batch), len(message)),
+        "ours, decode": (lambda: decode_message(message), len(message)),
+        "msgpack, encode": (lambda: msgpack.packb(rows), len(packed)),
+        "msgpack, decode": (lambda: msgpack.unpackb(packed), len(packed)),
+        "pcodec, encode": (
+            lambda: [standalone.simple_compress(array, ChunkConfig()) for array in arrays],
+            sum(map(len, chunks)),
+        ),
+        "pcodec, decode": (lambda: [standalone.simple_decompress(chunk) for chunk in chunks], sum(map(len, chunks))),
+    }
+    for name, (work, size) in ways.items():
+        print(f"{title:22s} {name:16s} {_rate(work, 1200):12,.0f}/s   {size:6d} bytes")
 
 
 def _speed_batch(jitter_ns: int) -> Batch:

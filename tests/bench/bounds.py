@@ -10,6 +10,7 @@ import json
 import math
 import struct
 import zlib
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgpack
@@ -89,23 +90,24 @@ def rice_bytes(values: Ints) -> int:
     return COLUMN_HEADER_BYTES + math.ceil(min(costs) / 8)
 
 
-def adaptive_bits(values: Ints, weights: Floats | None = None, before: int | None = None) -> tuple[float, Floats]:
+def adaptive_bits(values: Ints, past: Ints | None = None) -> float:
     """Ideal length by a mixture of two-sided geometric distributions that learns as it goes (-log2 p, no look-ahead).
 
     Args:
         values: of one column.
-        weights: what the mixture has learnt so far; None: nothing, and the best order is chosen.
-        before: the value before the first, known to both sides.
+        past: those before, which both sides have learnt from; None: there are none, and start values count.
 
     Returns:
-        Bits, and what has been learnt. With `weights` or `before` the first difference is coded.
+        Bits by the best of the column itself, its first and its second difference.
     """
-    if weights is None and before is None:
-        whole = [(0, values - int(np.median(values)))]
-        orders = [(8 * start, rest) for start, rest in (*_residuals(values), *whole)]
-        tried = [(start + bits, learnt) for start, rest in orders for bits, learnt in [_mixture(rest, None)]]
-        return min(tried, key=lambda each: each[0])
-    return _mixture(np.diff(values, prepend=values[0] if before is None else before), weights)
+    if past is not None:
+        whole = np.concatenate((past, values))
+        count = len(values)
+        tried = [np.diff(whole, order) for order in (1, 2) if len(whole) > count + order]
+        if tried:
+            return min(_mixture(rest[-count:], _mixture(rest[:-count], None)[1])[0] for rest in tried)
+    orders = [(8 * start, rest) for start, rest in (*_residuals(values), (0, values - int(np.median(values))))]
+    return min(start + _mixture(rest, None)[0] for start, rest in orders)
 
 
 def _mixture(rest: Ints, weights: Floats | None) -> tuple[float, Floats]:
@@ -124,7 +126,7 @@ def gorilla_bits(values: Floats) -> int:
     """XOR code of doubles, after Pelkonen et al., VLDB 2015, section 4.1.2."""
     words = values.view(np.uint64).tolist()
     bits, leading, trailing = 64, -1, 0
-    for before, now in zip(words, words[1:], strict=False):
+    for before, now in pairwise(words):
         different = before ^ now
         if not different:
             bits += 1
@@ -179,28 +181,26 @@ def others(parts: list[Part]) -> dict[str, int]:
     }
 
 
-class Ideal:
-    """The adaptive model over batches in order: from nothing each time, and primed by all before."""
+def ideals(parts: list[Part], earlier: list[Part]) -> dict[str, float]:
+    """Bytes of one batch: `rice`, `adaptive` (both from nothing), and `primed` by the batch before.
 
-    def __init__(self) -> None:
-        self._learnt: dict[tuple[str, str], tuple[Floats, int]] = {}
-
-    def lengths(self, parts: list[Part]) -> dict[str, float]:
-        """Bytes of one batch: `rice`, `adaptive` (both from nothing), `primed`. A field that is not decimal: Gorilla."""
-        rice, reset, primed = 0.0, 8.0 * BATCH_HEADER_BYTES, 0.0
-        for part in parts:
-            for name, integers in {"": part.times, **part.integers}.items():
-                if integers is None:
-                    bits = gorilla_bits(part.fields[name])
-                    rice, reset, primed = rice + bits / 8, reset + bits, primed + bits
-                    continue
-                rice += rice_bytes(integers)
-                own, fresh = adaptive_bits(integers)
-                weights, before = self._learnt.get((part.node, name), (fresh, int(integers[0])))
-                bits_primed, weights = adaptive_bits(integers, weights, before)
-                self._learnt[part.node, name] = weights, int(integers[-1])
-                reset, primed = reset + own, primed + bits_primed
-        return {"rice": rice, "adaptive": reset / 8, "primed": primed / 8}
+    A field that is not decimal counts as its Gorilla code.
+    """
+    rice, reset, primed = 0.0, 8.0 * BATCH_HEADER_BYTES, 0.0
+    known = {part.node: part for part in earlier}
+    for part in parts:
+        for name, integers in {"": part.times, **part.integers}.items():
+            if integers is None:
+                bits = gorilla_bits(part.fields[name])
+                rice, reset, primed = rice + bits / 8, reset + bits, primed + bits
+                continue
+            rice += rice_bytes(integers)
+            own = adaptive_bits(integers)
+            reset += own
+            before = known.get(part.node)
+            past = None if before is None else before.times if not name else before.integers[name]
+            primed += adaptive_bits(integers, past)
+    return {"rice": rice, "adaptive": reset / 8, "primed": primed / 8}
 
 
 def doubles(values: list[float]) -> bytes:

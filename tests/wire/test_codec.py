@@ -258,3 +258,14 @@ def test_a_large_message_comes_back() -> None:
     assert len(message) > 80_000
     assert decode_message(message).content == batch
     assert batch != FULL
+
+
+@given(st.lists(st.floats(), min_size=1, max_size=60))
+@settings(deadline=None)
+def test_no_column_of_doubles_takes_five_bytes_more_than_the_doubles(values: list[float]) -> None:
+    rows = tuple(range(len(values)))
+    empty, full = (
+        len(encode_batch(Batch((Group("s", rows, columns),))))
+        for columns in ((), (Column("co2_ppm", tuple(values), None, (0,) * len(values), None),))
+    )
+    assert full - empty <= 8 * len(values) + 5

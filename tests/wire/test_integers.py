@@ -128,3 +128,34 @@ def test_an_endless_varint_is_refused() -> None:
 
 def test_wrapping_keeps_the_bits() -> None:
     assert wrap_int64((1 << 63) + 5) == -(1 << 63) + 5
+
+
+@given(st.lists(st.tuples(st.integers(-(1 << 54), 1 << 54), st.integers(-(1 << 54), 1 << 54)), min_size=1, max_size=70))
+@settings(deadline=None)
+def test_a_column_that_may_follow_another_comes_back(pairs: list[tuple[int, int]]) -> None:
+    leader, column = (np.array(part, dtype=np.int64) for part in zip(*pairs, strict=True))
+    blocks = encode_integers([Numbers(leader), Numbers(column, leader)])
+    codes = write_codes([run for each in blocks for run in each.runs], [word for each in blocks for word in each.words])
+    cursor = Cursor(blocks[0].head + blocks[1].head)
+    heads = [take_head(cursor, len(pairs)), take_head(cursor, len(pairs), 0)]
+    assert [numbers.tolist() for numbers in restore(heads, codes)] == [leader.tolist(), column.tolist()]
+
+
+def test_a_filtered_column_costs_little_beside_what_it_was_filtered_from() -> None:
+    raws = np.array([row * row * 7919 % 97 for row in range(60)])
+    filtered = [raws[0]]
+    for raw in raws[1:].tolist():
+        filtered.append(filtered[-1] + round((raw - filtered[-1]) * 0.2))
+    alone, beside = encode_integers([Numbers(np.array(filtered)), Numbers(np.array(filtered), raws)])
+    assert beside.bits() < alone.bits() // 4
+
+
+def test_rare_changes_cost_no_bit_for_each_cell() -> None:
+    column = [0] * 600
+    column[100], column[401] = 3, -2
+    assert len(encoded(column)[0]) < 10
+
+
+def test_a_clock_that_ticks_evenly_with_jitter_costs_the_jitter_once() -> None:
+    clock = [1000 * row + row * row * 7919 % 4 for row in range(60)]
+    assert len(encoded(clock)[0]) <= 60 * 2 // 8 + 6
