@@ -116,9 +116,7 @@ def test_events_and_tombstones_are_read_alike(node: Node, envelope: Any, event: 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 @given(batches(), batches())
 def test_a_batch_that_refers_to_another_is_read_alike(node: Node, first: Batch, second: Batch) -> None:
-    named = {
-        group.sensor: tuple(dict.fromkeys(column.quantity for column in group.columns)) for group in second.groups
-    }
+    named = {group.sensor: tuple(dict.fromkeys(column.quantity for column in group.columns)) for group in second.groups}
     channels = Channels("node-1", tuple(named.items()))
     node.ask(forget=True, table=[channels.node, [[sensor, list(own)] for sensor, own in channels.sensors]])
     node.rows(encode_message(RecordKind.BATCH, ENVELOPE, encode_batch(first)))
