@@ -50,7 +50,7 @@ def median_then_fixed(course: Course) -> Numbers:
 
 
 def filterpy_trend(course: Course) -> Numbers:
-    """filterpy's filter of level and slope, with the noise of a decent chip and the drift of a room's air."""
+    """The filter of level and slope, with the noise of a decent chip and the drift of a room's air."""
     kalman = KalmanFilter(dim_x=2, dim_z=1)
     kalman.x = np.array([[course.readings[0]], [0.0]])
     kalman.F, kalman.H = np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([[1.0, 0.0]])
@@ -64,7 +64,7 @@ def filterpy_trend(course: Course) -> Numbers:
 
 
 def filterpy_level(course: Course) -> Numbers:
-    """filterpy's filter of a level, Q = .01, R = .1."""
+    """The filter of filterpy of a level, Q = .01, R = .1."""
     kalman = KalmanFilter(dim_x=1, dim_z=1)
     kalman.x, kalman.P = np.array([[course.readings[0]]]), np.eye(1)
     kalman.F, kalman.H, kalman.R, kalman.Q = np.eye(1), np.eye(1), np.array([[0.1]]), np.array([[0.01]])
@@ -107,28 +107,44 @@ def smoother(course: Course) -> Numbers:
     noise = _noise(course)
     struck = abs(course.readings - course.truth) >= 6.0 * noise
     steps = np.diff(np.array(course.times_ns) / 1e9, prepend=course.times_ns[0] / 1e9 - 1.0)
-    tracks = [_smooth(course.readings, np.where(struck, 1e12, noise**2), steps, drift) for drift in np.logspace(-10, 1, 12)]
-    tracks += [_smooth(course.readings, np.where(struck, 1e12, noise**2), steps, 0.0, walk) for walk in np.logspace(-6, 0, 13)]
-    return _closest(np.array(tracks).T, course.truth)
+    variance = np.where(struck, 1e6 * noise**2, noise**2)
+    return _closest(_smooth(course.readings, variance, steps), course.truth)
 
 
-def _smooth(readings: Numbers, noise: Numbers, steps: Numbers, drift: float, walk: float = 0.0) -> Numbers:
-    rows = len(readings)
-    state, spread = np.array([readings[0], 0.0]), np.diag([noise.min(), 1.0 if drift else 0.0])
-    predicted, filtered = np.empty((rows, 2)), np.empty((rows, 2))
-    wide, narrow, moves = np.empty((rows, 2, 2)), np.empty((rows, 2, 2)), np.empty((rows, 2, 2))
-    for row, (value, variance, dt) in enumerate(zip(readings, noise, steps, strict=True)):
-        move = moves[row] = np.array([[1.0, dt], [0.0, 1.0]])
-        grown = drift * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]]) + np.diag([walk * dt, 0.0])
-        state, spread = move @ state, move @ spread @ move.T + grown
-        predicted[row], wide[row] = state, spread
-        gain = spread[:, 0] / (spread[0, 0] + variance)
-        state, spread = state + gain * (value - state[0]), spread - np.outer(gain, spread[0])
-        filtered[row], narrow[row] = state, spread
+def _smooth(readings: Numbers, variance: Numbers, steps: Numbers) -> Numbers:
+    """Smoothed courses, one column for each drift and each walk of the grid."""
+    drift = np.concatenate([np.logspace(-10.0, 1.0, 12), np.zeros(13)])
+    walk = np.concatenate([np.zeros(12), np.logspace(-6.0, 0.0, 13)])
+    rows, width = len(readings), len(drift)
+    level, slope = np.full(width, readings[0]), np.zeros(width)
+    p00, p01, p11 = np.full(width, variance.min()), np.zeros(width), np.where(drift > 0.0, 1.0, 1e-15)
+    ahead, after = np.empty((rows, 5, width)), np.empty((rows, 5, width))
+    for row in range(rows):
+        dt = steps[row]
+        level = level + slope * dt
+        p00 = p00 + dt * (2.0 * p01 + dt * p11) + drift * dt**3 / 3.0 + walk * dt
+        p01 = p01 + dt * p11 + drift * dt**2 / 2.0
+        p11 = p11 + drift * dt
+        ahead[row] = level, slope, p00, p01, p11
+        gain, slope_gain = p00 / (p00 + variance[row]), p01 / (p00 + variance[row])
+        surprise = readings[row] - level
+        level, slope = level + gain * surprise, slope + slope_gain * surprise
+        p11 = p11 - slope_gain * p01
+        p01 = p01 - gain * p01
+        p00 = gain * variance[row]
+        after[row] = level, slope, p00, p01, p11
+    smoothed = np.empty((rows, width))
+    smoothed[-1] = level
     for row in range(rows - 2, -1, -1):
-        back = narrow[row] @ moves[row + 1].T @ np.linalg.pinv(wide[row + 1])
-        filtered[row] += back @ (filtered[row + 1] - predicted[row + 1])
-    return filtered[:, 0]
+        dt = steps[row + 1]
+        (a_level, a_slope, a00, a01, a11), (level0, slope0, p00, p01, p11) = ahead[row + 1], after[row]
+        size = a00 * a11 - a01 * a01
+        c00, c01, c10, c11 = p00 + dt * p01, p01, p01 + dt * p11, p11
+        off, slope_off = level - a_level, slope - a_slope
+        share, slope_share = (a11 * off - a01 * slope_off) / size, (a00 * slope_off - a01 * off) / size
+        level, slope = level0 + c00 * share + c01 * slope_share, slope0 + c10 * share + c11 * slope_share
+        smoothed[row] = level
+    return smoothed
 
 
 def _noise(course: Course) -> Numbers:
@@ -172,9 +188,7 @@ def table(scenarios: dict[str, Scenario]) -> None:
     print("|-" * (len(scenarios) + 1) + "|")
     for who in FILTERS:
         print(f"| {who} | " + " | ".join(_spread(errors[name][who]) for name in scenarios) + " |")
-    times = [
-        np.mean(each["fixed Q=.01 R=.1"]) / np.mean(each["**`auto`**"]) for each in errors.values()
-    ]
+    times = [np.mean(each["fixed Q=.01 R=.1"]) / np.mean(each["**`auto`**"]) for each in errors.values()]
     print("| **fixed / `auto` (× better)** | " + " | ".join(f"**{each:.2f}**" for each in times) + " |\n", flush=True)
 
 
@@ -194,7 +208,11 @@ def honesty() -> None:
             within.append(float(np.mean(off <= 2.0 * np.array(sigmas, dtype=np.float64))))
             outliers = np.array([bool(flag & Flag.OUTLIER) for flag in flags])
             spikes = abs(course.readings - course.truth) > 0.6 * scenario.spike if scenario.spike else outliers & False
-            refused, struck, caught = refused + int(sum(outliers)), struck + int(sum(spikes)), caught + int(sum(outliers & spikes))
+            refused, struck, caught = (
+                refused + int(sum(outliers)),
+                struck + int(sum(spikes)),
+                caught + int(sum(outliers & spikes)),
+            )
         share = f"{caught} of {struck}" if struck else ""
         print(f"| {name} | {np.mean(within):.1%} | {refused / len(SEEDS) / len(course.times_ns):.2%} | {share} |")
 

@@ -157,3 +157,34 @@ def test_a_settled_covariance_gives_the_same_bits_as_computing_it(period_ns: int
         assert flags == flags_thorough
     assert quick._state == thorough._state
     assert settled > 500 or period_ns != S
+
+
+def test_a_restart_with_the_saved_state_changes_nothing() -> None:
+    noisy = 20.0 + np.random.default_rng(9).normal(0, 0.05, 400)
+    noisy[200:202] += 5.0
+    noisy[300] += 5.0
+    whole, live = Kalman(ROOM).run([S * row for row in range(400)], noisy.tolist(), [GOOD] * 400), Estimates([], [], [])
+    state = Kalman(ROOM).state()
+    for row, value in enumerate(noisy.tolist()):
+        each = Kalman(ROOM)
+        each.restore(state)
+        for so_far, more in zip(live, each.run([S * row], [value], [GOOD]), strict=True):
+            so_far.extend(more)
+        state = each.state()
+    assert live == whole
+
+
+def test_sigma_is_that_of_the_error() -> None:
+    truth = np.full(3000, 20.0)
+    values, sigmas, _ = Kalman(KalmanSettings(0.05, 1e-4)).run(
+        [S * row for row in range(3000)],
+        (truth + np.random.default_rng(1).normal(0, 0.05, 3000)).tolist(),
+        [GOOD] * 3000,
+    )
+    off = abs(np.array(values, dtype=np.float64) - truth)
+    assert 0.9 < np.mean(off <= 2.0 * np.array(sigmas, dtype=np.float64)) < 0.99
+
+
+def test_a_state_that_is_cut_short_is_not_taken() -> None:
+    with pytest.raises(ValueError, match="no state"):
+        Kalman(ROOM).restore((1, 2.0))
