@@ -32,7 +32,7 @@ _NO_VALUE: Final = Flag.NO_VALUE
 _UNUSED: Final = Flag.NO_VALUE | Flag.OUT_OF_RANGE
 _OUTLIER: Final = Flag.OUTLIER
 # Shares are computed anew after so many readings.
-_REFRESH: Final = 32
+_REFRESH: Final = 64
 # Before, after every one.
 _EARLY: Final = 16
 # A few readings tell nothing of noise.
