@@ -50,7 +50,7 @@ def median_then_fixed(course: Course) -> Numbers:
 
 
 def filterpy_trend(course: Course) -> Numbers:
-    """The filter of level and slope, with the noise of a decent chip and the drift of a room's air."""
+    """A filter of level and slope, Q = .01, R = .1."""
     kalman = KalmanFilter(dim_x=2, dim_z=1)
     kalman.x = np.array([[course.readings[0]], [0.0]])
     kalman.F, kalman.H = np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([[1.0, 0.0]])
