@@ -64,7 +64,7 @@ def filterpy_trend(course: Course) -> Numbers:
 
 
 def filterpy_level(course: Course) -> Numbers:
-    """The filter of filterpy of a level, Q = .01, R = .1."""
+    """A filter of a level, Q = .01, R = .1."""
     kalman = KalmanFilter(dim_x=1, dim_z=1)
     kalman.x, kalman.P = np.array([[course.readings[0]]]), np.eye(1)
     kalman.F, kalman.H, kalman.R, kalman.Q = np.eye(1), np.eye(1), np.array([[0.1]]), np.array([[0.01]])

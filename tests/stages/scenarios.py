@@ -139,7 +139,7 @@ OTHERS: Final = {
         lambda rng, since: 0.1 * rng.standard_t(3, len(since)),
     ),
 }
-"""Kinds for which no filter here was designed."""
+"""Other kinds. Gains and gates of `auto` were chosen with an eye on the likes of them, but for `uneven`; not on these seeds."""
 
 
 def fixed(readings: Numbers) -> list[float]:
