@@ -139,7 +139,10 @@ OTHERS: Final = {
         lambda rng, since: 0.1 * rng.standard_t(3, len(since)),
     ),
 }
-"""Other kinds. Gains and gates of `auto` were chosen with an eye on the likes of them, but for `uneven`; not on these seeds."""
+"""Other kinds. Gains and gates of `auto` were chosen with an eye on the likes of them, except `uneven`.
+
+The tests use seeds of their own.
+"""
 
 
 def fixed(readings: Numbers) -> list[float]:
