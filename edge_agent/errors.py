@@ -17,6 +17,7 @@ EdgeAgentError
 │   └── BadReply         the reply breaks the protocol or reports an error         retryable
 └── WireError            bytes that are not a message of ours
     ├── UnknownVersion
+    ├── UnknownReference whole, but refers to channels or a batch that we do not have
     └── Truncated
 
 An implausible value is not an exception: it is a reading with a flag.
@@ -145,6 +146,10 @@ class WireError(EdgeAgentError):
 
 class UnknownVersion(WireError):
     """A message of a version that this decoder does not know."""
+
+
+class UnknownReference(WireError):
+    """The message is whole, but refers to a table of channels or to a batch that the receiver does not have."""
 
 
 class Truncated(WireError):

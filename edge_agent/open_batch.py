@@ -22,12 +22,15 @@ from edge_agent.stages.calibrate import Calibration, calibrate
 from edge_agent.stages.deadband import Deadband, DeadbandSettings
 from edge_agent.stages.derive import Derived, derive
 from edge_agent.stages.features import features, features_table
-from edge_agent.stages.kalman import Kalman, KalmanSettings
 from edge_agent.stages.validate import Limits, Validator
 from edge_agent.wire.batch import Column, Group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from edge_agent.stages.auto import AutoSettings
+    from edge_agent.stages.kalman import KalmanSettings
+    from edge_agent.stages.median import MedianSettings
 
 _NO_FLAG: Final = Flag(0)
 _WHOLE: Final = 1.5 * 2.0**52
@@ -54,7 +57,7 @@ class ChannelSettings:
     quantity: str
     limits: Limits
     calibration: Calibration = field(default_factory=Calibration)
-    filter: KalmanSettings | None = None
+    filter: AutoSettings | KalmanSettings | MedianSettings | None = None
     resolution: float | None = None
     raw_resolution: float | None = None
     deadband: DeadbandSettings = DeadbandSettings(0.0, 300 * NS_PER_S)  # noqa: RUF009 it is frozen
@@ -100,7 +103,7 @@ class _Channel:
         self._settings = settings
         self._counts = counts
         self._validator = Validator(settings.limits)
-        self._kalman = Kalman(settings.filter) if settings.filter is not None else None
+        self._filter = settings.filter.build() if settings.filter is not None else None
         self._deadband = Deadband(settings.deadband)
 
     def judge(
@@ -117,8 +120,8 @@ class _Channel:
 
     def take(self, times_ns: Sequence[int], flags: list[Flag], raws: list[float | None]) -> None:
         """Filter a block that was judged, and take it into the open batch."""
-        values = raws if self._kalman is None else self._kalman.run(times_ns, raws, flags)
-        values = rounded(values, self._settings.resolution)
+        filtered = raws if self._filter is None else self._filter.run(times_ns, raws, flags).values
+        values = rounded(filtered, self._settings.resolution)
         good = flags.count(_NO_FLAG)
         statuses = [0] * good if good == len(flags) else [status_of(flag) for flag in flags]
         self._counts.add(statuses, good)

@@ -13,14 +13,16 @@ from edge_agent.clock import NS_PER_S
 from edge_agent.drivers.base import Measured
 from edge_agent.drivers.identify import whereabouts
 from edge_agent.pipeline import ChannelSettings
-from edge_agent.quantity import QUANTITIES
+from edge_agent.quantity import QUANTITIES, Quantity
 from edge_agent.sampling.breaker import Rung
 from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.sampling.worker import SampledBus
+from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.calibrate import Calibration
 from edge_agent.stages.deadband import DeadbandSettings
 from edge_agent.stages.derive import derivation
 from edge_agent.stages.kalman import KalmanSettings
+from edge_agent.stages.median import MedianSettings
 from edge_agent.stages.validate import Limits
 from edge_agent.uplink.mqtt import Broker, tls_context
 from edge_agent.uplink.secret import read_password
@@ -159,9 +161,7 @@ def _channel(sensor: model.Sensor, name: str, altitude_m: float | None) -> Chann
     offered = {each.quantity: each for each in sensor.driver.measures(sensor.options)}
     derived = None if name in offered else derivation(name, altitude_m)
     measured = offered.get(name) or Measured(name, quantity.minimum, quantity.maximum)
-    # A chip that counts in coarse steps is no less noisy than half a step, however steady it looks.
-    sigma = channel.sigma or max(quantity.sigma, (measured.resolution or 0.0) / 2)
-    kalman = KalmanSettings(sigma=sigma, drift_per_s=channel.drift_per_s or quantity.drift_per_s)
+    known_filter = _filter(channel, quantity, measured.resolution)
     raw_resolution = channel.resolution or measured.resolution or quantity.resolution
     # A mean of coarse steps is finer than they are.
     filtered_resolution = channel.resolution or min(raw_resolution, quantity.resolution)
@@ -173,13 +173,30 @@ def _channel(sensor: model.Sensor, name: str, altitude_m: float | None) -> Chann
         quantity=name,
         limits=Limits(measured.minimum, measured.maximum, channel.range, rate, free_step),
         calibration=Calibration(channel.offset, channel.gain, channel.points, channel.polynomial),
-        filter=kalman if channel.filter == "kalman" else None,
-        resolution=filtered_resolution if channel.filter == "kalman" else raw_resolution,
+        filter=known_filter,
+        resolution=raw_resolution if known_filter is None else filtered_resolution,
         raw_resolution=raw_resolution,
         deadband=DeadbandSettings(channel.deadband, round(channel.heartbeat_s * NS_PER_S)),
         send_raw=channel.send_raw,
         derived=derived,
     )
+
+
+def _filter(
+    channel: model.Channel, quantity: Quantity, resolution: float | None
+) -> AutoSettings | KalmanSettings | MedianSettings | None:
+    """The filter of one channel of a chip with such a resolution, None for none."""
+    # A chip that counts in coarse steps is no less noisy than half a step, however steady it looks.
+    sigma = channel.sigma or max(quantity.sigma, (resolution or 0.0) / 2)
+    match channel.filter:
+        case "auto":
+            return AutoSettings(sigma, resolution)
+        case "kalman":
+            return KalmanSettings(sigma=sigma, drift_per_s=channel.drift_per_s or quantity.drift_per_s)
+        case "median":
+            return MedianSettings(sigma, channel.median_of)
+        case _:
+            return None
 
 
 def broker_of(config: model.Config) -> Broker:

@@ -17,6 +17,9 @@ from edge_agent.open_batch import ChannelSettings
 from edge_agent.reading import Event, EventKind, Measurement, RecordKind
 from edge_agent.scheduler import Pace
 from edge_agent.settings import channel_settings
+from edge_agent.stages.auto import AutoSettings
+from edge_agent.stages.kalman import KalmanSettings
+from edge_agent.stages.median import MedianSettings
 from edge_agent.stages.validate import Limits
 from edge_agent.wire.batch import Batch
 from edge_agent.wire.codec import decode_message
@@ -105,6 +108,24 @@ def test_settings_come_from_the_configuration_then_the_chip_then_the_quantity() 
     assert humidity.filter is not None
     assert humidity.filter.sigma == 0.1
     assert (humidity.resolution, humidity.raw_resolution) == (0.01, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("", AutoSettings(0.1, 0.1)),
+        ("sigma = 0.3", AutoSettings(0.3, 0.1)),
+        ('filter = "kalman"\ndrift_per_s = 0.5', KalmanSettings(0.1, 0.5)),
+        ('filter = "median"\nmedian_of = 5', MedianSettings(0.1, 5)),
+        ('filter = "none"', None),
+    ],
+)
+def test_each_channel_gets_the_filter_that_it_names(keys: str, expected: object) -> None:
+    config = parse_config(
+        '[gateway]\nid = "g"\n[bus.rs485]\ndevice = "/dev/ttyUSB0"\n[[sensor]]\nid = "out"\ndriver = "modbus_rtu"\n'
+        f'bus = "rs485"\n[sensor.humidity_pct]\n{keys}\n'
+    )
+    assert channel_settings(config)["out"][1].filter == expected
 
 
 def test_importing_the_package_loads_no_library() -> None:

@@ -95,7 +95,8 @@ class Channel:
     calibration_due: Day | None = None
     range: tuple[float, float] | None = None
     max_rate_per_s: Positive | None = None
-    filter: Literal["kalman", "none"] = "kalman"
+    filter: Literal["auto", "kalman", "median", "none"] = "auto"
+    median_of: Literal[3, 5] = 3
     sigma: Positive | None = None
     drift_per_s: Positive | None = None
     deadband: Annotated[float, Limits(at_least=0)] = 0.0

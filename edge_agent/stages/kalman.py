@@ -12,12 +12,16 @@ is kept for a while, so that two spikes in a row cost one wrong estimate, not a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.reading import Flag
+from edge_agent.stages.estimates import Estimates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from edge_agent.stages.estimates import FilterState
 
 _S_PER_NS: Final = 1e-9
 _NO_VALUE: Final = Flag.NO_VALUE
@@ -47,6 +51,10 @@ class KalmanSettings:
     drift_per_s: float
     gate: float = 5.0
     reacquire_after: int = 2
+
+    def build(self) -> Kalman:
+        """A filter that has seen nothing yet."""
+        return Kalman(self)
 
 
 class _State(NamedTuple):
@@ -132,20 +140,9 @@ class Kalman:
 
     def run(  # noqa: C901, PLR0912, PLR0915 one loop: calls would take most of the time
         self, times_ns: Sequence[int], values: Sequence[float | None], flags: list[Flag]
-    ) -> list[float | None]:
-        """Estimate a block.
-
-        Args:
-            times_ns: nanoseconds since boot. A stamp that is not later than the one before it counts as the
-                same moment: the reading is used, and nothing is predicted backwards.
-            values: measured, canonical unit; finite unless flagged NO_VALUE.
-            flags: as the validator set them, one per reading; OUTLIER is added in place where it applies.
-
-        Returns:
-            The estimates, canonical unit: the prediction for outliers, the measured value for readings
-            flagged OUT_OF_RANGE, None for NO_VALUE; neither of the last two touches the filter.
-        """
-        estimates: list[float | None] = []
+    ) -> Estimates:
+        """See `Filter.run`."""
+        estimates, sigmas, innovations = result = Estimates([], [], [])
         drift, noise, gate_squared, lost = self._drift, self._noise, self._gate_squared, self._lost
         state = self._state
         if state is None:
@@ -155,9 +152,10 @@ class Kalman:
         outliers = self._outliers
         last_step_ns, dt, q00, q01, q11 = 0, 0.0, 0.0, 0.0, 0.0
         steady_ns, steady_s, steady_gain, steady_slope_gain, steady_limit = self._steady
+        steady_sigma = sqrt(steady_gain * noise)
         for now_ns, value, flag in zip(times_ns, values, flags, strict=True):
             if value is None or (flag and flag & _UNUSED):
-                estimates.append(None if flag & _NO_VALUE else value)
+                result.add(None if flag & _NO_VALUE else value)
                 continue
             if now_ns - at_ns == steady_ns:  # see _Steady; what the gate refuses takes the long road below
                 predicted = level + slope * steady_s
@@ -169,6 +167,8 @@ class Kalman:
                     if outliers:
                         outliers.clear()
                     estimates.append(level)
+                    sigmas.append(steady_sigma)
+                    innovations.append(surprise)
                     continue
             steady_ns = _NO_STEP
             step_ns = now_ns - at_ns
@@ -190,7 +190,7 @@ class Kalman:
                 level, slope, p00, p01, p11 = value, 0.0, noise, 0.0, drift * _FIRST_SLOPE_S
                 outliers.clear()
                 self._former = None
-                estimates.append(value)
+                result.add(value, sqrt(noise), 0.0)
                 continue
             total = p00 + noise
             surprise = value - level
@@ -200,7 +200,7 @@ class Kalman:
                     flags[len(estimates)] = flag | _OUTLIER
                 else:
                     at_ns, level, slope, p00, p01, p11 = believed
-                estimates.append(level)
+                result.add(level, sqrt(p00), surprise)
                 continue
             if outliers:
                 outliers.clear()
@@ -211,13 +211,33 @@ class Kalman:
             p11 -= slope_gain * p01
             p01 -= gain * p01
             p00 = gain * noise
+            sigma = sqrt(p00)
             estimates.append(level)
+            sigmas.append(sigma)
+            innovations.append(surprise)
             if p00 == p00_before and p01 == p01_before and p11 == p11_before and step_ns > 0:
                 steady_ns, steady_s, steady_limit = step_ns, dt, gate_squared * total
-                steady_gain, steady_slope_gain = gain, slope_gain
+                steady_gain, steady_slope_gain, steady_sigma = gain, slope_gain, sigma
         self._state = _State(at_ns, level, slope, p00, p01, p11)
         self._steady = _Steady(steady_ns, steady_s, steady_gain, steady_slope_gain, steady_limit)
-        return estimates
+        return result
+
+    def state(self) -> FilterState:
+        """See `Filter.state`."""
+        known = [state for state in (self._state, self._former) if state is not None]
+        return (len(known), *(number for state in known for number in state), *self._outliers)
+
+    def restore(self, state: FilterState) -> None:
+        """See `Filter.restore`."""
+        count, rest = int(state[0]) if state else -1, state[1:]
+        width = len(_State._fields)
+        if not 0 <= count <= 2 or len(rest) < count * width:
+            raise ValueError(f"{len(state)} numbers are no state of a Kalman filter")
+        states = [_State(int(rest[at]), *rest[at + 1 : at + width]) for at in range(0, count * width, width)]
+        self._state = states[0] if count else None
+        self._former = states[1] if count > 1 else None
+        self._outliers = list(rest[count * width :])
+        self._steady = _NEVER_STEADY  # it comes back by itself, to the same bits
 
     def _change_mind(self, now: _State, value: float) -> _State | None:
         """Weigh an outlier: return the state to go on with, or None to refuse it."""

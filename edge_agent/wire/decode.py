@@ -7,20 +7,20 @@ message or a WireError.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgpack
 
 from edge_agent.clock import ClockQuality
-from edge_agent.errors import Truncated, UnknownVersion, WireError
+from edge_agent.errors import Truncated, UnknownReference, UnknownVersion, WireError
 from edge_agent.reading import Event, EventKind, RecordKind
 from edge_agent.wire.batch import Batch, Envelope, Group, Message, Tombstone
-from edge_agent.wire.column import decode_column
 from edge_agent.wire.cursor import Cursor
-from edge_agent.wire.integers import decode_integers
+from edge_agent.wire.known import Channels, Known, Latest
 from edge_agent.wire.limits import (
     CRC_BYTES,
     ENVELOPE_FIELDS,
+    KIND_BITS,
     MAX_CELLS,
     MAX_COLUMNS,
     MAX_GROUPS,
@@ -30,30 +30,34 @@ from edge_agent.wire.limits import (
     QUANTITY_CODES,
     VERSION,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from edge_agent.wire.table import Layout, decode_groups
 
 _INT64: Final = (-(1 << 63), (1 << 63) - 1)
 _COUNT: Final = (0, (1 << 63) - 1)
 _FIRST_LOOK: Final = 4096
+NOTHING_KNOWN: Final = Known()
 
 
-def decode_message(data: bytes) -> Message:
+def decode_message(data: bytes, known: Known = NOTHING_KNOWN) -> Message:
     """Decode exactly one message.
 
+    Args:
+        data: the message.
+        known: what it may refer to.
+
     Raises:
-        UnknownVersion: its version is not 1. Truncated: it ends too early.
+        UnknownVersion: its version is not 2. UnknownReference: it refers to what is not known. Truncated: it ends
+            too early.
         WireError: it is damaged, or not a message of ours. Nothing else is ever raised, and memory is bounded
             by the caps in FORMAT.md, whatever the bytes.
     """
-    message, end = read_message(data, 0)
+    message, end = read_message(data, 0, known)
     if end != len(data):
         raise WireError(f"{len(data) - end} bytes follow the end of the message")
     return message
 
 
-def read_message(data: bytes, start: int) -> tuple[Message, int]:
+def read_message(data: bytes, start: int, known: Known = NOTHING_KNOWN) -> tuple[Message, int]:
     """Decode the message that starts at `start` of a longer capture.
 
     Returns:
@@ -74,7 +78,7 @@ def read_message(data: bytes, start: int) -> tuple[Message, int]:
     expected = zlib.crc32(memoryview(data)[start:end])
     if expected != int.from_bytes(data[end : end + CRC_BYTES], "big"):
         raise WireError("the checksum does not match: the message was damaged")
-    return _message(fields), end + CRC_BYTES
+    return _message(fields, known), end + CRC_BYTES
 
 
 def _unpack(data: bytes, start: int) -> tuple[Any, int]:
@@ -107,62 +111,103 @@ def _unpack(data: bytes, start: int) -> tuple[Any, int]:
             return fields, start + int(unpacker.tell())
 
 
-def _message(fields: Any) -> Message:
-    kind, node, epoch, seq, boot, offset_ns, quality, body = _array(fields, ENVELOPE_FIELDS + 1, "the message")
+def _message(fields: Any, known: Known) -> Message:
+    first, node, epoch, seq, boot, offset_ns, body = _array(fields, ENVELOPE_FIELDS + 1, "the message")
+    most = max(ClockQuality) << KIND_BITS | (1 << KIND_BITS) - 1
+    quality, kind = divmod(_integer(first, (0, most), "kind and time quality"), 1 << KIND_BITS)
+    kind = _integer(kind, (0, max(RecordKind)), "kind")
+    if kind == RecordKind.BATCH:
+        groups, data, reference = _batch_fields(body)
+        channels = _channels(groups, known)
+        layouts = _inline(groups) if channels is None else _by_reference(groups, channels)
+        if node is None and channels is not None:
+            node = channels.node
     envelope = Envelope(
         _text(node, "node"),
         _integer(epoch, _COUNT, "epoch"),
         _integer(seq, _COUNT, "seq"),
         _integer(boot, _COUNT, "boot"),
         _integer(offset_ns, _INT64, "offset_ns"),
-        ClockQuality(_integer(quality, (0, max(ClockQuality)), "time quality")),
+        ClockQuality(quality),
     )
-    match _integer(kind, (0, max(RecordKind)), "kind"):
-        case RecordKind.BATCH:
-            return Message(envelope, _batch(body))
-        case RecordKind.EVENT:
-            return Message(envelope, _event(body))
-        case _:
-            return Message(envelope, _tombstone(body))
+    if kind == RecordKind.BATCH:
+        return Message(envelope, _batch(layouts, data, _latest(envelope, reference, known)))
+    return Message(envelope, _event(body) if kind == RecordKind.EVENT else _tombstone(body))
 
 
-def _batch(body: Any) -> Batch:
-    (raw_groups,) = _array(body, 1, "a batch")
-    heads = [_array(group, 5, "a group") for group in _array(raw_groups, 0, "the groups", exact=False)]
-    cells = 0
-    for _, rows, _, quantities, _ in heads:  # all caps before anything is expanded
-        width = len(_array(quantities, 0, "quantities", exact=False))
-        if width > MAX_COLUMNS:
-            raise WireError(f"a group has {width} columns, more than {MAX_COLUMNS}")
-        cells += _integer(rows, (0, MAX_ROWS), "rows") * max(1, width)
-    if cells > MAX_CELLS:
+def _batch_fields(body: Any) -> tuple[list[Any], Any, int | None]:
+    """Take a batch apart: groups, data, and the seq of the batch that it refers to."""
+    groups, data, *more = _array(body, 2, "a batch", exact=False)
+    reference = None if not more or more[0] is None else _integer(more[0], _COUNT, "a reference")
+    return _array(groups, 0, "the groups", exact=False), data, reference
+
+
+def _channels(groups: list[Any], known: Known) -> Channels | None:
+    """Find the table that the groups refer to; None if they name themselves."""
+    if not groups or type(groups[0]) is not int:
+        return None
+    try:
+        return known.channels[groups[0]]
+    except KeyError:
+        raise UnknownReference(f"the channels {groups[0]:#x} are not known") from None
+
+
+def _latest(envelope: Envelope, reference: int | None, known: Known) -> Latest:
+    if reference is None:
+        return Latest(None)
+    try:
+        return Latest(known.batches[envelope.node, envelope.epoch, reference])
+    except KeyError:
+        raise UnknownReference(f"the batch refers to seq {reference}, which is not known") from None
+
+
+def _inline(groups: list[Any]) -> list[Layout]:
+    layouts: list[Layout] = []
+    for group in groups:
+        sensor, extent, quantities = _array(group, 3, "a group")
+        rows, shared = _extent(extent, layouts)
+        layouts.append(Layout(_text(sensor, "sensor"), rows, _quantities(quantities), shared))
+    return layouts
+
+
+def _by_reference(entries: list[Any], channels: Channels) -> list[Layout]:
+    layouts: list[Layout] = []
+    if len(entries) - 1 > len(channels.sensors):
+        raise WireError("the batch has more groups than its table of channels")
+    for entry, (sensor, quantities) in zip(entries[1:], channels.sensors, strict=False):
+        if entry is None:
+            continue
+        extent, bits = (entry, -1) if type(entry) is int else _array(entry, 2, "a group")
+        rows, shared = _extent(extent, layouts)
+        _integer(bits, (-1, (1 << len(quantities)) - 1), "quantities")
+        chosen = [quantity for place, quantity in enumerate(quantities) if bits >> place & 1]
+        layouts.append(Layout(sensor, rows, chosen, shared))
+    return layouts
+
+
+def _batch(layouts: list[Layout], data: Any, latest: Latest) -> Batch:
+    cells = sum(layout.rows * max(1, len(layout.quantities)) for layout in layouts)
+    if cells > MAX_CELLS:  # all caps before anything is expanded
         raise WireError(f"the batch has {cells} cells, more than {MAX_CELLS}")
-    groups: list[Group] = []
-    for sensor, rows, times, quantities, data in heads:
-        stamps = _times(times, rows, groups)
-        cursor = Cursor(_octets(data, "column data"))
-        columns = tuple(decode_column(cursor, _quantity(quantity), rows) for quantity in quantities)
-        _finished(cursor)
-        groups.append(Group(_text(sensor, "sensor"), stamps, columns))
-    return Batch(tuple(groups))
+    decoded = decode_groups(Cursor(_octets(data, "column data")), layouts, latest)
+    return Batch(tuple(Group(layout.sensor, *columns) for layout, columns in zip(layouts, decoded, strict=True)))
 
 
-def _times(field: Any, rows: int, earlier: list[Group]) -> Sequence[int]:
-    """Decode a time column, or find the earlier group whose column it shares."""
+def _extent(field: Any, earlier: list[Layout]) -> tuple[int, int | None]:
+    """Read how many rows a group has or, if that is negative, the earlier group whose times it shares."""
+    extent = _integer(field, (-len(earlier), MAX_ROWS), "rows")
+    return (earlier[-1 - extent].rows, -1 - extent) if extent < 0 else (extent, None)
+
+
+def _quantities(field: Any) -> list[str]:
     if type(field) is int:
-        stamps = earlier[_integer(field, (0, len(earlier) - 1), "a time reference")].times_ns
-        if len(stamps) != rows:
-            raise WireError("a group shares the times of one with another number of rows")
-        return stamps
-    cursor = Cursor(_octets(field, "times"))
-    own = tuple(decode_integers(cursor, rows).tolist())
-    _finished(cursor)
-    return own
-
-
-def _finished(cursor: Cursor) -> None:
-    if cursor.at != len(cursor.data):
-        raise WireError(f"{len(cursor.data) - cursor.at} bytes follow the end of a column")
+        bits = _integer(field, _COUNT, "quantities")
+        codes: list[Any] = [code for code in range(bits.bit_length()) if bits >> code & 1]
+    else:
+        codes = _array(field, 0, "quantities", exact=False)
+    if len(codes) > MAX_COLUMNS:
+        raise WireError(f"a group has {len(codes)} columns, more than {MAX_COLUMNS}")
+    return [_quantity(code) for code in codes]
 
 
 def _quantity(field: Any) -> str:

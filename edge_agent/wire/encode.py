@@ -7,21 +7,25 @@ because the best known time of its boot may have changed meanwhile.
 from __future__ import annotations
 
 import zlib
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
 from edge_agent.errors import WireError
-from edge_agent.wire.column import encode_columns
+from edge_agent.wire.column import encode_groups
+from edge_agent.wire.known import Latest
 from edge_agent.wire.limits import (
     CRC_BYTES,
     ENVELOPE_FIELDS,
+    KIND_BITS,
     MAX_CELLS,
     MAX_COLUMNS,
     MAX_GROUPS,
     MAX_MESSAGE_BYTES,
     MAX_ROWS,
     MAX_TEXT_BYTES,
+    QUANTITY_BITS,
     QUANTITY_CODES,
     VERSION,
 )
@@ -31,45 +35,79 @@ if TYPE_CHECKING:
 
     from edge_agent.reading import Event, RecordKind
     from edge_agent.wire.batch import Batch, Column, Envelope, Tombstone
+    from edge_agent.wire.known import Channels, Reference
 
 _CODE_OF: Final = {quantity: code for code, quantity in enumerate(QUANTITY_CODES)}
 _FIXARRAY: Final = 0x90
 
 
-def encode_batch(batch: Batch) -> bytes:
+def encode_batch(batch: Batch, *, channels: Channels | None = None, reference: Reference | None = None) -> bytes:
     """Encode a batch into the body of a message.
+
+    Args:
+        batch: what to encode.
+        channels: known to every receiver, who then needs no names. They are written all the same if the batch is
+            not of these channels, in this order.
+        reference: a batch of the same node and epoch that the receiver has confirmed: numbers are then written
+            relative to its last ones. None: the batch stands alone.
 
     Raises:
         WireError: it exceeds the caps of the format, its columns differ in length, or a name is too long.
     """
-    columns, times, references = _check(batch)
-    column_blocks, time_blocks = encode_columns(columns, times)
-    following = iter(column_blocks)
-    groups = []
-    own_times = iter(time_blocks)
-    for group, reference in zip(batch.groups, references, strict=True):
-        quantities = [_CODE_OF.get(column.quantity) for column in group.columns]
-        groups.append(
-            [
-                _checked_text(group.sensor, "a sensor id"),
-                len(group.times_ns),
-                next(own_times) if reference is None else reference,
-                [
-                    _checked_text(column.quantity, "a quantity") if code is None else code
-                    for code, column in zip(quantities, group.columns, strict=True)
-                ],
-                b"".join([next(following) for _ in group.columns]),
-            ]
-        )
-    return _pack([groups])
+    shared = _check(batch)
+    data = encode_groups(
+        batch.groups, [other is None for other in shared], Latest(None if reference is None else reference.batch)
+    )
+    extents = [
+        len(group.times_ns) if other is None else -1 - other for group, other in zip(batch.groups, shared, strict=True)
+    ]
+    heads = _by_reference(batch, extents, channels) if channels is not None else None
+    if heads is None:
+        heads = [
+            [_checked_text(group.sensor, "a sensor id"), extent, _quantities(group.columns)]
+            for group, extent in zip(batch.groups, extents, strict=True)
+        ]
+    return _pack([heads, data] if reference is None else [heads, data, reference.seq])
 
 
-def _check(batch: Batch) -> tuple[list[Column], list[Sequence[int]], list[int | None]]:
-    """Refuse what no decoder takes; return columns, distinct times, and who shares the times of whom."""
+def _by_reference(batch: Batch, extents: list[int], channels: Channels) -> list[Any] | None:
+    """Name the groups by their places in the table; None if they are not in it, or in another order."""
+    heads: list[Any] = [channels.id]
+    groups = iter(zip(batch.groups, extents, strict=True))
+    group, extent = next(groups, (None, 0))
+    for sensor, quantities in channels.sensors:
+        if group is None or group.sensor != sensor:
+            heads.append(None)
+            continue
+        mine = tuple(column.quantity for column in group.columns)
+        if mine == quantities:
+            heads.append(extent)
+        else:
+            bits = sum(1 << place for place, quantity in enumerate(quantities) if quantity in mine)
+            if mine != tuple(quantity for quantity in quantities if quantity in mine):
+                return None
+            heads.append([extent, bits])
+        group, extent = next(groups, (None, 0))
+    return heads if group is None else None
+
+
+def _quantities(columns: Sequence[Column]) -> int | list[int | str]:
+    """Name the columns: as bits of one integer where all have codes that ascend, else one by one."""
+    codes = [_CODE_OF.get(column.quantity) for column in columns]
+    known = [code for code in codes if code is not None and code < QUANTITY_BITS]
+    if len(known) == len(codes) and all(low < high for low, high in pairwise(known)):
+        return sum(1 << code for code in known)
+    return [
+        _checked_text(column.quantity, "a quantity") if code is None else code
+        for code, column in zip(codes, columns, strict=True)
+    ]
+
+
+def _check(batch: Batch) -> list[int | None]:
+    """Refuse what no decoder takes; tell who shares the times of whom."""
     if len(batch.groups) > MAX_GROUPS:
         raise WireError(f"a batch holds at most {MAX_GROUPS} groups, not {len(batch.groups)}")
     cells = 0
-    times: list[Sequence[int]] = []
     references: list[int | None] = []
     seen: dict[tuple[int, ...], int] = {}
     for place, group in enumerate(batch.groups):
@@ -82,12 +120,10 @@ def _check(batch: Batch) -> tuple[list[Column], list[Sequence[int]], list[int | 
         cells += rows * max(1, len(group.columns))
         stamps = tuple(group.times_ns)
         references.append(seen.get(stamps))
-        if stamps not in seen:
-            seen[stamps] = place
-            times.append(stamps)
+        seen.setdefault(stamps, place)
     if cells > MAX_CELLS:
         raise WireError(f"a batch holds at most {MAX_CELLS} cells, not {cells}")
-    return [column for group in batch.groups for column in group.columns], times, references
+    return references
 
 
 def encode_event(event: Event) -> bytes:
@@ -119,21 +155,26 @@ def encode_tombstone(tombstone: Tombstone) -> bytes:
     )
 
 
-def encode_message(kind: RecordKind, envelope: Envelope, body: bytes) -> bytes:
+def encode_message(kind: RecordKind, envelope: Envelope, body: bytes, *, named: bool = True) -> bytes:
     """Put the envelope around a body, which is not looked into.
+
+    Args:
+        kind: what the body is.
+        envelope: identity and time.
+        body: made by one of the functions above.
+        named: whether the node is named; only a batch by `channels` can do without.
 
     Raises:
         WireError: the message would be larger than MAX_MESSAGE_BYTES, or the node's id is too long.
     """
     fields = _pack(
         [
-            int(kind),
-            _checked_text(envelope.node, "a node id"),
+            int(kind) | int(envelope.time_quality) << KIND_BITS,
+            _checked_text(envelope.node, "a node id") if named else None,
             envelope.epoch,
             envelope.seq,
             envelope.boot,
             envelope.offset_ns,
-            int(envelope.time_quality),
         ]
     )
     # The body becomes one more element: only the length in the array's first byte tells.

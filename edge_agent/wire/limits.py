@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_MESSAGE_BYTES: Final = 1 << 20
 MAX_GROUPS: Final = 1024
 MAX_COLUMNS: Final = 64
@@ -15,6 +15,11 @@ MAX_TEXT_BYTES: Final = 256
 QUANTITY_CODES: Final = ("temperature_c", "humidity_pct", "pressure_pa", "co2_ppm", "illuminance_lx")
 """Quantities that travel as their place in this list. Appended to, never changed; others travel as text."""
 
+QUANTITY_BITS: Final = 63
+"""Codes below may stand as a bit each of one integer."""
+KIND_BITS: Final = 2
+"""Of the first element of the outer array; the time's quality stands above."""
+
 CRC_BYTES: Final = 4
-ENVELOPE_FIELDS: Final = 7
+ENVELOPE_FIELDS: Final = 6
 """Elements of the outer array before the body."""

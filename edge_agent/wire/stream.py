@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from edge_agent.errors import Truncated, WireError
 from edge_agent.wire.batch import StatusText
-from edge_agent.wire.decode import decode_message, read_message
+from edge_agent.wire.decode import NOTHING_KNOWN, decode_message, read_message
 from edge_agent.wire.limits import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_agent.wire.batch import Message
+    from edge_agent.wire.known import Known
 
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]+(?=[\r\n]|\Z)")
@@ -26,8 +27,12 @@ _TOPIC: Final = re.compile(rb"[^\x00-\x20\x7f]{1,1024}[ \t]+(?=[^ \t\r\n])")
 _MAX_STATUS_BYTES: Final = 1 << 16
 
 
-def decode_stream(data: bytes) -> Iterator[Message | StatusText]:
+def decode_stream(data: bytes, known: Known = NOTHING_KNOWN) -> Iterator[Message | StatusText]:
     """Decode a capture.
+
+    Args:
+        data: the capture.
+        known: what its messages may refer to.
 
     Yields:
         Each message, and each JSON object of the same topic tree, in order.
@@ -40,7 +45,7 @@ def decode_stream(data: bytes) -> Iterator[Message | StatusText]:
     while at < len(data):
         start = at
         try:
-            item, at = _read_payload(data, _payload_start(data, at))
+            item, at = _read_payload(data, _payload_start(data, at), known)
         except WireError as error:
             raise type(error)(f"byte {start}: {error}") from None
         yield item
@@ -58,12 +63,12 @@ def _payload_start(data: bytes, at: int) -> int:
     return _skip(_TOPIC, data, at)
 
 
-def _read_payload(data: bytes, at: int) -> tuple[Message | StatusText, int]:
+def _read_payload(data: bytes, at: int, known: Known) -> tuple[Message | StatusText, int]:
     if data[at] == ord("{"):
         return _read_status(data, at)
     hexadecimal = _HEX.match(data, at)
     if hexadecimal is None:
-        return read_message(data, at)
+        return read_message(data, at, known)
     if len(hexadecimal[0]) % 2:
         raise Truncated("a line of hex text with half a byte at its end")
     octets = bytes.fromhex(hexadecimal[0].decode())
@@ -72,7 +77,7 @@ def _read_payload(data: bytes, at: int) -> tuple[Message | StatusText, int]:
         if octets[end:].strip():
             raise WireError("bytes follow the end of a status message")
         return item, hexadecimal.end()
-    return decode_message(octets), hexadecimal.end()
+    return decode_message(octets, known), hexadecimal.end()
 
 
 def _read_status(data: bytes, at: int) -> tuple[StatusText, int]:

@@ -32,10 +32,10 @@ from edge_agent.outbox.worker import StoreWorker
 from edge_agent.pipeline import ChannelSettings, Pipeline
 from edge_agent.quantity import QUANTITIES
 from edge_agent.reading import Measurement, RecordKind
+from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.calibrate import Calibration, calibrate
 from edge_agent.stages.deadband import Deadband, DeadbandSettings
 from edge_agent.stages.features import features_table
-from edge_agent.stages.kalman import Kalman, KalmanSettings
 from edge_agent.stages.validate import Limits, Validator
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.codec import encode_batch
@@ -75,7 +75,7 @@ def settings(quantity: str) -> ChannelSettings:
     return ChannelSettings(
         quantity,
         Limits(known.minimum, known.maximum),
-        filter=KalmanSettings(known.sigma, known.drift_per_s),
+        filter=AutoSettings(known.sigma, known.resolution),
         resolution=known.resolution,
         raw_resolution=known.resolution,
     )
@@ -213,7 +213,7 @@ def bench_stages(channels: int = 20, blocks: int = 40) -> None:
     )
     known = [settings(quantity) for quantity in QUANTITY_PAIR] * width
     validators = [Validator(each.limits) for each in known]
-    filters = [Kalman(each.filter) for each in known if each.filter is not None]
+    filters = [each.filter.build() for each in known if each.filter is not None]
     deadbands = [Deadband(DeadbandSettings(0.0, NS_PER_S)) for _ in known]
 
     def timed(stage: str, work: Callable[[], list[object]]) -> list[object]:
@@ -251,7 +251,7 @@ def _stages(block, width, known, validators, filters, deadbands, outbox, timed) 
     every = range(2 * width)
     flags = timed("validate", lambda: [validators[i].run(times, measured[i]) for i in every])
     raws = timed("calibrate", lambda: [calibrate(Calibration(), values) for values in measured])
-    values = timed("filter", lambda: [filters[i].run(times, raws[i], flags[i]) for i in every])
+    values = timed("filter", lambda: [filters[i].run(times, raws[i], flags[i]).values for i in every])
     statuses = [[int(flag) for flag in each] for each in flags]
 
     def finish() -> list[object]:

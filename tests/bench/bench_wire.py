@@ -16,7 +16,7 @@ from edge_agent.outbox.worker import Store
 from edge_agent.pipeline import ChannelSettings, Pipeline
 from edge_agent.quantity import QUANTITIES
 from edge_agent.reading import Measurement, RecordKind
-from edge_agent.stages.kalman import KalmanSettings
+from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.validate import Limits
 from edge_agent.wire.batch import Batch, Column, Envelope, Group
 from edge_agent.wire.codec import decode_message, encode_batch, encode_message
@@ -144,7 +144,7 @@ class _Published:
         return ChannelSettings(
             name,
             Limits(-1e9, 1e9),
-            filter=KalmanSettings(quantity.sigma, quantity.drift_per_s),
+            filter=AutoSettings(quantity.sigma, quantity.resolution),
             resolution=quantity.resolution,
             raw_resolution=quantity.resolution,
         )

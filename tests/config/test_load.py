@@ -77,7 +77,7 @@ def test_the_small_one_is_right() -> None:
         ("[sensor.pressure_pa]\nofset = 1", "14: sensor[1].pressure_pa.ofset: unknown key 'ofset'; did you mean 'off"),
         (
             '[sensor.pressure_pa]\nfilter = "k"',
-            "14: sensor[1].pressure_pa.filter: expected 'kalman' or 'none', found 'k'",
+            "14: sensor[1].pressure_pa.filter: expected 'auto' or 'kalman' or 'median' or 'none', fo",
         ),
         ("[sensor.pressure_pa]\nrange = [1]", "14: sensor[1].pressure_pa.range: expected [a finite number, a finite"),
         ("[sensor.pressure_pa]\npoints = [1]", "14: sensor[1].pressure_pa.points: expected a list of [a finite numb"),

@@ -86,7 +86,7 @@ def test_a_birth_names_every_metric_with_unit_and_type_and_null_for_what_nobody_
 
 def test_a_batch_is_one_message_of_values_with_their_own_times(gateway: Gateway) -> None:
     first_ms = 1_767_225_600_000
-    clock, *values = gateway.send(encoded("v1-small"))
+    clock, *values = gateway.send(encoded("v2-small"))
     assert (clock.name, clock.value) == ("clock", "synced")
     assert [(value.name, value.t_ms - first_ms, value.value) for value in values] == [
         ("air/temperature_c", 0, 21.5),
@@ -98,7 +98,7 @@ def test_a_batch_is_one_message_of_values_with_their_own_times(gateway: Gateway)
 
 
 def test_what_is_not_good_says_so_and_what_has_no_value_is_null(gateway: Gateway) -> None:
-    values = gateway.send(encoded("v1-full"))
+    values = gateway.send(encoded("v2-full"))
     odd = [(value.value, dict(value.properties)) for value in values if value.properties]
     assert odd == [
         (None, {"Quality": 0, "status": "bad no_value"}),
@@ -112,10 +112,10 @@ def test_what_is_not_good_says_so_and_what_has_no_value_is_null(gateway: Gateway
 
 @pytest.mark.parametrize("kind", ["event", "tombstone"])
 def test_events_and_tombstones_are_told_whole(gateway: Gateway, kind: str) -> None:
-    _clock, told = gateway.send(encoded(f"v1-{kind}"))
+    _clock, told = gateway.send(encoded(f"v2-{kind}"))
     assert told.name == kind
     assert isinstance(told.value, str)
-    assert [json.loads(told.value)] == list(objects(MESSAGES[f"v1-{kind}"][1]))
+    assert [json.loads(told.value)] == list(objects(MESSAGES[f"v2-{kind}"][1]))
 
 
 def test_the_backlog_is_historical_and_no_news(gateway: Gateway) -> None:
@@ -127,16 +127,16 @@ def test_the_backlog_is_historical_and_no_news(gateway: Gateway) -> None:
 
 def test_numbers_go_round_after_255(gateway: Gateway) -> None:
     for _ in range(600):
-        gateway.send(encoded("v1-small"))
+        gateway.send(encoded("v2-small"))
     assert gateway.host.seq == 600 % 256
 
 
 def test_after_a_message_that_nobody_heard_the_node_is_born_again(gateway: Gateway) -> None:
-    record = Record(1, 3, 42, RecordKind.BATCH, 2, 0, ClockQuality.SYNCED, 4, encoded("v1-small"))
+    record = Record(1, 3, 42, RecordKind.BATCH, 2, 0, ClockQuality.SYNCED, 4, encoded("v2-small"))
     gateway.node.publication(Lane.LIVE, record)
     gateway.node.missed()
-    gateway.send(encoded("v1-small"))
-    gateway.send(encoded("v1-small"))
+    gateway.send(encoded("v2-small"))
+    gateway.send(encoded("v2-small"))
     assert gateway.host.kinds == ["NBIRTH", "NBIRTH", "NDATA", "NDATA"]
     assert gateway.host.bd_seq == 0
 
@@ -160,13 +160,13 @@ def test_a_goodbye_is_a_death_and_a_heartbeat_nothing(gateway: Gateway) -> None:
 def test_a_host_that_asks_gets_the_birth_again_with_the_same_death_number(gateway: Gateway) -> None:
     assert gateway.node.commands == "spBv1.0/farm/NCMD/node-1"
     gateway.connect()
-    gateway.send(encoded("v1-small"))
+    gateway.send(encoded("v2-small"))
     command = Payload(timestamp=NOW_MS)
     command.metrics.add(name="Node Control/Rebirth", timestamp=NOW_MS, datatype=11, boolean_value=True)
     gateway.say(*gateway.node.heard(command.SerializeToString()))
     assert (gateway.host.seq, gateway.host.bd_seq, len(gateway.host.births)) == (0, 1, 3)
     assert gateway.host.births[-1]["air/temperature_c"].value == 21.49
-    gateway.send(encoded("v1-small"))
+    gateway.send(encoded("v2-small"))
 
 
 @pytest.mark.parametrize("value", [False, None])
@@ -187,7 +187,7 @@ def test_a_metric_that_nobody_announced_is_born_before_its_data(gateway: Gateway
 
 
 def test_identity_travels_beside_it(gateway: Gateway) -> None:
-    record = Record(1, 3, 42, RecordKind.BATCH, 2, 0, ClockQuality.SYNCED, 4, encoded("v1-small"))
+    record = Record(1, 3, 42, RecordKind.BATCH, 2, 0, ClockQuality.SYNCED, 4, encoded("v2-small"))
     said = gateway.node.publication(Lane.LIVE, record)
     assert tuple(said.user_properties) == (("epoch", "3"), ("seq", "42"), ("n", "4"), ("v", "spBv1.0"))
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.reading import Flag
+from edge_agent.stages.estimates import Estimates
 from edge_agent.stages.kalman import Kalman, KalmanSettings
 
 S = 1_000_000_000
@@ -17,7 +18,7 @@ ROOM = KalmanSettings(sigma=0.05, drift_per_s=1e-3)
 
 def filtered(settings: KalmanSettings, values: list[float]) -> tuple[list[float], list[Flag]]:
     flags = [GOOD] * len(values)
-    estimates = Kalman(settings).run([S * (row + 1) for row in range(len(values))], list(values), flags)
+    estimates = Kalman(settings).run([S * (row + 1) for row in range(len(values))], list(values), flags).values
     return [estimate for estimate in estimates if estimate is not None], flags
 
 
@@ -79,7 +80,7 @@ def test_outliers_that_disagree_never_become_the_level() -> None:
 def test_a_long_gap_starts_anew_at_what_is_measured() -> None:
     flags = [GOOD] * 21
     times = [*(S * row for row in range(20)), S * 40_000]
-    estimates = Kalman(ROOM).run(times, [20.0 + row / 100 for row in range(20)] + [7.0], flags)
+    estimates = Kalman(ROOM).run(times, [20.0 + row / 100 for row in range(20)] + [7.0], flags).values
     assert estimates[-1] == 7.0
     assert flags == [GOOD] * 21
 
@@ -88,12 +89,12 @@ def test_unusable_readings_leave_the_filter_alone() -> None:
     times = [S * row for row in range(1, 7)]
     values = [20.0, 20.0, None, 900.0, 20.0, 20.0]
     flags = [GOOD, GOOD, Flag.NO_VALUE, Flag.OUT_OF_RANGE, GOOD, GOOD]
-    assert Kalman(ROOM).run(times, values, flags) == [20.0, 20.0, None, 900.0, 20.0, 20.0]
+    assert Kalman(ROOM).run(times, values, flags).values == [20.0, 20.0, None, 900.0, 20.0, 20.0]
     assert flags[2:4] == [Flag.NO_VALUE, Flag.OUT_OF_RANGE]
 
 
 def test_a_value_that_is_not_finite_is_not_shown() -> None:
-    assert Kalman(ROOM).run([S], [math.nan], [Flag.NO_VALUE]) == [None]
+    assert Kalman(ROOM).run([S], [math.nan], [Flag.NO_VALUE]).values == [None]
 
 
 def test_an_outlier_keeps_the_flags_it_had() -> None:
@@ -105,9 +106,9 @@ def test_an_outlier_keeps_the_flags_it_had() -> None:
 def test_time_that_stands_still_or_runs_back_predicts_nothing() -> None:
     ramp: list[float | None] = [20.0 + row * 0.1 for row in range(100)]
     kalman = Kalman(KalmanSettings(0.05, 1e-2))
-    last = kalman.run([S * row for row in range(100)], ramp, [GOOD] * 100)[-1]
+    last = kalman.run([S * row for row in range(100)], ramp, [GOOD] * 100).values[-1]
     assert last is not None
-    again = kalman.run([S * 99, S * 50], [last, last], [Flag.TIME_BACKWARDS] * 2)
+    again = kalman.run([S * 99, S * 50], [last, last], [Flag.TIME_BACKWARDS] * 2).values
     assert again == pytest.approx([last, last], abs=1e-9)
 
 
@@ -131,13 +132,14 @@ def test_a_block_gives_what_single_readings_give(
     flags = [Flag.NO_VALUE if value is None else flag for _, value, flag in rows]
     whole_flags = list(flags)
     whole = Kalman(settings).run(times, values, whole_flags)
-    live, live_estimates, live_flags = Kalman(settings), [], []
+    live, live_estimates, live_flags = Kalman(settings), Estimates([], [], []), []
     for now_ns, value, flag in zip(times, values, flags, strict=True):
         one = [flag]
-        live_estimates += live.run([now_ns], [value], one)
+        for so_far, more in zip(live_estimates, live.run([now_ns], [value], one), strict=True):
+            so_far.extend(more)
         live_flags += one
     assert (whole, whole_flags) == (live_estimates, live_flags)
-    assert all(estimate is None or math.isfinite(estimate) for estimate in whole)
+    assert all(estimate is None or math.isfinite(estimate) for estimate in whole.values)
 
 
 @pytest.mark.parametrize("period_ns", [S, S // 10, 60 * S])
@@ -155,3 +157,34 @@ def test_a_settled_covariance_gives_the_same_bits_as_computing_it(period_ns: int
         assert flags == flags_thorough
     assert quick._state == thorough._state
     assert settled > 500 or period_ns != S
+
+
+def test_a_restart_with_the_saved_state_changes_nothing() -> None:
+    noisy = 20.0 + np.random.default_rng(9).normal(0, 0.05, 400)
+    noisy[200:202] += 5.0
+    noisy[300] += 5.0
+    whole, live = Kalman(ROOM).run([S * row for row in range(400)], noisy.tolist(), [GOOD] * 400), Estimates([], [], [])
+    state = Kalman(ROOM).state()
+    for row, value in enumerate(noisy.tolist()):
+        each = Kalman(ROOM)
+        each.restore(state)
+        for so_far, more in zip(live, each.run([S * row], [value], [GOOD]), strict=True):
+            so_far.extend(more)
+        state = each.state()
+    assert live == whole
+
+
+def test_sigma_is_that_of_the_error() -> None:
+    truth = np.full(3000, 20.0)
+    values, sigmas, _ = Kalman(KalmanSettings(0.05, 1e-4)).run(
+        [S * row for row in range(3000)],
+        (truth + np.random.default_rng(1).normal(0, 0.05, 3000)).tolist(),
+        [GOOD] * 3000,
+    )
+    off = abs(np.array(values, dtype=np.float64) - truth)
+    assert 0.9 < np.mean(off <= 2.0 * np.array(sigmas, dtype=np.float64)) < 0.99
+
+
+def test_a_state_that_is_cut_short_is_not_taken() -> None:
+    with pytest.raises(ValueError, match="no state"):
+        Kalman(ROOM).restore((1, 2.0))

@@ -6,14 +6,27 @@ Only to be run by hand, when a new version of the format is born: the files of a
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from edge_agent.clock import ClockQuality
 from edge_agent.reading import NOT_SENT, Event, EventKind, Features, Flag, RecordKind, status_of
 from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message, Tombstone
-from edge_agent.wire.codec import decode_stream, encode_batch, encode_event, encode_message, encode_tombstone
+from edge_agent.wire.codec import (
+    Channels,
+    Known,
+    Reference,
+    decode_message,
+    encode_batch,
+    encode_event,
+    encode_message,
+    encode_tombstone,
+)
 from edge_agent.wire.rows import objects
+from edge_agent.wire.window import features_of
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 
@@ -54,26 +67,70 @@ FULL: Final = Batch(
     )
 )
 
+_WAVES: Final = (0, 3, 1, -2, 4, 0, -3, 2, 1, -1, 5, -4, 0, 2, -2, 3, -1, 1, 0, -5)
+
+
+def _plain(first_s: int) -> Batch:
+    """Twenty seconds of noise about a slow rise, roughly filtered; one stamp is late, one reading is an outlier."""
+    rows = range(first_s, first_s + 20)
+    times = tuple((each * 1000 + 7 * (each == 15)) * 1_000_000 for each in rows)
+    measured = tuple((2150 + (each - 10) // 4 + wave) / 100 for each, wave in zip(rows, _WAVES, strict=True))
+    filtered = tuple(
+        (2150 + (each - 10) // 4 + (wave > 3) - (wave < -3)) / 100 for each, wave in zip(rows, _WAVES, strict=True)
+    )
+    statuses = tuple(status_of(Flag.TOO_FAST) if each == 17 else 0 for each in rows)
+    window = features_of(np.array([[round(100 * value) for value in filtered]]), [2], np.array([times]))
+    return Batch(
+        (
+            Group(
+                "air",
+                times,
+                (
+                    Column("temperature_c", filtered, measured, (0,) * 20, window[0]),
+                    Column("humidity_pct", tuple(46.5 + wave / 10 for wave in _WAVES), None, statuses, None),
+                ),
+            ),
+            Group("roof", times, (Column("pressure_pa", (101_325.0,) * 20, None, (0,) * 20, None),)),
+        )
+    )
+
+
+PLAIN: Final = _plain(10)
+NEXT: Final = _plain(30)
+CHANNELS: Final = Channels("node-1", (("air", ("temperature_c", "humidity_pct")), ("roof", ("pressure_pa",))))
+KNOWN: Final = Known({CHANNELS.id: CHANNELS}, {("node-1", 3, 42): PLAIN})
+"""What `v2-channels` and `v2-next` refer to; the second refers to `v2-plain` or `v2-channels`."""
+
 EVENT: Final = Event(EventKind.SENSOR_STATE, 10_500_000_000, "air", "lost", "no acknowledge at 0x76; check the wiring")
 TOMBSTONE: Final = Tombstone(7, 41, 35, 10_500, "byte cap", 1_000_000_000, 9_000_000_000)
 
 MESSAGES: Final = {
-    "v1-small": (RecordKind.BATCH, Message(ENVELOPE, SMALL), encode_batch(SMALL)),
-    "v1-full": (RecordKind.BATCH, Message(ENVELOPE, FULL), encode_batch(FULL)),
-    "v1-event": (RecordKind.EVENT, Message(ENVELOPE, EVENT), encode_event(EVENT)),
-    "v1-tombstone": (RecordKind.TOMBSTONE, Message(ENVELOPE, TOMBSTONE), encode_tombstone(TOMBSTONE)),
+    "v2-small": (RecordKind.BATCH, Message(ENVELOPE, SMALL), encode_batch(SMALL)),
+    "v2-full": (RecordKind.BATCH, Message(ENVELOPE, FULL), encode_batch(FULL)),
+    "v2-plain": (RecordKind.BATCH, Message(ENVELOPE, PLAIN), encode_batch(PLAIN)),
+    "v2-channels": (RecordKind.BATCH, Message(ENVELOPE, PLAIN), encode_batch(PLAIN, channels=CHANNELS)),
+    "v2-next": (
+        RecordKind.BATCH,
+        Message(replace(ENVELOPE, seq=43), NEXT),
+        encode_batch(NEXT, channels=CHANNELS, reference=Reference(42, PLAIN)),
+    ),
+    "v2-event": (RecordKind.EVENT, Message(ENVELOPE, EVENT), encode_event(EVENT)),
+    "v2-tombstone": (RecordKind.TOMBSTONE, Message(ENVELOPE, TOMBSTONE), encode_tombstone(TOMBSTONE)),
 }
+
+REFERRING: Final = {"v2-channels", "v2-next"}
+"""Those that do not stand alone."""
 
 
 def encoded(name: str) -> bytes:
     """The whole message `name`."""
     kind, message, body = MESSAGES[name]
-    return encode_message(kind, message.envelope, body)
+    return encode_message(kind, message.envelope, body, named=name not in REFERRING)
 
 
 def ndjson(data: bytes) -> str:
-    """What `edge-agent decode` prints for a capture."""
-    rows = (row for item in decode_stream(data) for row in objects(item))
+    """What `edge-agent decode` prints for a message."""
+    rows = objects(decode_message(data, KNOWN))
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 

@@ -1,4 +1,4 @@
-"""Bytes of version 1 that must never change. `python tests/wire/samples.py` made them, by hand."""
+"""Bytes of version 2 that must never change. `python tests/wire/samples.py` made them, by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import edge_agent.wire
 from tests.wire.samples import GOLDEN, MESSAGES, encoded, ndjson
 
-NAMES = sorted(path.stem for path in GOLDEN.glob("v1-*.hex"))
+NAMES = sorted(path.stem for path in GOLDEN.glob("v2-*.hex"))
 
 
 def test_every_sample_has_its_golden_file() -> None:
@@ -36,4 +36,4 @@ def test_the_example_in_the_specification_is_the_golden_message() -> None:
     example = re.search(r"```hex\n(.*?)```", text, re.DOTALL)
     assert example is not None
     octets = "".join(line.split("#")[0] for line in example[1].splitlines())
-    assert bytes.fromhex(octets) == encoded("v1-small")
+    assert bytes.fromhex(octets) == encoded("v2-small")

@@ -1,0 +1,141 @@
+"""Three small filters, and how far each is to be followed by how well it has predicted of late. Pure."""
+
+from __future__ import annotations
+
+from math import inf, sqrt
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Gains(NamedTuple):
+    """One of the three, with the steady state of the Kalman filter that it is, for a step of 1 and noise of 1."""
+
+    alpha: float
+    beta: float
+    p01: float
+    p11: float
+    drift: float
+    """Variance that a step adds: to the level for filters of level only, else of the acceleration."""
+
+    def after(self, steps: float) -> tuple[float, float]:
+        """Gains of a reading that comes so many steps after the last."""
+        if self.beta == 0.0:
+            p00, p01 = self.alpha + self.drift * steps, 0.0
+        else:
+            p00 = self.alpha + steps * (2.0 * self.p01 + steps * self.p11)
+            p00 += self.drift * steps * max(0.0, steps * steps / 3.0 - 1.0 / 12.0)
+            p01 = self.p01 + steps * self.p11 + self.drift * steps * steps / 2.0
+        return p00 / (p00 + 1.0), p01 / (p00 + 1.0)
+
+
+def _level(alpha: float) -> Gains:
+    return Gains(alpha, 0.0, 0.0, 0.0, alpha * alpha / (1.0 - alpha))
+
+
+def _trend(alpha: float) -> Gains:
+    beta = 2.0 * (2.0 - alpha) - 4.0 * sqrt(1.0 - alpha)
+    return Gains(alpha, beta, beta, beta * (alpha - beta / 2.0) / (1.0 - alpha), beta * beta / (1.0 - alpha))
+
+
+BANK: Final = (_level(0.27), _trend(0.5), _trend(0.1))
+SIZE: Final = len(BANK)
+ALPHAS: Final = tuple(each.alpha for each in BANK)
+BETAS: Final = tuple(each.beta for each in BANK)
+# Readings that the energies remember.
+_MEMORY: Final = 200
+
+
+class Course(NamedTuple):
+    """Where all the filters are and are heading: levels and slopes per usual step; first the one that is shown."""
+
+    levels: tuple[float, ...]
+    slopes: tuple[float, ...]
+    age: int
+    """Readings since they started anew."""
+
+    def ahead(self, steps: float) -> Course:
+        """Predict."""
+        levels = tuple(level + slope * steps for level, slope in zip(self.levels, self.slopes, strict=True))
+        return self._replace(levels=levels)
+
+
+NOWHERE: Final = Course((0.0,) * (SIZE + 1), (0.0,) * (SIZE + 1), 0)
+
+
+class Shares:
+    """Energies of the errors of the three, and what follows from them.
+
+    Attributes:
+        noise: energy of the best, which is the variance of a surprise.
+        gain, slope_gain: mean gains, weighed by share.
+        keep: how much of a slope the filters believe in.
+        sums: squared errors since `weigh`, of `counted` readings.
+    """
+
+    __slots__ = ("counted", "energies", "gain", "keep", "noise", "prior", "shares", "slope_gain", "sums")
+
+    def __init__(self, sigma: float | None) -> None:
+        self.prior = 0 if sigma is None else 2  # readings that the first idea of the noise is worth
+        self.energies = [0.0 if sigma is None else sigma * sigma] * SIZE
+        self.noise = self.energies[0]
+        self.sums = [0.0] * SIZE
+        self.counted = 0
+        self.mix([1.0 / SIZE] * SIZE)
+
+    def mix(self, shares: list[float]) -> None:
+        """Take over shares, which add up to 1."""
+        self.shares = shares
+        self.gain, self.slope_gain = self.mean_gains(ALPHAS, BETAS)
+        self.keep = shares[1] + shares[2]
+
+    def mean_gains(self, alphas: Sequence[float], betas: Sequence[float]) -> tuple[float, float]:
+        """Gains of level and slope, weighed by share; a filter of level only has no slope."""
+        share0, share1, share2 = self.shares
+        alpha0, alpha1, alpha2 = alphas
+        _, beta1, beta2 = betas
+        return share0 * alpha0 + share1 * alpha1 + share2 * alpha2, share1 * beta1 + share2 * beta2
+
+    def refuse(self, squared: float) -> None:
+        """Count a refused reading as one that was so many standard deviations off, squared."""
+        self.sums = [each + squared * self.noise for each in self.sums]
+        self.counted += 1
+
+    def double(self) -> None:
+        """Take note that there is more noise than was thought."""
+        self.sums = [each * 2.0 for each in self.sums]
+        self.energies = [each * 2.0 for each in self.energies]
+        self.noise *= 2.0
+
+    def cap(self, most: float) -> None:
+        """Believe in no more noise than this (variance)."""
+        self.energies = [min(energy, most) for energy in self.energies]
+
+    def weigh(self, errors: int, grain: float) -> None:
+        """Bring energies and shares up to date.
+
+        Args:
+            errors: seen since the first reading.
+            grain: smallest change that the chip tells, infinite if not known.
+        """
+        memory = max(1, min(_MEMORY, errors + self.prior))
+        keep = max(0.0, 1.0 - self.counted / memory)
+        (energy0, energy1, energy2), (sum0, sum1, sum2) = self.energies, self.sums
+        energy0 = energy0 * keep + sum0 / memory
+        energy1 = energy1 * keep + sum1 / memory
+        energy2 = energy2 * keep + sum2 / memory
+        self.energies = [energy0, energy1, energy2]
+        self.sums = [0.0] * SIZE
+        self.counted = 0
+        least = min(self.energies)
+        if grain < inf:
+            least = max(least, grain * grain / 12.0)  # variance of rounding
+        self.noise = least
+        if least > 0.0:
+            power = -memory / 2.0
+            weight0 = (energy0 / least) ** power if energy0 > least else 1.0
+            weight1 = (energy1 / least) ** power if energy1 > least else 1.0
+            weight2 = (energy2 / least) ** power if energy2 > least else 1.0
+            total = weight0 + weight1 + weight2
+            self.mix([weight0 / total, weight1 / total, weight2 / total])

@@ -1,0 +1,112 @@
+"""Many codes into bits and back at once: low parts at fixed width, then quotients in unary. Pure.
+
+A stream of codes is two bit strings, one after the other without a gap: the low parts of all codes, then the
+quotients of all codes that have one. Written and read in a few numpy calls however many columns there are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from edge_agent.errors import Truncated, WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+    Words = NDArray[np.uint64]
+
+UNARY_BITS_PER_CODE: Final = 4
+"""Quotients with their ones take at most so many bits per code that has one, over the whole stream."""
+_WORD: Final = 8
+
+
+class Run(NamedTuple):
+    """Codes of one kind, one after another.
+
+    Attributes:
+        codes: how many.
+        width: bits of each low part, 0..64.
+        unary: whether each has a quotient too; then width is 63 at most.
+    """
+
+    codes: int
+    width: int
+    unary: bool
+
+
+def write_codes(runs: Sequence[Run], words: Sequence[Words]) -> bytes:
+    """Write the words of each run, filled with zeros to a whole byte. Without `unary` a word must fit its width."""
+    if not runs:
+        return b""
+    counts, widths, unary = (np.array(part) for part in zip(*runs, strict=True))
+    flat = np.concatenate(words)
+    wide = np.repeat(widths, counts)
+    rice = np.repeat(unary, counts)
+    low_end = np.cumsum(wide)
+    low_total = int(low_end[-1]) if len(low_end) else 0
+    lengths = (flat[rice] >> wide[rice].view(np.uint64)).view(np.int64) + 1
+    ends = np.cumsum(lengths)
+    bits = np.zeros(low_total + (int(ends[-1]) if len(ends) else 0), dtype=np.uint8)
+    # Bit b of the low parts belongs to the code whose end is the first after b.
+    shifts = np.repeat(low_end, wide) - np.arange(1, low_total + 1)
+    bits[:low_total] = (np.repeat(flat, wide) >> shifts.view(np.uint64)).astype(np.uint8) & 1
+    bits[low_total + ends - 1] = 1
+    return np.packbits(bits).tobytes()
+
+
+def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
+    """Read the words of each run from all of `data`.
+
+    Raises:
+        Truncated: it ends too early. WireError: bytes follow, or a quotient is too large.
+    """
+    counts = np.array([run.codes for run in runs], dtype=np.int64)
+    widths = np.array([run.width for run in runs], dtype=np.int64)
+    unary = np.array([run.unary for run in runs], dtype=np.bool_)
+    low_total = sum(run.codes * run.width for run in runs)
+    if (low_total + 7) // 8 > len(data):
+        raise Truncated("column data end before their codes do")
+    words = np.zeros(int(counts.sum()), dtype=np.uint64)
+    some = widths > 0  # codes without bits cost the sender nothing, so they must cost little here
+    words[np.repeat(some, counts)] = _low_parts(data, np.repeat(widths[some], counts[some]))
+    end = low_total
+    codes = sum(run.codes for run in runs if run.unary)
+    if codes:
+        first = low_total // 8
+        most = low_total % 8 + UNARY_BITS_PER_CODE * codes
+        octets = np.frombuffer(data, dtype=np.uint8)[first : first + (most + 7) // 8]
+        bits = np.unpackbits(octets)
+        bits[: low_total % 8] = 0
+        (ends,) = np.nonzero(bits[:most])
+        if len(ends) < codes:
+            if len(bits) < most:
+                raise Truncated("column data end before their codes do")
+            raise WireError("quotients take more bits than the format allows")
+        ends = ends[:codes]
+        end = 8 * first + int(ends[-1]) + 1
+        quotients = np.diff(ends, prepend=low_total % 8 - 1) - 1
+        shifts = np.repeat(widths[unary], counts[unary])
+        words[np.repeat(unary, counts)] |= quotients.view(np.uint64) << shifts.view(np.uint64)
+    if (end + 7) // 8 != len(data):
+        raise WireError(f"{len(data) - (end + 7) // 8} bytes follow the end of the columns")
+    bounds = np.cumsum(counts).tolist()
+    return [words[stop - run.codes : stop] for run, stop in zip(runs, bounds, strict=True)]
+
+
+def _low_parts(data: bytes, wide: Ints) -> Words:
+    """Read one number of each width, big-endian, one after another."""
+    start = np.cumsum(wide) - wide
+    padded = np.frombuffer(data + bytes(_WORD + 1), dtype=np.uint8)
+    windows = np.lib.stride_tricks.as_strided(padded, (len(padded) - _WORD + 1, _WORD), (1, 1), writeable=False)
+    place = start >> 3
+    shift = (start & 7).view(np.uint64)
+    high: Words = windows[place].view(">u8")[:, 0].astype(np.uint64) << shift
+    # A shift by 64 gives 0 in numpy, which is what the first bit of a byte and a width of 0 need.
+    next_octet = padded[place + _WORD].astype(np.uint64) >> (np.uint64(8) - shift)
+    words: Words = (high | next_octet) >> (64 - wide).view(np.uint64)
+    return words

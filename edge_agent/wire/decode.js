@@ -1,0 +1,674 @@
+// Decoder of edge-agent's messages, version 2, written from FORMAT.md alone. No dependencies.
+//
+//   const decoder = new EdgeDecoder();          // remembers batches that later ones may refer to
+//   const message = decoder.decode(bytes);      // bytes: Uint8Array or Buffer, the payload of one MQTT message
+//   for (const row of EdgeDecoder.rows(message)) console.log(EdgeDecoder.toJson(row));
+//
+// In Node and Node-RED: const { EdgeDecoder } = require("./decode.js"). In a browser: <script src="decode.js">.
+// Times are BigInt nanoseconds. Whatever is damaged, unknown or too large throws an EdgeFormatError.
+"use strict";
+
+class EdgeFormatError extends Error {}
+
+const QUANTITIES = ["temperature_c", "humidity_pct", "pressure_pa", "co2_ppm", "illuminance_lx"];
+const QUALITIES = ["good", "estimated", "suspect", "bad"];
+const TIME_QUALITIES = ["none", "bounded", "holdover", "synced"];
+const FLAGS = ["no_value", "out_of_range", "too_fast", "outlier", "time_backwards", "unsettled", "stuck"];
+const CAPS = { message: 1 << 20, groups: 1024, columns: 64, rows: 65536, cells: 1 << 20, text: 256, array: 1024, map: 64 };
+const MOST_REMEMBERED = 64;
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
+function check(right, what) {
+  if (!right) throw new EdgeFormatError(what);
+}
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let rest = byte;
+  for (let bit = 0; bit < 8; bit++) rest = rest & 1 ? (rest >>> 1) ^ 0xedb88320 : rest >>> 1;
+  return rest >>> 0;
+});
+
+function crc32(bytes) {
+  let rest = 0xffffffff;
+  for (const byte of bytes) rest = CRC_TABLE[(rest ^ byte) & 0xff] ^ (rest >>> 8);
+  return (rest ^ 0xffffffff) >>> 0;
+}
+
+// ---- bytes, msgpack, varints
+
+class Bytes {
+  constructor(bytes) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.at = 0;
+  }
+
+  take(count) {
+    check(this.at + count <= this.bytes.length, "the message ends too early");
+    this.at += count;
+    return this.at - count;
+  }
+
+  byte() {
+    return this.bytes[this.take(1)];
+  }
+
+  slice(count) {
+    const start = this.take(count);
+    return this.bytes.subarray(start, start + count);
+  }
+
+  varint() {
+    let value = 0n;
+    for (let shift = 0n; shift < 70n; shift += 7n) {
+      const byte = this.byte();
+      value |= BigInt(byte & 0x7f) << shift;
+      if (byte < 0x80) {
+        check(value < 1n << 64n, "a varint is larger than 64 bits");
+        return value;
+      }
+    }
+    throw new EdgeFormatError("a varint does not end");
+  }
+
+  signedVarint() {
+    return unzigzag(this.varint());
+  }
+
+  count(most, what) {
+    const value = this.varint();
+    check(value <= BigInt(most), `too many ${what}`);
+    return Number(value);
+  }
+}
+
+// Integers of msgpack come as BigInt, texts as string, bin as Uint8Array.
+function readMsgpack(input, depth = 0) {
+  check(depth < 8, "arrays within arrays within arrays");
+  const kind = input.byte();
+  if (kind < 0x80) return BigInt(kind);
+  if (kind >= 0xe0) return BigInt(kind - 0x100);
+  if (kind < 0x90) return readMap(input, kind & 0x0f, depth);
+  if (kind < 0xa0) return readArray(input, kind & 0x0f, depth);
+  if (kind < 0xc0) return readText(input, kind & 0x1f);
+  const view = input.view;
+  switch (kind) {
+    case 0xc0: return null;
+    case 0xc2: return false;
+    case 0xc3: return true;
+    case 0xc4: return input.slice(input.byte());
+    case 0xc5: return input.slice(view.getUint16(input.take(2)));
+    case 0xc6: return input.slice(view.getUint32(input.take(4)));
+    case 0xca: return view.getFloat32(input.take(4));
+    case 0xcb: return view.getFloat64(input.take(8));
+    case 0xcc: return BigInt(input.byte());
+    case 0xcd: return BigInt(view.getUint16(input.take(2)));
+    case 0xce: return BigInt(view.getUint32(input.take(4)));
+    case 0xcf: return view.getBigUint64(input.take(8));
+    case 0xd0: return BigInt(view.getInt8(input.take(1)));
+    case 0xd1: return BigInt(view.getInt16(input.take(2)));
+    case 0xd2: return BigInt(view.getInt32(input.take(4)));
+    case 0xd3: return view.getBigInt64(input.take(8));
+    case 0xd9: return readText(input, input.byte());
+    case 0xda: return readText(input, view.getUint16(input.take(2)));
+    case 0xdc: return readArray(input, view.getUint16(input.take(2)), depth);
+    case 0xde: return readMap(input, view.getUint16(input.take(2)), depth);
+    default: throw new EdgeFormatError(`msgpack type 0x${kind.toString(16)} does not occur here`);
+  }
+}
+
+function readText(input, length) {
+  check(length <= CAPS.text, "a text is too long");
+  try {
+    return UTF8.decode(input.slice(length));
+  } catch (error) {
+    if (error instanceof EdgeFormatError) throw error;
+    throw new EdgeFormatError("a text is not UTF-8");
+  }
+}
+
+function readArray(input, length, depth) {
+  check(length <= CAPS.array, "an array is too long");
+  return Array.from({ length }, () => readMsgpack(input, depth + 1));
+}
+
+function readMap(input, length, depth) {
+  check(length <= CAPS.map, "a map is too long");
+  return new Map(Array.from({ length }, () => [readMsgpack(input, depth + 1), readMsgpack(input, depth + 1)]));
+}
+
+// The shortest msgpack of texts in arrays: what the id of a table is computed from.
+function packTexts(item) {
+  if (typeof item === "string") {
+    const text = new TextEncoder().encode(item);
+    const head = text.length < 32 ? [0xa0 | text.length] : [0xd9, text.length];
+    return [...head, ...text];
+  }
+  const head = item.length < 16 ? [0x90 | item.length] : [0xdc, item.length >> 8, item.length & 0xff];
+  return item.reduce((packed, each) => packed.concat(packTexts(each)), head);
+}
+
+const isInt = (field) => typeof field === "bigint";
+const isText = (field) => typeof field === "string";
+const isCount = (field) => isInt(field) && field >= 0n && field < 1n << 63n;
+const isInt64 = (field) => isInt(field) && field >= -(1n << 63n) && field < 1n << 63n;
+const int64 = (value) => BigInt.asIntN(64, value);
+const unzigzag = (z) => int64(z & 1n ? -(z + 1n) / 2n : z / 2n);
+
+function array(field, least, what) {
+  check(Array.isArray(field) && field.length >= least, `${what} is not an array of at least ${least}`);
+  return field;
+}
+
+// ---- section 7: integers. A head is read first; its runs are filled from the bit string; then it becomes numbers.
+
+class Integers {
+  constructor(heads, runs, n, canFollow = false) {
+    this.n = n;
+    this.divisor = 1n;
+    this.remainder = 0n;
+    if (n === 0) return;
+    const head = heads.byte();
+    this.predictor = head >> 5;
+    const coding = (head >> 3) & 3;
+    let width = head & 7;
+    if (width === 7) {
+      width = heads.byte();
+      const scaled = width & 0x80;
+      width &= 0x7f;
+      if (scaled) {
+        const field = heads.varint();
+        this.divisor = int64((field >> 5n) * 10n ** (field & 15n));
+        if (field & 16n) this.remainder = int64(heads.varint());
+      }
+      this.scaled = Boolean(scaled);
+    }
+    check(this.predictor < 7 && coding < 3, "an unknown predictor or coding");
+    check(width <= (coding === 0 ? 64 : 63), "codes are too wide");
+    check(this.predictor !== 6 || (canFollow && !this.scaled), "there is nothing to follow");
+    this.m = n - [0, 1, 1, 2, 0, 1, 0][this.predictor];
+    check(this.m >= 1, "a block is too short for its predictor");
+    if (this.predictor === 6) {
+      this.gain = BigInt(heads.byte());
+    } else {
+      this.origin = heads.signedVarint();
+      if ([2, 3, 4].includes(this.predictor)) this.slope = heads.signedVarint();
+    }
+    if (coding === 2) {
+      const k = heads.count(this.m, "codes");
+      const gapWidth = heads.byte();
+      check(gapWidth <= 63, "gaps are too wide");
+      this.gaps = run(runs, k, gapWidth, true);
+      this.codes = run(runs, k, width, true);
+    } else {
+      this.codes = run(runs, this.m, width, coding === 1);
+    }
+  }
+
+  // The numbers; `followed` are the raw ones that predictor 6 goes by.
+  numbers(followed = null) {
+    if (this.n === 0) return [];
+    const y = this.predictor === 6 ? this.follow(followed) : this.predicted();
+    return y.map((each) => int64(this.remainder + this.divisor * each));
+  }
+
+  differences() {
+    if (!this.gaps) return this.codes.values.map(unzigzag);
+    const r = new Array(this.m).fill(0n);
+    let at = -1n;
+    this.gaps.values.forEach((gap, index) => {
+      at += gap + 1n;
+      check(at < BigInt(this.m), "a gap leads out of the block");
+      r[Number(at)] = unzigzag(BigInt.asUintN(64, this.codes.values[index] + 1n));
+    });
+    return r;
+  }
+
+  predicted() {
+    const r = this.differences();
+    const { origin, slope, n } = this;
+    const y = this.predictor === 0 || this.predictor === 4 ? [] : [origin];
+    let rise = slope;
+    if (this.predictor === 3) y.push(int64(origin + rise));
+    const u = (i) => (i < 0 ? 0n : int64(y[i] - origin));
+    while (y.length < n) {
+      const i = y.length;
+      switch (this.predictor) {
+        case 0: y.push(int64(origin + r[i])); break;
+        case 1: y.push(int64(y[i - 1] + r[i - 1])); break;
+        case 2: y.push(int64(y[i - 1] + slope + r[i - 1])); break;
+        case 3:
+          rise = int64(rise + r[i - 2]);
+          y.push(int64(y[i - 1] + rise));
+          break;
+        case 4: y.push(int64(origin + BigInt(i) * slope + r[i])); break;
+        default: y.push(int64(origin + ((u(i - 1) + u(i - 2) + u(i - 3) + u(i - 4) + 2n) >> 2n) + r[i - 1]));
+      }
+    }
+    return y;
+  }
+
+  follow(s) {
+    check(s.length === this.n, "values and raw values are not in step");
+    const r = this.differences();
+    const y = [];
+    for (let i = 0; i < this.n; i++) {
+      const b = i ? y[i - 1] : s[0];
+      y.push(int64(b + (((s[i] - b) * this.gain + 128n) >> 8n) + r[i]));
+    }
+    return y;
+  }
+}
+
+function run(runs, count, width, quotients) {
+  const made = { count, width, quotients, values: [] };
+  runs.push(made);
+  return made;
+}
+
+// Section 6: low parts of all runs, then quotients of those that have them, then less than 8 zeros.
+function fillRuns(runs, bytes) {
+  let at = 0;
+  const end = bytes.length * 8;
+  const bit = () => {
+    check(at < end, "the data end too early");
+    const value = (bytes[at >> 3] >> (7 - (at & 7))) & 1;
+    at++;
+    return value;
+  };
+  const lows = runs.reduce((sum, each) => sum + each.count * each.width, 0);
+  check(lows <= end, "the data end too early");
+  for (const each of runs) {
+    for (let i = 0; i < each.count; i++) {
+      let low = 0n;
+      for (let left = each.width; left > 0; left--) low = (low << 1n) | BigInt(bit());
+      each.values.push(low);
+    }
+  }
+  for (const each of runs) {
+    for (let i = 0; each.quotients && i < each.count; i++) {
+      let q = 0n;
+      while (!bit()) q++;
+      each.values[i] = BigInt.asUintN(64, (q << BigInt(each.width)) + each.values[i]);
+    }
+  }
+  check(end - at < 8, "the data are too long");
+  while (at < end) check(bit() === 0, "the data do not end in zeros");
+}
+
+// ---- section 8: columns
+
+class Numbers {
+  constructor(heads, runs, scale, n, canFollow = false) {
+    check(scale <= 9 || scale === 15, "an unknown scale");
+    this.scale = scale;
+    this.n = n;
+    if (scale < 15) {
+      this.integers = new Integers(heads, runs, n, canFollow);
+    } else if (n) {
+      const how = heads.byte();
+      check(how <= 1, "an unknown way to write doubles");
+      if (how === 1) this.integers = new Integers(heads, runs, n);
+      else this.doubles = Array.from({ length: n }, () => heads.view.getFloat64(heads.take(8), true));
+    }
+  }
+
+  // Sets `k`, the integers of decimals, and returns the values. `last` is the value that a reference gives.
+  values(last, followed) {
+    if (this.n === 0) return [];
+    if (this.doubles) return this.doubles;
+    const whole = this.integers.numbers(followed);
+    if (this.scale === 15) return whole.map(doubleOfBits);
+    this.written = whole;
+    const shift = shiftBy(last, this.scale);
+    this.k = whole.map((each) => int64(each + shift));
+    const divisor = 10 ** this.scale;
+    return this.k.map((each) => Number(each) / divisor);
+  }
+}
+
+function doubleOfBits(bits) {
+  const view = new DataView(new ArrayBuffer(8));
+  view.setBigInt64(0, bits < 0n ? bits ^ 0x7fffffffffffffffn : bits);
+  return view.getFloat64(0);
+}
+
+// v · 10^scale, rounded half to even; 0 where there is no such value or it is too large.
+function shiftBy(last, scale) {
+  if (last === undefined || last === null || !Number.isFinite(last)) return 0n;
+  const scaled = last * 10 ** scale;
+  if (Math.abs(scaled) >= 2 ** 53) return 0n;
+  const below = Math.floor(scaled);
+  const fraction = scaled - below;
+  return BigInt(fraction > 0.5 || (fraction === 0.5 && below % 2 !== 0) ? below + 1 : below);
+}
+
+class Column {
+  constructor(quantity, heads, runs, rows) {
+    this.quantity = quantity;
+    this.rows = rows;
+    const head = heads.byte();
+    const [hasFeatures, raws, hasCells, scale] = [head >> 7, (head >> 5) & 3, (head >> 4) & 1, head & 15];
+    this.how = raws;
+    check(!(hasCells && rows === 0) && !(raws === 2 && scale === 15), "a column's head contradicts itself");
+    if (hasCells) this.cells = new Integers(heads, runs, rows);
+    const n = hasCells ? heads.count(rows, "numbers") : rows;
+    if (raws === 3) {
+      const rawHead = heads.byte();
+      check(rawHead < 32, "a raw head with unknown bits");
+      if (rawHead & 16) {
+        check(rows > 0, "cells of no rows");
+        this.rawCells = new Integers(heads, runs, rows);
+      }
+      this.raw = new Numbers(heads, runs, rawHead & 15, rawHead & 16 ? heads.count(rows, "numbers") : rows);
+    } else if (raws === 2) {
+      this.raw = new Numbers(heads, runs, scale, n);
+    }
+    const canFollow = raws >= 2 && this.raw.scale < 15 && this.raw.n === n;
+    this.number = new Numbers(heads, runs, scale, n, canFollow);
+    if (hasFeatures) this.readFeatures(heads, hasCells || scale === 15 || rows === 0);
+  }
+
+  readFeatures(heads, cannotCompute) {
+    const how = heads.byte();
+    check(how === 1 || (how === 0 && !cannotCompute), "features that cannot be had");
+    if (how === 0) {
+      this.features = "computed";
+      return;
+    }
+    const at = heads.take(24);
+    const float = (index) => heads.view.getFloat32(at + 4 * index, true);
+    this.features = {
+      count: heads.view.getUint32(at, true),
+      mean: float(1), std: float(2), min: float(3), max: float(4), slope_per_s: float(5),
+    };
+  }
+
+  decode(timesNs, last) {
+    const statuses = [];
+    const present = [];
+    for (const cell of this.cells ? this.cells.numbers() : new Array(this.rows).fill(0n)) {
+      check(cell >= 0n && cell <= 131073n, "an impossible status");
+      const status = cell === 0n ? 0 : cell === 1n ? null : Number((cell - 2n) >> 1n);
+      statuses.push(status);
+      present.push(cell === 0n || (cell > 1n && (cell & 1n) === 0n));
+    }
+    const raws = this.raw ? this.raw.values(last, null) : null;
+    const values = this.number.values(last, this.raw ? this.raw.written : null);
+    const rawPresent = this.rawCells ? this.rawCells.numbers().map(isPresent) : this.how === 3 ? new Array(this.rows).fill(true) : present;
+    const made = { quantity: this.quantity, statuses, values: spread(values, present), raws: null, features: null };
+    if (this.how === 1) made.raws = made.values;
+    else if (raws) made.raws = spread(raws, rawPresent);
+    if (this.features) made.features = this.features === "computed" ? this.compute(timesNs) : this.features;
+    return made;
+  }
+
+  compute(t) {
+    const k = this.number.k;
+    const n = BigInt(k.length);
+    const since = t.map((each) => each - t[0]);
+    const u = since.reduce(gcd, 0n) || 1n;
+    let [S, Q, A, B, X] = [0n, 0n, 0n, 0n, 0n];
+    k.forEach((each, i) => {
+      const d = each - k[0];
+      const a = since[i] / u;
+      S += d; Q += d * d; A += a; B += a * a; X += a * d;
+    });
+    const w = n * B - A * A || 1n;
+    const scale = 10 ** this.number.scale;
+    const bottom = Number(n * 10n ** BigInt(this.number.scale));
+    const [least, greatest] = k.reduce(([low, high], each) => [each < low ? each : low, each > high ? each : high], [k[0], k[0]]);
+    return {
+      count: k.length,
+      mean: Math.fround(Number(n * k[0] + S) / bottom),
+      std: Math.fround(Math.sqrt(Number(n * Q - S * S)) / bottom),
+      min: Math.fround(Number(least) / scale),
+      max: Math.fround(Number(greatest) / scale),
+      slope_per_s: Math.fround((Number(n * X - A * S) / Number(w) / scale) * (1e9 / Number(u))),
+    };
+  }
+}
+
+function isPresent(cell) {
+  check(cell === 0n || cell === 1n, "an impossible cell");
+  return cell === 0n;
+}
+
+function spread(numbers, present) {
+  let next = 0;
+  const spreadOut = present.map((has) => (has ? numbers[next++] : null));
+  check(next === numbers.length, "numbers and cells do not fit");
+  return spreadOut;
+}
+
+function gcd(a, b) {
+  if (b < 0n) b = -b;
+  while (b) [a, b] = [b, a % b];
+  return a;
+}
+
+// ---- sections 1 to 5, and 9
+
+class EdgeDecoder {
+  constructor() {
+    this.tables = new Map();
+    this.batches = new Map();
+  }
+
+  // Learn a table of channels, as a birth message shows it: [[sensor, [quantity, …]], …]. Returns its id.
+  addTable(node, sensors) {
+    const id = crc32(Uint8Array.from(packTexts([node, sensors])));
+    this.tables.set(id, { node, sensors });
+    return id;
+  }
+
+  decode(payload) {
+    const bytes = payload instanceof Uint8Array ? payload : new Uint8Array(payload);
+    check(bytes.length <= CAPS.message, "the message is too long");
+    check(bytes.length >= 6, "the message ends too early");
+    check(bytes[0] === 2, `version ${bytes[0]} is not known here`);
+    const end = bytes.length - 4;
+    const crc = new DataView(bytes.buffer, bytes.byteOffset).getUint32(end);
+    check(crc32(bytes.subarray(0, end)) === crc, "the message is damaged");
+    const input = new Bytes(bytes.subarray(1, end));
+    const [first, node, epoch, seq, boot, offsetNs, body] = array(readMsgpack(input), 7, "the envelope");
+    check(input.at === end - 1, "something follows the message");
+    check(isInt(first) && first >= 0n && first < 16n, "an unknown kind");
+    check(isCount(epoch) && isCount(seq) && isCount(boot) && isInt64(offsetNs), "the envelope is wrong");
+    const kind = Number(first & 3n);
+    const message = { node, epoch, seq, boot, offsetNs, timeQuality: TIME_QUALITIES[Number(first >> 2n)] };
+    check(kind < 3 && (isText(node) || (node === null && kind === 0)), "an unknown kind, or no node");
+    if (kind === 1) return Object.assign(message, { event: readEvent(body) });
+    if (kind === 2) return Object.assign(message, { tombstone: readTombstone(body) });
+    this.readBatch(message, body);
+    return message;
+  }
+
+  readBatch(message, body) {
+    const [listed, data, reference = null] = array(body, 2, "the body");
+    array(listed, 0, "the list of groups");
+    check(data instanceof Uint8Array, "the data are no bin");
+    const groups = isInt(listed[0]) ? this.groupsOfTable(message, listed) : listed.map(readGroup);
+    check(isText(message.node), "a batch without a node");
+    check(groups.length <= CAPS.groups, "too many groups");
+    const earlier = this.earlier(message, reference);
+    const heads = new Bytes(data);
+    const runs = [];
+    let cells = 0;
+    groups.forEach((group, number) => {
+      if (group.extent < 0n) {
+        const shared = -1n - group.extent;
+        check(shared < BigInt(number), "a group shares times with one that does not stand before it");
+        group.shared = groups[Number(shared)];
+        group.rows = group.shared.rows;
+      } else {
+        check(group.extent <= BigInt(CAPS.rows), "too many rows");
+        group.rows = Number(group.extent);
+        if (group.rows) group.stamps = new Integers(heads, runs, group.rows);
+      }
+      check(group.quantities.length <= CAPS.columns, "too many columns");
+      cells += group.rows * Math.max(1, group.quantities.length);
+      check(cells <= CAPS.cells, "too many cells");
+      group.columns = group.quantities.map((quantity) => new Column(quantity, heads, runs, group.rows));
+    });
+    fillRuns(runs, heads.bytes.subarray(heads.at));
+    let base = earlier ? earlier.lastStamp : null;
+    const always = base !== null;
+    message.groups = groups.map((group) => {
+      if (group.shared) {
+        group.timesNs = group.shared.timesNs;
+      } else {
+        const written = group.stamps ? group.stamps.numbers() : [];
+        group.timesNs = base === null ? written : written.map((each) => int64(each + base));
+        if (!always && base === null && group.timesNs.length) base = group.timesNs[0];
+      }
+      const columns = group.columns.map((column) =>
+        column.decode(group.timesNs, earlier && earlier.lastOf(group.sensor, column.quantity)));
+      return { sensor: group.sensor, timesNs: group.timesNs, columns };
+    });
+    this.remember(message);
+  }
+
+  groupsOfTable(message, [id, ...extents]) {
+    const table = this.tables.get(Number(id));
+    check(table, `the table of channels ${id} is not known: wait for the birth message`);
+    check(message.node === null || message.node === table.node, "the table is another node's");
+    message.node = table.node;
+    check(extents.length <= table.sensors.length, "more groups than the table has sensors");
+    return extents.flatMap((given, number) => {
+      if (given === null) return [];
+      const [sensor, quantities] = table.sensors[number];
+      if (isInt(given)) return [{ sensor, extent: given, quantities }];
+      const [extent, mask] = array(given, 2, "a group");
+      check(isInt(extent) && isCount(mask) && mask >> BigInt(quantities.length) === 0n, "a group of an unknown shape");
+      return [{ sensor, extent, quantities: quantities.filter((_, bit) => (mask >> BigInt(bit)) & 1n) }];
+    });
+  }
+
+  earlier(message, reference) {
+    if (reference === null) return null;
+    check(isCount(reference), "the reference is wrong");
+    const found = this.batches.get(`${message.node}/${message.epoch}/${reference}`);
+    check(found, `batch ${reference}, which this one refers to, is not known`);
+    const filled = found.groups.find((group) => group.timesNs.length);
+    return {
+      lastStamp: filled ? filled.timesNs[filled.timesNs.length - 1] : null,
+      lastOf(sensor, quantity) {
+        const columns = found.groups.flatMap((group) => (group.sensor === sensor ? group.columns : []));
+        const column = columns.filter((each) => each.quantity === quantity).pop();
+        return column && lastNumber(column.values);
+      },
+    };
+  }
+
+  remember(message) {
+    this.batches.set(`${message.node}/${message.epoch}/${message.seq}`, message);
+    if (this.batches.size > MOST_REMEMBERED) this.batches.delete(this.batches.keys().next().value);
+  }
+
+  // ---- the same objects as `edge-agent decode` prints
+
+  static *rows(message) {
+    const identity = { node: message.node, epoch: message.epoch, seq: message.seq };
+    const at = (stamp) => stamp + message.offsetNs;
+    if (message.event) {
+      const { kind, bootNs, subject, state, cause, errno } = message.event;
+      const reason = errno === null ? {} : { errno };
+      const when = { t: isoUtc(at(bootNs)), t_ns: at(bootNs), t_quality: message.timeQuality };
+      yield { kind: "event", ...identity, event: kind, subject, state, cause, ...reason, ...when };
+    } else if (message.tombstone) {
+      const { firstNs, lastNs, ...told } = message.tombstone;
+      const span = { t_from: isoUtc(at(firstNs)), t_to: isoUtc(at(lastNs)), t_quality: message.timeQuality };
+      yield { kind: "tombstone", ...identity, ...told, ...span };
+    } else {
+      for (const group of message.groups) yield* readings(message, identity, group, at);
+      for (const group of message.groups) yield* windows(identity, group, at);
+    }
+  }
+
+  static toJson(item) {
+    if (typeof item === "bigint") return item.toString();
+    if (Array.isArray(item)) return `[${item.map(EdgeDecoder.toJson).join(", ")}]`;
+    if (item !== null && typeof item === "object") {
+      return `{${Object.entries(item).map(([key, value]) => `${JSON.stringify(key)}: ${EdgeDecoder.toJson(value)}`).join(", ")}}`;
+    }
+    // Readers that know integers must not take a rounded double for an exact one.
+    if (typeof item === "number" && Math.abs(item) >= 2 ** 53) return item.toExponential();
+    return Object.is(item, -0) ? "-0.0" : JSON.stringify(item);
+  }
+}
+
+function readGroup(field) {
+  const [sensor, extent, listed] = array(field, 3, "a group");
+  check(isText(sensor) && isInt(extent), "a group without a name or an extent");
+  let quantities;
+  if (isCount(listed)) {
+    quantities = Array.from({ length: 63 }, (_, code) => code).filter((code) => (listed >> BigInt(code)) & 1n).map(quantityOf);
+  } else {
+    quantities = array(listed, 0, "the list of quantities").map((each) => (isText(each) ? each : quantityOf(each)));
+  }
+  return { sensor, extent, quantities };
+}
+
+function quantityOf(code) {
+  check(typeof code === "number" || isCount(code), "a quantity is neither a code nor a name");
+  return QUANTITIES[Number(code)] ?? `quantity_${code}`;
+}
+
+function readEvent(body) {
+  const [kind, bootNs, subject, state, cause, errno = null] = array(body, 5, "an event");
+  check([kind, subject, state, cause].every(isText) && isInt64(bootNs), "an event of an unknown shape");
+  check(errno === null || isInt64(errno), "an errno is no number");
+  return { kind, bootNs, subject, state, cause, errno };
+}
+
+function readTombstone(body) {
+  const [first_seq, last_seq, records, readings, reason, firstNs, lastNs] = array(body, 7, "a tombstone");
+  check([first_seq, last_seq, records, readings].every(isCount) && isText(reason), "a tombstone of an unknown shape");
+  check(isInt64(firstNs) && isInt64(lastNs), "a tombstone without times");
+  return { first_seq, last_seq, records, readings, reason, firstNs, lastNs };
+}
+
+function lastNumber(values) {
+  for (let i = values.length - 1; i >= 0; i--) if (values[i] !== null) return values[i];
+  return null;
+}
+
+const finite = (number) => (number !== null && Number.isFinite(number) ? number : null);
+
+function* readings(message, identity, group, at) {
+  for (const { quantity, values, raws, statuses } of group.columns) {
+    for (let i = 0; i < statuses.length; i++) {
+      if (statuses[i] === null) continue;
+      const tNs = at(group.timesNs[i]);
+      yield {
+        ...identity, sensor: group.sensor, quantity,
+        t: isoUtc(tNs), t_ns: tNs, t_quality: message.timeQuality,
+        value: finite(values[i]), raw: raws ? finite(raws[i]) : null,
+        quality: QUALITIES[statuses[i] & 3],
+        flags: FLAGS.filter((_, bit) => (statuses[i] >> 2) & (1 << bit)),
+      };
+    }
+  }
+}
+
+function* windows(identity, group, at) {
+  const [first, last] = group.timesNs.reduce(
+    ([low, high], each) => [low === null || each < low ? each : low, high === null || each > high ? each : high], [null, null]);
+  const span = { t_from: first === null ? null : isoUtc(at(first)), t_to: last === null ? null : isoUtc(at(last)) };
+  for (const { quantity, features } of group.columns) {
+    if (!features) continue;
+    const numbers = Object.fromEntries(Object.entries(features).map(([name, value]) => [name, finite(value)]));
+    yield { kind: "features", ...identity, sensor: group.sensor, quantity, ...span, ...numbers };
+  }
+}
+
+function isoUtc(wallNs) {
+  const second = 1000000000n;
+  let fraction = wallNs % second;
+  if (fraction < 0n) fraction += second;
+  const moment = new Date(Number((wallNs - fraction) / 1000000n)).toISOString().slice(0, 19);
+  return `${moment}.${fraction.toString().padStart(9, "0").replace(/0+$/, "").padEnd(3, "0")}Z`;
+}
+
+if (typeof module !== "undefined") module.exports = { EdgeDecoder, EdgeFormatError, crc32 };

@@ -1,0 +1,163 @@
+"""The decoder in JavaScript, which was written from the specification alone, reads what ours writes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import edge_agent.wire
+from edge_agent.errors import WireError
+from edge_agent.reading import RecordKind
+from edge_agent.wire.batch import Batch, Message
+from edge_agent.wire.codec import (
+    Channels,
+    Known,
+    Reference,
+    decode_message,
+    encode_batch,
+    encode_event,
+    encode_message,
+    encode_tombstone,
+)
+from edge_agent.wire.rows import objects
+from tests.wire.samples import CHANNELS, ENVELOPE, GOLDEN, MESSAGES, PLAIN, encoded
+from tests.wire.strategies import ENVELOPES, EVENTS, TOMBSTONES, batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DECODER = Path(edge_agent.wire.__file__).parent / "decode.js"
+LINES = Path(__file__).parent / "decode_lines.js"
+
+
+class Node:
+    """The decoder in a process of its own."""
+
+    def __init__(self, program: str) -> None:
+        self._process = subprocess.Popen(
+            [program, str(LINES), str(DECODER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, **what: Any) -> list[str]:
+        """What it answers to one request, line by line."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.flush()
+        lines: list[str] = []
+        while (line := self._process.stdout.readline()) != ".\n":
+            assert line, "node ended"
+            lines.append(line)
+        return [line for line in lines if line != "\n"]
+
+    def rows(self, data: bytes) -> list[dict[str, Any]]:
+        """The rows of a message."""
+        return [json.loads(line) for line in self.ask(hex=data.hex())]
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    program = shutil.which("node") or shutil.which("nodejs")
+    if program is None:
+        reason = "node is not installed: apt install nodejs"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    process = Node(program)
+    yield process
+    process.close()
+
+
+def rows_of(data: bytes, known: Known | None = None) -> list[dict[str, Any]]:
+    """What our own decoder makes of a message, as JSON carries it."""
+    found = objects(decode_message(data, known) if known is not None else decode_message(data))
+    return [json.loads(json.dumps(row)) for row in found]
+
+
+@pytest.mark.parametrize("name", ["v2-plain", *(name for name in MESSAGES if name != "v2-plain")])
+def test_golden_messages_have_their_golden_rows(node: Node, name: str) -> None:
+    node.ask(forget=True)
+    (told,) = node.ask(table=[CHANNELS.node, [[sensor, list(own)] for sensor, own in CHANNELS.sensors]])
+    assert int(told) == CHANNELS.id
+    node.rows(encoded("v2-plain"))
+    golden = [json.loads(line) for line in (GOLDEN / f"{name}.ndjson").read_text().splitlines()]
+    assert node.rows(bytes.fromhex((GOLDEN / f"{name}.hex").read_text())) == golden
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(ENVELOPES, batches())
+def test_any_batch_is_read_alike(node: Node, envelope: Any, batch: Batch) -> None:
+    data = encode_message(RecordKind.BATCH, envelope, encode_batch(batch))
+    assert node.rows(data) == rows_of(data)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(ENVELOPES, EVENTS, TOMBSTONES)
+def test_events_and_tombstones_are_read_alike(node: Node, envelope: Any, event: Any, tombstone: Any) -> None:
+    for kind, body in (
+        (RecordKind.EVENT, encode_event(replace(event, errno=121))),
+        (RecordKind.TOMBSTONE, encode_tombstone(tombstone)),
+    ):
+        data = encode_message(kind, envelope, body)
+        assert node.rows(data) == rows_of(data)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@given(batches(), batches())
+def test_a_batch_that_refers_to_another_is_read_alike(node: Node, first: Batch, second: Batch) -> None:
+    named = {group.sensor: tuple(dict.fromkeys(column.quantity for column in group.columns)) for group in second.groups}
+    channels = Channels("node-1", tuple(named.items()))
+    node.ask(forget=True, table=[channels.node, [[sensor, list(own)] for sensor, own in channels.sensors]])
+    node.rows(encode_message(RecordKind.BATCH, ENVELOPE, encode_batch(first)))
+    body = encode_batch(second, channels=channels, reference=Reference(42, first))
+    data = encode_message(RecordKind.BATCH, replace(ENVELOPE, seq=43), body)
+    known = Known({channels.id: channels}, {("node-1", 3, 42): first})
+    assert node.rows(data) == rows_of(data, known)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.sampled_from(sorted(MESSAGES)), st.data())
+def test_damage_is_an_error_of_the_format_and_nothing_else(node: Node, name: str, data: st.DataObject) -> None:
+    octets = bytearray(encoded(name))
+    if data.draw(st.booleans()):
+        del octets[data.draw(st.integers(0, len(octets) - 1)) :]
+    else:
+        octets[data.draw(st.integers(0, len(octets) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    (told,) = node.rows(bytes(octets))
+    assert told["ours"], told
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.sampled_from(["v2-full", "v2-plain"]), st.data())
+def test_damage_that_the_checksum_misses_is_read_alike_or_refused(node: Node, name: str, data: st.DataObject) -> None:
+    octets = bytearray(encoded(name)[:-4])
+    octets[data.draw(st.integers(1, len(octets) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    forged = bytes(octets) + zlib.crc32(octets).to_bytes(4)
+    told = node.rows(forged)
+    if told and "error" in told[0]:
+        assert told[0]["ours"], told
+        return
+    with contextlib.suppress(WireError):  # each may be stricter than the other with what no sender writes
+        assert told == rows_of(forged)
+
+
+def test_what_it_does_not_have_it_does_not_guess(node: Node) -> None:
+    node.ask(forget=True)
+    (told,) = node.rows(encoded("v2-channels"))
+    assert "not known" in told["error"]
+    (told,) = node.rows(b"\x01" + encoded("v2-small")[1:])
+    assert told["error"] == "version 1 is not known here"
+    assert Message(ENVELOPE, PLAIN) == decode_message(encoded("v2-plain"))
