@@ -26,7 +26,10 @@ class SensorHealth:
 
 @dataclass(frozen=True, slots=True)
 class ReadingCounts:
-    """sampled = good + estimated + suspect + bad; `suppressed` (by a deadband) and `dropped` are among the sampled."""
+    """sampled = good + estimated + suspect + bad; `suppressed` (by a deadband) and `dropped` are among the sampled.
+
+    `reasons` counts readings by flag; one may bear several.
+    """
 
     sampled: int
     good: int
@@ -35,6 +38,7 @@ class ReadingCounts:
     bad: int
     suppressed: int
     dropped: int
+    reasons: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.clock import NS_PER_S
-from edge_agent.reading import NOT_SENT, Features, Flag, Measurement, Quality, quality_of, status_of
+from edge_agent.reading import NOT_SENT, Features, Flag, Measurement, Quality, flags_of, quality_of, status_of
 from edge_agent.stages.calibrate import Calibration, calibrate
 from edge_agent.stages.deadband import Deadband, DeadbandSettings
 from edge_agent.stages.derive import Derived, derive
@@ -76,6 +76,8 @@ class Counts:
     bad: int = 0
     suppressed: int = 0
     dropped: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    """By flag, how many readings bear it; one may bear several."""
 
     def add(self, statuses: Sequence[int], good: int) -> None:
         """Count a block, of which `good` readings are known to be good."""
@@ -86,6 +88,10 @@ class Counts:
             self.estimated += qualities.count(Quality.ESTIMATED)
             self.suspect += qualities.count(Quality.SUSPECT)
             self.bad += qualities.count(Quality.BAD)
+            for status in statuses:
+                for flag in flags_of(status) if status else ():
+                    name = str(flag.name).lower()
+                    self.reasons[name] = self.reasons.get(name, 0) + 1
 
 
 class _Channel:

@@ -222,6 +222,7 @@ def test_what_was_odd_at_the_chip_makes_a_reading_suspect_and_leaves_its_value()
     assert column.values == (20.0, 20.0, 20.0)
     assert column.statuses == (status_of(Flag.UNSETTLED), 0, status_of(Flag.STUCK))
     assert bench.pipeline.counts.suspect == 2
+    assert bench.pipeline.counts.reasons == {"unsettled": 1, "stuck": 1}
 
 
 def test_what_is_derived_stands_beside_what_it_comes_from_and_shares_its_doubts() -> None:
