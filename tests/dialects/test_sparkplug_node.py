@@ -30,14 +30,14 @@ class Gateway:
     def __init__(self) -> None:
         self.now_ms = NOW_MS
         self.node = SparkplugNode(
-            group="farm",
+            group="growers",
             node="node-1",
             channels=[("air", "temperature_c"), ("air", "soil_pct"), ("roof", "pressure_pa")],
             about={"Site": "farm-7", "Location": ""},
             encode=lambda record: record.body,
             wall_ns=lambda: self.now_ms * 1_000_000,
         )
-        self.host = Host("farm", "node-1")
+        self.host = Host("growers", "node-1")
 
     def connect(self) -> None:
         """As the uplink does."""
@@ -146,7 +146,7 @@ def test_every_connection_has_the_next_death_number_and_its_birth_the_same(gatew
         gateway.connect()
         assert gateway.host.bd_seq == number % 256
         assert Payload.FromString(gateway.will.payload).metrics[0].long_value == number % 256
-    assert (gateway.will.topic, gateway.will.retain) == ("spBv1.0/farm/NDEATH/node-1", False)
+    assert (gateway.will.topic, gateway.will.retain) == ("spBv1.0/growers/NDEATH/node-1", False)
     gateway.host.hear(gateway.will.topic, gateway.will.payload)
     assert not gateway.host.online
 
@@ -158,7 +158,7 @@ def test_a_goodbye_is_a_death_and_a_heartbeat_nothing(gateway: Gateway) -> None:
 
 
 def test_a_host_that_asks_gets_the_birth_again_with_the_same_death_number(gateway: Gateway) -> None:
-    assert gateway.node.commands == "spBv1.0/farm/NCMD/node-1"
+    assert gateway.node.commands == "spBv1.0/growers/NCMD/node-1"
     gateway.connect()
     gateway.send(encoded("v2-small"))
     command = Payload(timestamp=NOW_MS)
