@@ -87,6 +87,8 @@ class Agent:
         self._time_step_ns = max(1, round(config.batch.time_resolution_s * NS_PER_S))
         broker = broker_of(config)
 
+        # Before the outbox is opened: what cannot be spoken is no reason to leave one open.
+        dialect = dialect_of(config, encode=self._encode, status=self._status, wall_ns=self._wall_ns)
         self.outbox = Outbox(
             directory,
             max_bytes=round(config.outbox.max_mib * 1_048_576),
@@ -114,7 +116,7 @@ class Agent:
         )
         self.uplink = UplinkWorker(
             broker=broker,
-            dialect=dialect_of(config, encode=self._encode, status=self._status, wall_ns=self._wall_ns),
+            dialect=dialect,
             versions={"auto": (5, 4), "5": (5,), "3.1.1": (4,)}[config.uplink.protocol],
             session=Session(
                 window=config.uplink.window, ack_timeout_ns=2 * config.uplink.keepalive_s * NS_PER_S, rng=rng

@@ -13,6 +13,7 @@ import pytest
 from edge_agent.agent import Agent
 from edge_agent.clock import NS_PER_S, Anchor, ClockQuality, SimulatedClock
 from edge_agent.config.load import parse_config
+from edge_agent.errors import Unavailable
 from edge_agent.open_batch import ChannelSettings
 from edge_agent.reading import Event, EventKind, Measurement, RecordKind
 from edge_agent.scheduler import Pace
@@ -45,6 +46,16 @@ def agent(tmp_path: Path, clock: SimulatedClock) -> Agent:
 def run_until(agent: Agent, clock: SimulatedClock, end_ns: int) -> None:
     pace = Pace(speed=None, wake=threading.Event())
     agent.run_simulated(clock, pace, end_ns=end_ns, stop=threading.Event())
+
+
+def test_a_format_whose_library_is_missing_leaves_no_outbox_open(
+    tmp_path: Path, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "edge_agent.dialects.sparkplug_node", None)
+    config = parse_config(CONFIG + 'format = "sparkplug-b"\n')
+    with pytest.raises(Unavailable, match=r"pip install 'edge-agent\[sparkplug\]'"):
+        Agent(config, settings={}, clock=clock, rng=random.Random(1), directory=tmp_path, seed=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_stored_readings_are_restated_when_the_clock_becomes_known(agent: Agent, clock: SimulatedClock) -> None:

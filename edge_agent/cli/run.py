@@ -256,7 +256,8 @@ def remove_unless_pending(directory: Path) -> None:
     from edge_agent.outbox.recovery import pending_in
 
     if pending := pending_in(directory):
-        click.echo(f"{pending} records are kept: run again with --state-dir {directory} to deliver them")
+        kept = "1 record is" if pending == 1 else f"{pending} records are"
+        click.echo(f"{kept} kept: run again with --state-dir {directory} to deliver what waits")
     else:
         shutil.rmtree(directory, ignore_errors=True)
 
