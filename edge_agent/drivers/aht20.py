@@ -142,7 +142,7 @@ class Aht:
         except ChecksumMismatch as error:
             if not self._proved and error.received == 0xFF:
                 raise WrongChip(
-                    f"{self._address:#04x} sends no checksum and is no AHT20 but an AHT10 or AHT15: set driver aht10"
+                    f'{self._address:#04x} sends no checksum: no AHT20 but an AHT10 or AHT15: set driver = "aht10"'
                 ) from error
             raise
         self._proved = True

@@ -87,7 +87,7 @@ class Hdc1080:
             device, maker = _identity(self._bus, self._address)
         except NoAcknowledge:
             name = driver_for(self._bus, self._address)
-            raise WrongChip(f"{self._address:#04x} is no HDC1080: set driver {name or 'sht2x'}") from None
+            raise WrongChip(f'{self._address:#04x} is no HDC1080: set driver = "{name or "sht2x"}"') from None
         if maker != TEXAS_INSTRUMENTS:
             raise WrongChip(f"{self._address:#04x} has the device id {device:#06x} and is no HDC1080: an INA219?")
         self._configure(RESET)

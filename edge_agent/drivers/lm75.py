@@ -128,13 +128,13 @@ class Lm75:
     def _refuse_relatives(self) -> None:
         device = device_id(self._bus, self._address)
         if device & TMP117_ID_MASK == TMP117_ID:
-            raise WrongChip(f"{self._address:#04x} is a TMP117 or TMP119 (id {device:#06x}): set driver tmp117")
+            raise WrongChip(f'{self._address:#04x} is a TMP117 or TMP119 (id {device:#06x}): set driver = "tmp117"')
         if self.identity is not None and device != self.identity:
             raise WrongChip(
                 f"{self._address:#04x} has the device id {device:#06x} where {self.identity:#06x} is expected"
             )
         if self.identity is None and device == TMP1075_ID:
-            raise WrongChip(f"{self._address:#04x} is a TMP1075 (id {device:#06x}): set driver tmp1075")
+            raise WrongChip(f'{self._address:#04x} is a TMP1075 (id {device:#06x}): set driver = "tmp1075"')
 
 
 def device_id(bus: I2CBus, address: int) -> int:
@@ -146,9 +146,9 @@ def _who_is(address: int, kept: bytes, written: bytes) -> str:
     """Name what answers instead, as far as its configuration tells."""
     what = f"{address:#04x} gives back {kept.hex()} for its configuration where {written.hex()} was written"
     if kept[0] & FINEST == FINEST and written[0] & FINEST != FINEST:
-        return f"{what}: a TMP102? then set driver tmp102"
+        return f'{what}: a TMP102? then set driver = "tmp102"'
     if kept[0] & FINEST != FINEST and written[0] & FINEST == FINEST:
-        return f"{what}: it keeps no resolution, an LM75? then set driver lm75"
+        return f'{what}: it keeps no resolution, an LM75? then set driver = "lm75"'
     return f"{what}: no thermometer of this kind, an ADS1115 or PCF8591? `edge-agent scan` may tell"
 
 

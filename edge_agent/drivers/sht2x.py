@@ -194,7 +194,7 @@ def _who_is(bus: I2CBus, address: int, user: int) -> str:
     except NoAcknowledge:
         device = 0
     if device in {0x1000, 0x1050}:
-        return f"{address:#04x} is an HDC1080 or HDC1000 (id {device:#06x}), not an SHT2x: set driver hdc1080"
+        return f'{address:#04x} is an HDC1080 or HDC1000 (id {device:#06x}), not an SHT2x: set driver = "hdc1080"'
     return f"{address:#04x} reads {user:#04x} as its user register and is no SHT2x, HTU21D or Si7021: an INA219?"
 
 

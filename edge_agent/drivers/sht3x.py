@@ -99,7 +99,7 @@ class Sht3x:
             self._send(BREAK)
         except NoAcknowledge:
             if understands(self._bus, self._address, SHT4X_SERIAL, 2):
-                raise WrongChip(f"{self._address:#04x} is an SHT4x, not an SHT3x: set driver sht4x") from None
+                raise WrongChip(f'{self._address:#04x} is an SHT4x, not an SHT3x: set driver = "sht4x"') from None
             raise
         yield BREAK_NS
         self._send(SOFT_RESET)

@@ -97,7 +97,7 @@ class Sht4x:
             serial = self._receive(6)
         except NoAcknowledge:
             if understands(self._bus, self._address, SHT3X_STATUS, 1):
-                raise WrongChip(f"{self._address:#04x} is an SHT3x, not an SHT4x: set driver sht3x") from None
+                raise WrongChip(f'{self._address:#04x} is an SHT3x, not an SHT4x: set driver = "sht3x"') from None
             raise
         checked_words(serial, 2)
         self._send(SOFT_RESET)

@@ -61,7 +61,7 @@ class Si7021(Sht2x):
         first = identity(self._bus, self._address)
         if first not in SI70XX:
             name = driver_for(self._bus, self._address)
-            raise WrongChip(f"{self._address:#04x} is no Si7021 but a relative: set driver {name}")
+            raise WrongChip(f'{self._address:#04x} is no Si7021 but a relative: set driver = "{name}"')
 
     def collect(self) -> tuple[float | None, ...]:
         """Read the humidity, then the temperature that was measured for it.

@@ -114,7 +114,7 @@ def test_a_busy_chip_is_not_ready_and_one_without_calibration_was_reset(i2c: Scr
 def test_a_missing_checksum_is_an_aht10s_until_there_has_been_a_right_one(i2c: ScriptedI2C) -> None:
     chip = Aht(i2c, 0x38, NoOptions())
     i2c.expect(b"", REPLY[:6] + b"\xff")
-    with pytest.raises(WrongChip, match="set driver aht10"):
+    with pytest.raises(WrongChip, match='set driver = "aht10"'):
         chip.collect()
     i2c.expect(b"", REPLY)
     chip.collect()

@@ -43,7 +43,7 @@ def test_probe_identifies_resets_and_sets_both_conversions_with_the_heater_off(i
 def test_an_sht2x_which_does_not_know_the_question_is_named_and_not_reset(i2c: ScriptedI2C) -> None:
     i2c.expect(b"\xff", SILENCE)
     i2c.expect(b"\xe7", b"\x02")
-    with pytest.raises(WrongChip, match="set driver htu21d"):
+    with pytest.raises(WrongChip, match='set driver = "htu21d"'):
         list(driver(i2c).probe())
 
 

@@ -138,9 +138,9 @@ def test_a_relative_with_an_identity_is_named(
 @pytest.mark.parametrize(
     ("chip", "options", "found", "named"),
     [
-        (Lm75, Lm75Options(), b"\x68", "set driver tmp102"),
-        (Tmp75, NoOptions(), b"\x08", "set driver lm75"),
-        (Tmp102, Tmp102Options(), b"\x08\xff", "set driver lm75"),
+        (Lm75, Lm75Options(), b"\x68", 'set driver = "tmp102"'),
+        (Tmp75, NoOptions(), b"\x08", 'set driver = "lm75"'),
+        (Tmp102, Tmp102Options(), b"\x08\xff", 'set driver = "lm75"'),
         (Tmp102, Tmp102Options(), b"\x68\xff", "ADS1115"),
         (Lm75, Lm75Options(), b"\x00", "ADS1115"),
     ],

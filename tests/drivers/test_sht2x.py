@@ -97,8 +97,8 @@ def test_probe_switches_off_the_heater_and_sets_the_finest_resolution(i2c: Scrip
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (b"\x10\x50", "set driver hdc1080"),
-        (b"\x10\x00", "set driver hdc1080"),
+        (b"\x10\x50", 'set driver = "hdc1080"'),
+        (b"\x10\x00", 'set driver = "hdc1080"'),
         (b"\x39\x9f", "INA219"),
         (SILENCE, "INA219"),
     ],
@@ -193,5 +193,5 @@ def test_a_relative_without_its_own_temperature_is_named_to_an_si7021(i2c: Scrip
     i2c.expect(b"\xe7", b"\x02")
     i2c.expect(b"\xfc\xc9", b"\x32" * 6)
     i2c.expect(b"\xe7", b"\x02")
-    with pytest.raises(WrongChip, match="set driver htu21d"):
+    with pytest.raises(WrongChip, match='set driver = "htu21d"'):
         list(Si7021(i2c, 0x40, NoOptions()).probe())

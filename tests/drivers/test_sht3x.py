@@ -115,7 +115,7 @@ def test_an_sht4x_is_named_and_nobody_is_nobody(i2c: ScriptedI2C) -> None:
     i2c.expect(b"\x30\x93", NoAcknowledge("no such command"))
     i2c.expect(b"\x89")
     i2c.expect(b"", b"\xbe\xef\x92" * 2)
-    with pytest.raises(WrongChip, match="set driver sht4x"):
+    with pytest.raises(WrongChip, match='set driver = "sht4x"'):
         list(Sht3x(i2c, 0x44, Sht3xOptions()).probe())
     i2c.expect(b"\x30\x93", NoAcknowledge("absent"))
     i2c.expect(b"\x89", NoAcknowledge("absent"))

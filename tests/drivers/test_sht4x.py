@@ -76,7 +76,7 @@ def test_an_sht3x_is_named(i2c: ScriptedI2C) -> None:
     i2c.expect(b"", NoAcknowledge("no such command"))
     i2c.expect(b"\xf3\x2d")
     i2c.expect(b"", STATUS)
-    with pytest.raises(WrongChip, match="set driver sht3x"):
+    with pytest.raises(WrongChip, match='set driver = "sht3x"'):
         list(Sht4x(i2c, 0x44, Sht4xOptions()).probe())
 
 
