@@ -2,9 +2,9 @@
 
 Source: Linux drivers/w1/slaves/w1_therm.c (0554d731) and Documentation/w1/slaves/w1_therm.rst.
 
-Limits: reading `w1_slave` without a bulk conversion blocks for 750 ms in the kernel; here the air of the
-moment of reading is converted and no time passes. Writing `trigger` blocks likewise in the kernel, and here
-never.
+Reading `w1_slave` without a bulk conversion blocks for 750 ms, as in the kernel: that time passes for the reader.
+
+Limits: writing `trigger` blocks in some kernels, and here never.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -34,7 +35,7 @@ class SimulatedW1(SimulatedTree):
 
     Args:
         directory: an empty directory; the tree is made in it and left to its owner to remove.
-        clock: only read.
+        clock: conversions pass on it.
     """
 
     def __init__(self, directory: Path, clock: Clock) -> None:
@@ -106,6 +107,7 @@ class SimulatedW1(SimulatedTree):
             self._triggered.remove(name)
         else:
             chip.convert()
+            self._clock.wait(threading.Event(), self._clock.now_ns() + CONVERSION_NS)
         data = chip.scratchpad()
         if self._damaged[name]:
             self._damaged[name] -= 1

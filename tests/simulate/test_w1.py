@@ -172,3 +172,14 @@ def test_what_cannot_be_written_is_refused(bus: SimulatedW1) -> None:
     assert caught.value.errno == 22
     with pytest.raises(BusDenied):
         bus.read("../secret")
+
+
+def test_a_read_blocks_for_a_conversion_unless_one_was_made_in_bulk(bus: SimulatedW1, clock: SimulatedClock) -> None:
+    began_ns = clock.now_ns()
+    bus.read(f"{NAME}/w1_slave")
+    assert clock.now_ns() - began_ns == 750_000_000
+    bus.write(BULK, "trigger\n")
+    clock.advance_to(clock.now_ns() + 750_000_000)
+    began_ns = clock.now_ns()
+    bus.read(f"{NAME}/w1_slave")
+    assert clock.now_ns() == began_ns
