@@ -41,9 +41,11 @@ class Recorder:
         self.messages: list[Captured] = []
         self._news = threading.Event()
         self._subscribed = threading.Event()
+        self._lost = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self._client.on_connect = lambda client, *_: client.subscribe(topics, qos=1)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_disconnect = lambda *_: self._forget()
         self._client.on_message = lambda _client, _data, message: self._keep(message.topic, bytes(message.payload))
         self._client.reconnect_delay_set(1, 1)
         self._client.connect("127.0.0.1", port)
@@ -56,6 +58,18 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+    def wait_until_lost(self) -> None:
+        """Return when it has noticed that the broker is gone."""
+        assert self._lost.wait(10)
+
+    def wait_until_back(self) -> None:
+        """Return when it is subscribed, again if it was lost."""
+        assert self._subscribed.wait(20)
+
+    def _forget(self) -> None:
+        self._subscribed.clear()
+        self._lost.set()
 
     def records(self) -> list[Captured]:
         """Everything but status messages."""
