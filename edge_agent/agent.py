@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from edge_agent import __version__
+from edge_agent.alerting import Surroundings
 from edge_agent.clock import NS_PER_S, SystemClock
 from edge_agent.dialects.choose import dialect_of, most_cells
 from edge_agent.health import (
@@ -25,12 +26,12 @@ from edge_agent.health import (
 )
 from edge_agent.outbox.outbox import Dropped, Outbox
 from edge_agent.outbox.worker import Arrived, HandOut, Rewind, SetAnchor, StoreWorker, Undeliverable
-from edge_agent.pipeline import Pipeline
+from edge_agent.pipeline import ALERTS, STAGES, Pipeline
 from edge_agent.quantity import QUANTITIES
 from edge_agent.reading import Event, EventKind, Record
 from edge_agent.sampling.worker import BusWorker
 from edge_agent.scheduler import ClockWatch, Housekeeping, Job, SimulatedHousekeeping, Threads, Worker, run_simulated
-from edge_agent.settings import broker_of
+from edge_agent.settings import alert_settings, broker_of
 from edge_agent.uplink.session import LinkState, Session
 from edge_agent.uplink.worker import Offered, OutboxSide, PublishStatus, Stored, UplinkWorker
 from edge_agent.wire.batch import Envelope, Tombstone
@@ -113,7 +114,14 @@ class Agent:
             features=config.batch.features,
             store=self.store.inbox.put,
             max_cells=most_cells(config.uplink.format),
+            alerts=alert_settings(config),
+            around=Surroundings(
+                pending=lambda: self.outbox.tally().pending,
+                uplink=lambda: self.uplink.session.state.value,
+                clock=lambda: clock.anchor().quality.name.lower(),  # noqa: PLW0108 it changes
+            ),
         )
+        self.pipeline.restore([self.outbox.saved_state(name) for name in (STAGES, ALERTS)])
         self.uplink = UplinkWorker(
             broker=broker,
             dialect=dialect,
@@ -231,7 +239,7 @@ class Agent:
             readings=ReadingCounts(**asdict(counts)),
             records=RecordCounts(published=session.sent, puback=session.acknowledged_count, **asdict(tally)),
             bytes=ByteCounts(self.uplink.bytes_sent, storage_bytes_written() - self._written_before),
-            alerts=0,
+            alerts=self.pipeline.alerting.fired,
             clock=ClockHealth(self.clock.anchor().quality.name.lower(), self.watch.steps),
             max_rss_bytes=max_rss_bytes,
             cpu_s=cpu_s,

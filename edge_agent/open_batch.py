@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.clock import NS_PER_S
+from edge_agent.memory import Remembered
 from edge_agent.reading import NOT_SENT, Features, Flag, Measurement, Quality, flags_of, quality_of, status_of
 from edge_agent.stages.calibrate import Calibration, calibrate
 from edge_agent.stages.deadband import Deadband, DeadbandSettings
@@ -26,11 +27,14 @@ from edge_agent.stages.validate import Limits, Validator
 from edge_agent.wire.batch import Column, Group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from edge_agent.stages.auto import AutoSettings
     from edge_agent.stages.kalman import KalmanSettings
     from edge_agent.stages.median import MedianSettings
+
+Taken = tuple[list[float | None], list[int]]
+"""Values and statuses of a block, before a deadband leaves any out."""
 
 _NO_FLAG: Final = Flag(0)
 _WHOLE: Final = 1.5 * 2.0**52
@@ -124,8 +128,8 @@ class _Channel:
             raws = [None if raw is None or not isfinite(raw) else raw for raw in raws]
         return flags, raws
 
-    def take(self, times_ns: Sequence[int], flags: list[Flag], raws: list[float | None]) -> None:
-        """Filter a block that was judged, and take it into the open batch."""
+    def take(self, times_ns: Sequence[int], flags: list[Flag], raws: list[float | None]) -> Taken:
+        """Filter a block that was judged, and take it into the open batch. Returns values and statuses of it."""
         filtered = raws if self._filter is None else self._filter.run(times_ns, raws, flags).values
         values = rounded(filtered, self._settings.resolution)
         good = flags.count(_NO_FLAG)
@@ -136,6 +140,27 @@ class _Channel:
         self.values += values
         self.raws += rounded(raws, self._settings.raw_resolution)
         self.statuses += self._without_suppressed(statuses, kept)
+        return values, statuses
+
+    def remembered(self, sensor: str) -> list[Remembered]:
+        """What its stages know that a restart should not have to learn again."""
+        owner = f"{sensor}.{self.quantity}"
+        return [] if self._filter is None else [Remembered(owner, self._filter_stage, self._filter.state())]
+
+    def restore(self, remembered: Remembered, shift_ns: int) -> None:
+        """Go on where an earlier run ended; what belongs to another kind of filter is left alone.
+
+        Raises:
+            ValueError: it is no state of the stage that it names.
+        """
+        if self._settings.filter is not None and remembered.stage == self._filter_stage:
+            filter_ = self._settings.filter.build()  # so that a state of which half is good changes nothing
+            filter_.restore(tuple(remembered.numbers), shift_ns)
+            self._filter = filter_
+
+    @property
+    def _filter_stage(self) -> str:
+        return type(self._filter).__name__.lower()
 
     def pad(self, rows: int) -> None:
         """Note that the sensor did not measure this quantity."""
@@ -188,9 +213,20 @@ class OpenBatch:
         settings: of its channels.
         counts: where its readings are counted when they are processed.
         time_step_ns: stamps are rounded down to multiples of it.
+        show: takes quantity, stamps, values and statuses of each block of a channel that is watched.
+        watched: quantities that are.
     """
 
-    def __init__(self, name: str, settings: Sequence[ChannelSettings], counts: Counts, time_step_ns: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Sequence[ChannelSettings],
+        counts: Counts,
+        time_step_ns: int,
+        *,
+        show: Callable[[str, Sequence[int], list[float | None], list[int]], object] | None = None,
+        watched: frozenset[str] = frozenset(),
+    ) -> None:
         self.waiting: list[Measurement] = []
         self.channels = {each.quantity: _Channel(each, counts) for each in settings}
         self.width = len(self.channels)
@@ -199,6 +235,8 @@ class OpenBatch:
         self.in_segments = 0
         self._name = name
         self._time_step_ns = time_step_ns
+        self._show = show
+        self.watched = watched
 
     def process(self) -> None:
         """Take the measurements that wait through the stages."""
@@ -226,7 +264,9 @@ class OpenBatch:
                 judged[channel.quantity] = channel.judge(times_ns, values, odd)
         for quantity, channel in self.channels.items():
             if quantity in judged:
-                channel.take(times_ns, *judged[quantity])
+                taken = channel.take(times_ns, *judged[quantity])
+                if self._show is not None and quantity in self.watched:
+                    self._show(quantity, times_ns, *taken)
             else:
                 channel.pad(len(block))
         self.times_ns += times_ns

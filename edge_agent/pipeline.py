@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.clock import Inbox
+from edge_agent.alerting import Alerting, Surroundings
+from edge_agent.clock import NS_PER_S, Inbox
+from edge_agent.memory import read_memory, write_memory
 from edge_agent.open_batch import ChannelSettings, Counts, OpenBatch, describe
 from edge_agent.outbox.outbox import Content
-from edge_agent.outbox.worker import Commit, Store, StoreSegment
+from edge_agent.outbox.worker import Commit, SaveState, Store, StoreSegment
 from edge_agent.reading import NOT_SENT, Event, Measurement, Quality, RecordKind, quality_of
 from edge_agent.wire.batch import Batch, Group, Tombstone
 from edge_agent.wire.encode import encode_batch, encode_event, encode_tombstone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from edge_agent.clock import Clock
+    from edge_agent.stages.alerts import AlertSettings
 
 __all__ = ["ChannelSettings", "Counts", "Pipeline"]
 
@@ -31,6 +36,12 @@ log = logging.getLogger(__name__)
 INBOX_LIMIT: Final = 10_000
 MAX_OPEN_CELLS: Final = 50_000
 """A batch that has grown to so many cells is sealed early, which keeps messages far below every broker's limit."""
+STAGES: Final = "stages"
+ALERTS: Final = "alerts"
+"""Names under which the store keeps what is remembered across a restart."""
+REMEMBER_NS: Final = 600 * NS_PER_S
+"""How often what stages have learned is saved; each time costs the card about 1 KiB per channel."""
+_NOTHING_AROUND: Final = Surroundings(lambda: 0, lambda: "", lambda: "")
 
 
 class Pipeline:
@@ -57,15 +68,28 @@ class Pipeline:
         durability_ns: int,
         time_step_ns: int,
         features: bool,
-        store: Callable[[Store | StoreSegment | Commit], bool],
+        store: Callable[[Store | StoreSegment | SaveState | Commit], bool],
         max_cells: int | None = None,
+        alerts: Sequence[AlertSettings] = (),
+        around: Surroundings = _NOTHING_AROUND,
     ) -> None:
         self.inbox: Inbox[Measurement | Event] = Inbox(INBOX_LIMIT)
         self.counts = Counts()
         self.batches = 0
+        self.alerting = Alerting(alerts, self._alert, around)
         self._sensors = {
-            name: OpenBatch(name, settings, self.counts, time_step_ns) for name, settings in sensors.items()
+            name: OpenBatch(
+                name,
+                settings,
+                self.counts,
+                time_step_ns,
+                show=partial(self.alerting.saw, name),
+                watched=self.alerting.watches(name),
+            )
+            for name, settings in sensors.items()
         }
+        self._watched = [batch for batch in self._sensors.values() if batch.watched]
+        self._remember_due_ns = clock.now_ns() + REMEMBER_NS
         self._clock = clock
         self._batch_ns = batch_ns
         self._durability_ns = durability_ns
@@ -96,6 +120,23 @@ class Pipeline:
         batch.process()
         return [(each.quantity, each.last_value, quality_of(each.last_status)) for each in batch.channels.values()]
 
+    def restore(self, saved: Iterable[bytes | None]) -> None:
+        """Before the first step: go on with what an earlier run learned and told. What is damaged is learned anew."""
+        for body in saved:
+            if body is None:
+                continue
+            try:
+                remembered, shift_ns = read_memory(body, self._clock)
+                self.alerting.restore(remembered, shift_ns)
+                for each in remembered:
+                    sensor, _, quantity = each.owner.partition(".")
+                    batch = self._sensors.get(sensor)
+                    channel = batch.channels.get(quantity) if batch is not None else None
+                    if channel is not None:
+                        channel.restore(each, shift_ns)
+            except ValueError as error:
+                log.warning("what was remembered cannot be used, and is learned anew reason=%r", str(error))
+
     def step(self) -> int | None:
         """Take in what arrived; seal and secure what is due."""
         first_ns: int | None = None
@@ -104,10 +145,14 @@ class Pipeline:
                 batch = self._sensors[item.sensor]
                 batch.waiting.append(item)
                 self._open_cells += batch.width
+                self.alerting.measured(item.sensor)
                 if first_ns is None or item.boot_ns < first_ns:
                     first_ns = item.boot_ns
             else:
+                self.alerting.heard(item)
                 self._store_event(item)
+        for batch in self._watched:
+            batch.process()
         if first_ns is not None:
             self._plan(first_ns)
         self._account_for_refused()
@@ -116,7 +161,8 @@ class Pipeline:
             self.seal()
         if self._commit_due_ns is not None and now_ns >= self._commit_due_ns:
             self._secure()
-        return min((due for due in (self._seal_due_ns, self._commit_due_ns) if due is not None), default=None)
+        dues = (self._seal_due_ns, self._commit_due_ns, self.alerting.look(now_ns))
+        return min((due for due in dues if due is not None), default=None)
 
     def seal(self) -> None:
         """Make a record of the open batch, if there is anything in it."""
@@ -132,11 +178,14 @@ class Pipeline:
             batch.clear()
         self._put(Store, groups)
         self.batches += bool(groups)
+        if self._clock.now_ns() >= self._remember_due_ns:
+            self._remember()
 
     def finish(self) -> None:
         """Seal and commit: nothing more will come."""
         self.step()
         self.seal()
+        self._remember()
         self._store(Commit())
 
     def _plan(self, first_ns: int) -> None:
@@ -172,8 +221,26 @@ class Pipeline:
             self.counts.dropped += readings
             log.error("the store takes nothing in: a batch is lost readings=%d", readings)
 
-    def _store_event(self, event: Event) -> None:
-        self._store(Store(Content(RecordKind.EVENT, 0, event.boot_ns, event.boot_ns, encode_event(event))))
+    def _store_event(self, event: Event, *, urgent: bool = False) -> None:
+        body = encode_event(event)
+        self._store(Store(Content(RecordKind.EVENT, 0, event.boot_ns, event.boot_ns, body, urgent=urgent)))
+
+    def _alert(self, event: Event) -> None:
+        """Store an alert at once, and that it was told: after a restart it is not told again."""
+        self._store_event(event, urgent=True)
+        self._store(SaveState(ALERTS, write_memory(self._clock, self.alerting.remembered())))
+        self._store(Commit())
+
+    def _remember(self) -> None:
+        """Save what stages have learned, and how long rules have been pending."""
+        self._remember_due_ns = self._clock.now_ns() + REMEMBER_NS
+        learned = chain.from_iterable(
+            channel.remembered(name) for name, batch in self._sensors.items() for channel in batch.channels.values()
+        )
+        self._store(SaveState(STAGES, write_memory(self._clock, learned)))
+        rules = self.alerting.remembered()
+        if rules:
+            self._store(SaveState(ALERTS, write_memory(self._clock, rules)))
 
     def _account_for_refused(self) -> None:
         """Leave a tombstone for measurements that found the inbox full."""

@@ -108,6 +108,11 @@ class Features:
     maximum: float
     slope_per_s: float
 
+    @property
+    def range(self) -> float:
+        """Maximum minus minimum, canonical unit."""
+        return self.maximum - self.minimum
+
 
 class EventKind(Enum):
     """What an event tells. The text travels on the wire."""
@@ -116,6 +121,7 @@ class EventKind(Enum):
     BUS_STATE = "bus-state"
     TIME_FIX = "time-fix"
     OUTBOX_RESET = "outbox-reset"
+    ALERT = "alert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +131,11 @@ class Event:
     Attributes:
         kind: what it tells.
         boot_ns: when.
-        subject: what it is about: a sensor id, the name of a bus, `clock`, `outbox`.
-        state: what the subject is now, one word.
+        subject: what it is about: a sensor id, the name of a bus or an alert, `clock`, `outbox`.
+        state: what the subject is now, one word; an alert is `firing` or `resolved`.
         cause: one sentence with evidence and, where there is one, the fix.
         errno: the kernel's reason, where it gave one.
+        severity: of an alert: `info`, `warning`, `critical`.
     """
 
     kind: EventKind
@@ -137,6 +144,7 @@ class Event:
     state: str
     cause: str
     errno: int | None = None
+    severity: str | None = None
 
 
 class RecordKind(IntEnum):

@@ -17,6 +17,7 @@ from edge_agent.quantity import QUANTITIES, Quantity
 from edge_agent.sampling.breaker import Rung
 from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.sampling.worker import SampledBus
+from edge_agent.stages.alerts import AlertSettings, parse_condition
 from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.calibrate import Calibration
 from edge_agent.stages.deadband import DeadbandSettings
@@ -197,6 +198,23 @@ def _filter(
             return MedianSettings(sigma, channel.median_of)
         case _:
             return None
+
+
+def alert_settings(config: model.Config) -> list[AlertSettings]:
+    """Every rule."""
+    return [
+        AlertSettings(
+            name=alert.name or alert.when,
+            when=alert.when,
+            condition=parse_condition(alert.when),
+            clear=alert.clear,
+            for_ns=round(alert.for_s * NS_PER_S),
+            severity=alert.severity,
+            message=alert.message,
+            over=alert.over,
+        )
+        for alert in config.alerts
+    ]
 
 
 def broker_of(config: model.Config) -> Broker:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edge_agent import pipeline as pipeline_module
 from edge_agent.clock import NS_PER_S, SimulatedClock
-from edge_agent.outbox.worker import Commit, Store, StoreSegment
+from edge_agent.outbox.worker import Commit, SaveState, Store, StoreSegment
 from edge_agent.pipeline import INBOX_LIMIT, ChannelSettings, Pipeline
 from edge_agent.reading import (
     NOT_SENT,
@@ -23,6 +23,8 @@ from edge_agent.reading import (
     quality_of,
     status_of,
 )
+from edge_agent.stages.alerts import AlertSettings, parse_condition
+from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.deadband import DeadbandSettings
 from edge_agent.stages.derive import derivation
 from edge_agent.stages.kalman import KalmanSettings
@@ -47,8 +49,9 @@ class Bench:
     batch_s: int = 60
     durability_s: int = 10
     features: bool = True
-    stored: list[Store | StoreSegment | Commit] = field(default_factory=list)
+    stored: list[Store | StoreSegment | SaveState | Commit] = field(default_factory=list)
     refusing: bool = False
+    alerts: list[AlertSettings] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.clock = SimulatedClock(0, start_ns=START_NS)
@@ -60,9 +63,10 @@ class Bench:
             time_step_ns=1_000_000,
             features=self.features,
             store=self._store,
+            alerts=self.alerts,
         )
 
-    def _store(self, message: Store | StoreSegment | Commit) -> bool:
+    def _store(self, message: Store | StoreSegment | SaveState | Commit) -> bool:
         if not self.refusing:
             self.stored.append(message)
         return not self.refusing
@@ -91,7 +95,7 @@ class Bench:
 
     def bodies(self) -> list[bytes]:
         """Everything stored, encoded."""
-        return [each.content.body for each in self.stored if not isinstance(each, Commit)]
+        return [each.content.body for each in self.stored if isinstance(each, Store | StoreSegment)]
 
 
 def decoded(kind: RecordKind, body: bytes) -> Batch | Event | Tombstone:
@@ -421,3 +425,78 @@ def test_a_decoded_batch_equals_what_went_in(rows: list[tuple[float, float]]) ->
         for name, values in zip((T, H), zip(*rows, strict=True), strict=True)
     ]
     assert replace(batch.groups[0], columns=tuple(told)) == Group("air", times_ns, tuple(expected))
+
+
+# What leaves at once, and what is remembered
+
+
+def test_an_alert_is_committed_at_once_together_with_the_word_that_it_was_told() -> None:
+    rule = AlertSettings("hot", "air.temperature_c > 40", parse_condition("air.temperature_c > 40"))
+    bench = Bench(alerts=[rule])
+    assert bench.measure(0, 39.0) == START_NS + 10 * S
+    assert bench.stored == []
+    bench.measure(1, 41.0)
+    event, state, commit = bench.stored
+    assert isinstance(event, Store)
+    assert event.content.urgent
+    assert isinstance(state, SaveState)
+    assert isinstance(commit, Commit)
+
+    again = Bench(alerts=[rule])
+    again.pipeline.restore([None, state.body])
+    again.measure(2, 42.0)
+    assert again.stored == [], "a restart is no reason to tell it again"
+    again.measure(3, 20.0)
+    (over,) = again.contents(Store)
+    assert isinstance(over, Event)
+    assert (over.kind, over.state) == (EventKind.ALERT, "resolved")
+
+
+def test_events_of_other_kinds_are_not_urgent() -> None:
+    bench = Bench()
+    bench.pipeline.deliver(Event(EventKind.SENSOR_STATE, START_NS, "air", "offline", "gone"))
+    bench.pipeline.step()
+    (stored,) = bench.stored
+    assert isinstance(stored, Store)
+    assert not stored.content.urgent
+
+
+def test_what_a_filter_has_learned_is_saved_every_ten_minutes_and_at_the_end() -> None:
+    bench = Bench({"air": [replace(PLAIN, filter=AutoSettings(0.5, 0.01))]})
+    for second in range(1300):
+        bench.measure(second, 20.0 + 0.1 * (second % 2))
+    saved = [each for each in bench.stored if isinstance(each, SaveState)]
+    assert [each.name for each in saved] == ["stages", "stages"]
+    bench.pipeline.finish()
+    (last,) = [each for each in bench.stored if isinstance(each, SaveState)][2:]
+
+    again = Bench({"air": [replace(PLAIN, filter=AutoSettings(0.5, 0.01))], "new": [PLAIN]})
+    again.pipeline.restore([last.body, None])
+    again.measure(1300, 20.0)
+    again.pipeline.finish()
+    (batch,) = again.batches()
+    # One that had just begun would take the first reading as it is.
+    assert batch.groups[0].columns[0].values[0] == pytest.approx(20.05, abs=0.02)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"\xff\x00", b'{"version":9}'])
+def test_a_damaged_memory_is_no_reason_not_to_start(body: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    bench.pipeline.restore([body, body])
+    bench.measure(0, 20.0)
+    bench.pipeline.finish()
+    assert len(bench.batches()) == 1
+    assert "learned anew" in caplog.text
+
+
+def test_what_belongs_to_another_kind_of_filter_is_left_alone() -> None:
+    bench = Bench({"air": [replace(PLAIN, filter=AutoSettings(0.5, 0.01))]})
+    bench.measure(0, 20.0)
+    bench.pipeline.finish()
+    (saved,) = [each for each in bench.stored if isinstance(each, SaveState)]
+    for kind in (KalmanSettings(0.1, 1e-3), None):
+        again = Bench({"air": [replace(PLAIN, filter=kind)]})
+        again.pipeline.restore([saved.body])
+        again.measure(1, 25.0)
+        again.pipeline.finish()
+        assert again.batches()[0].groups[0].columns[0].values == (25.0,)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SECTIONS: Final = ("gateway", "bus", "sensor", "batch", "outbox", "uplink", "replay")
+SECTIONS: Final = ("gateway", "bus", "sensor", "batch", "outbox", "uplink", "alert", "replay")
 _SectionT = TypeVar("_SectionT")
 KeyPath = tuple[str | int, ...]
 
@@ -60,7 +60,8 @@ def parse_config(text: str, name: str = "config") -> model.Config:
     told = {problem.path for problem in reading.problems}
     # A key that was left out because it is wrong must not be called missing.
     meaning = [Problem(reading.in_file(path), said) for path, said in check_meaning(config)]
-    meaning = [problem for problem in meaning if problem.path not in told]
+    # Nor must what names a sensor that is there, and could not be read.
+    meaning = [each for each in meaning if each.path not in told and not reading.is_about_unread(config, each.path)]
     _raise_if_any(reading.problems + meaning, text, name)
     return config
 
@@ -127,7 +128,7 @@ class _Reading:
         self.problems: list[Problem] = []
         self._buses: set[str] = set()
         self._ids: set[str] = set()
-        self._places: list[int] = []
+        self._places: dict[str, list[int]] = {}
 
     def config(self, data: dict[str, Any]) -> model.Config:
         """Read every section. What could not be read is left out; then there is at least one problem."""
@@ -137,12 +138,13 @@ class _Reading:
             name: bus for name, table in self._table(data, "bus").items() if (bus := self._bus(name, table)) is not None
         }
         self._buses = set(self._table(data, "bus"))
-        tables = data.get("sensor", [])
-        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-            self._say(("sensor",), "expected [[sensor]] tables, with two brackets")
-            tables = []
-        sensors = [self._sensor(index, table) for index, table in enumerate(tables)]
-        self._places = [index for index, sensor in enumerate(sensors) if sensor is not None]
+        sensors = [self._sensor(index, table) for index, table in enumerate(self._tables(data, "sensor"))]
+        self._places["sensor"] = [index for index, sensor in enumerate(sensors) if sensor is not None]
+        alerts = [
+            self.section(model.Alert, table, ("alert", index))
+            for index, table in enumerate(self._tables(data, "alert"))
+        ]
+        self._places["alert"] = [index for index, alert in enumerate(alerts) if alert is not None]
         gateway = self.section(model.Gateway, data.get("gateway", {}), ("gateway",))
         return model.Config(
             gateway=gateway or model.Gateway(id="unknown"),
@@ -151,15 +153,32 @@ class _Reading:
             batch=self.section(model.Batch, data.get("batch", {}), ("batch",)) or model.Batch(),
             outbox=self.section(model.Outbox, data.get("outbox", {}), ("outbox",)) or model.Outbox(),
             uplink=self.section(model.Uplink, data.get("uplink", {}), ("uplink",)) or model.Uplink(),
+            alerts=tuple(alert for alert in alerts if alert is not None),
             replay=self.section(model.Replay, data.get("replay", {}), ("replay",)) or model.Replay(),
         )
 
     def in_file(self, path: KeyPath) -> KeyPath:
-        """Where something in the configuration stands in the file, which may have more sensors than could be read."""
+        """Where something in the configuration stands in the file, which may have more tables than could be read."""
         match path:
-            case ("sensor", int(index), *rest):
-                return ("sensor", self._places[index], *rest)
+            case ("sensor" | "alert" as kind, int(index), *rest):
+                return (kind, self._places[kind][index], *rest)
         return path
+
+    def is_about_unread(self, config: model.Config, path: KeyPath) -> bool:
+        """Whether something is said of a rule about a sensor that stands in the file and could not be read."""
+        match path:
+            case ("alert", int(index), *_):
+                unread = self._ids - {sensor.id for sensor in config.sensors}
+                whens = {place: alert.when for place, alert in zip(self._places["alert"], config.alerts, strict=True)}
+                return re.split(r"[.\s]", whens[index].strip())[0] in unread
+        return False
+
+    def _tables(self, data: dict[str, Any], name: str) -> list[dict[str, Any]]:
+        tables = data.get(name, [])
+        if isinstance(tables, list) and all(isinstance(table, dict) for table in tables):
+            return tables
+        self._say((name,), f"expected [[{name}]] tables, with two brackets")
+        return []
 
     def _bus(self, name: str, table: Any) -> model.Bus | None:
         if not re.fullmatch(model.NAME.pattern, name):

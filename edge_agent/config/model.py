@@ -192,6 +192,19 @@ class Uplink:
 
 
 @dataclass(frozen=True, slots=True)
+class Alert:
+    """`[[alert]]`: what people are told at once. `when` is a condition of `stages.alerts`, by default also `name`."""
+
+    when: str
+    name: Annotated[str, Matches("[^\x00-\x1f]{1,64}", "1 to 64 characters")] | None = None
+    for_s: Annotated[float, Limits(at_least=0, at_most=864_000)] = 0.0
+    clear: float | None = None
+    severity: Literal["info", "warning", "critical"] = "warning"
+    message: Annotated[str, Matches("[^\x00-\x1f]{1,200}", "1 to 200 characters")] | None = None
+    over: Annotated[int, Limits(at_least=2, at_most=3600)] = 60
+
+
+@dataclass(frozen=True, slots=True)
 class Replay:
     """`[replay]`: what the columns of a recording are, each `column=sensor.quantity[:unit]`."""
 
@@ -209,3 +222,4 @@ class Config:
     outbox: Outbox = field(default_factory=Outbox)
     uplink: Uplink = field(default_factory=Uplink)
     replay: Replay = field(default_factory=Replay)
+    alerts: tuple[Alert, ...] = ()

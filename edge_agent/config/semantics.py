@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from edge_agent.bus.base import BusKind
+from edge_agent.config.alerts import check_alerts
 from edge_agent.stages.derive import DERIVED, SEA_LEVEL, derivation
 from edge_agent.units import parse_mapping
 
@@ -26,6 +27,7 @@ def check_meaning(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]
     yield from _check_buses(config)
     yield from _check_sensors(config)
     yield from check_uplink(config.uplink)
+    yield from check_alerts(config)
     for text in config.replay.map:
         try:
             parse_mapping(text)

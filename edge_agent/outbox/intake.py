@@ -26,6 +26,7 @@ class Content:
         readings: how many readings.
         first_ns, last_ns: boot time of the first and last of them.
         body: encoded.
+        urgent: whether it leaves before all that is not.
     """
 
     kind: RecordKind
@@ -33,6 +34,7 @@ class Content:
     first_ns: int
     last_ns: int
     body: bytes
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Intake:
         settled: rowids that the uplink is done with: None if it arrived, else why it never can.
         graves: records that were dropped before they were ever stored.
         anchor: whether the current boot's anchor is news.
+        states: what stages remember, by name.
         size_bytes: memory that `rows` take.
     """
 
@@ -64,10 +67,12 @@ class Intake:
     settled: dict[int, str | None] = field(default_factory=dict)
     graves: list[Grave] = field(default_factory=list)
     anchor: bool = False
+    states: dict[str, bytes] = field(default_factory=dict)
     size_bytes: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.rows or self.segments or self.sealed or self.settled or self.graves or self.anchor)
+        news = self.rows or self.segments or self.sealed or self.settled or self.graves or self.anchor or self.states
+        return bool(news)
 
     def add(self, row: Row) -> None:
         """Take a record in. A batch holds all that the segments before it held."""
@@ -111,6 +116,7 @@ class Intake:
             settled=dict(self.settled),
             graves=self.graves + later.graves,
             anchor=self.anchor or later.anchor,
+            states=self.states | later.states,
             size_bytes=self.size_bytes + later.size_bytes,
         )
         both.settle(later.settled)

@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def urgent_rowids(db: sqlite3.Connection) -> set[int]:
+    """Places of the records that leave first; those that were dropped meanwhile are forgotten."""
+    db.execute("DELETE FROM urgent WHERE rowid NOT IN (SELECT rowid FROM record)")
+    return {rowid for (rowid,) in db.execute("SELECT rowid FROM urgent").fetchall()}
+
+
+def stored_state(db: sqlite3.Connection, name: str) -> bytes | None:
+    """What was saved under a name; None if there is nothing, or it is damaged."""
+    row = db.execute("SELECT crc, body FROM state WHERE name = ?", (name,)).fetchone()
+    if row is None or not isinstance(row[1], bytes) or crc32(row[1]) != row[0]:
+        return None
+    return row[1]
+
+
 def draw_epoch(db: sqlite3.Connection, rng: random.Random) -> int:
     """An epoch that this outbox has never used; 32 bits, to be short in every message."""
     used = {epoch for (epoch,) in db.execute("SELECT epoch FROM epoch").fetchall()}

@@ -7,6 +7,7 @@ Rules:
 - What is dropped leaves a tombstone in the same transaction. Its seq is that of the last record it covers.
 - New rows, removal of confirmed ones and dropping share one transaction, because each costs a flush of the card.
 - (epoch, seq) is never used twice: every opening begins a new epoch.
+- What is urgent is handed out before everything else. Its seq is where it belongs, so receivers see no gap for long.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from zlib import crc32
 from edge_agent.errors import Unavailable
 from edge_agent.outbox.boots import Boots
 from edge_agent.outbox.intake import Content, Intake, Row
-from edge_agent.outbox.opening import draw_epoch, promote_segments
+from edge_agent.outbox.opening import draw_epoch, promote_segments, stored_state, urgent_rowids
 from edge_agent.outbox.recovery import open_or_set_aside
 from edge_agent.outbox.tombstones import DAMAGED, Dropped, Grave, Tombstones
 from edge_agent.outbox.transaction import Outcome, Tally, Transaction, make_room
@@ -29,7 +30,7 @@ from edge_agent.reading import Lane, Record, RecordKind
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from edge_agent.clock import Anchor
@@ -83,6 +84,7 @@ class Outbox:
         self._intake = Intake()
         self._in_doubt: tuple[Intake, Outcome] | None = None
         self._handed_out: set[int] = set()
+        self._urgent: set[int] = set()
         self._live_after = self._backlog_after = self._watermark = 0
         self._rowid = int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM record").fetchone()[0])
         self._last_committed = self._rowid
@@ -115,6 +117,18 @@ class Outbox:
         """Take in part of a batch that is not sealed yet, so that a power cut does not lose it."""
         self._intake.segments.append(content)
 
+    def save_state(self, name: str, body: bytes) -> None:
+        """Keep what a stage remembers, in place of what it saved before; the next commit stores it."""
+        self._intake.states[name] = body
+
+    def saved_state(self, name: str) -> bytes | None:
+        """What was saved by an earlier run, or committed by this one; None if there is nothing, or it is damaged.
+
+        Raises:
+            sqlite3.Error: the store cannot be read.
+        """
+        return stored_state(self._db, name)
+
     def set_anchor(self, anchor: Anchor) -> None:
         """Note where wall time stands in this boot, unless what is known is better; the next commit stores it."""
         self._intake.anchor |= self._boots.set_anchor(anchor)
@@ -128,13 +142,19 @@ class Outbox:
         self._live_after = self._watermark = self._last_committed
 
     def hand_out(self, limit: int) -> list[tuple[Lane, Record]]:
-        """The next records to send, fresh ones first; each is handed out once until `rewind`.
+        """The next records to send, urgent ones first, then fresh ones; each is handed out once until `rewind`.
 
         Raises:
             sqlite3.Error: the store cannot be read; `reopen` may help.
         """
-        live, self._live_after = self._select(self._live_after, 1 << 62, limit)
-        backlog, self._backlog_after = self._select(self._backlog_after, self._watermark, limit - len(live))
+        urgent: list[Record] = []
+        for rowid in sorted(self._urgent - self._handed_out)[:limit]:
+            urgent += self._select(rowid - 1, rowid, 1)[0]
+        ordinary = limit - len(urgent)
+        live, self._live_after = self._select(self._live_after, 1 << 62, ordinary, self._urgent)
+        ordinary -= len(live)
+        backlog, self._backlog_after = self._select(self._backlog_after, self._watermark, ordinary, self._urgent)
+        live = urgent + live
         self._handed_out.update(record.rowid for record in live + backlog)
         return [(Lane.LIVE, record) for record in live] + [(Lane.BACKLOG, record) for record in backlog]
 
@@ -156,11 +176,12 @@ class Outbox:
             self.reopen()
         if not self._intake:
             return False
+        intake = self._intake
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            outcome = self._transaction().write(self._intake)
+            outcome = self._transaction().write(intake)
             outcome = replace(outcome, last_rowid=self._rowid)
-            self._in_doubt, self._intake = (self._intake, outcome), Intake()
+            self._in_doubt, self._intake = (intake, outcome), Intake()
             self._db.execute("COMMIT")
         except BaseException:
             self._tombstones.forget()
@@ -168,7 +189,7 @@ class Outbox:
                 self._db.execute("ROLLBACK")
             raise
         self._in_doubt = None
-        self._book(outcome)
+        self._book(intake, outcome)
         return True
 
     def reopen(self) -> None:
@@ -219,7 +240,7 @@ class Outbox:
         self._intake.settle({rowid: reason})
         self._handed_out.discard(rowid)
 
-    def _select(self, after: int, upto: int, limit: int) -> tuple[list[Record], int]:
+    def _select(self, after: int, upto: int, limit: int, passed_over: Collection[int] = ()) -> tuple[list[Record], int]:
         """Rows in (after, upto], oldest first, without settled ones; a damaged one is refused instead.
 
         Returns:
@@ -235,7 +256,7 @@ class Outbox:
         with closing(self._db.execute(query, (after, upto))) as cursor:
             while len(records) < limit and (row := cursor.fetchone()) is not None:
                 after, epoch, seq, kind, boot, readings, crc, body = row
-                if after in self._intake.settled or after in doubtful:
+                if after in self._intake.settled or after in doubtful or after in passed_over:
                     continue
                 if kind not in _KINDS or not isinstance(body, bytes) or crc32(body) != crc:
                     log.error("a stored record is damaged and is replaced by a tombstone epoch=%s seq=%s", epoch, seq)
@@ -252,8 +273,10 @@ class Outbox:
             self._db, self.epoch, self._boots, self._tombstones, max_bytes=self._max_bytes, spared=self._handed_out
         )
 
-    def _book(self, outcome: Outcome) -> None:
+    def _book(self, intake: Intake, outcome: Outcome) -> None:
         """Count a transaction that holds."""
+        self._urgent.update(row.rowid for row in intake.rows if row.content.urgent)
+        self._urgent.difference_update(intake.settled)
         self._tally = self._tally.after(outcome)
         self._last_committed = max(self._last_committed, outcome.last_rowid)
 
@@ -265,7 +288,7 @@ class Outbox:
         query, rowid = outcome.proof
         (holds,) = self._db.execute(query, (rowid,)).fetchone()
         if holds:
-            self._book(outcome)
+            self._book(intake, outcome)
         else:
             # Some may be there all the same, if the database was damaged and salvaged meanwhile.
             places = [(row.rowid,) for row in intake.rows]
@@ -283,6 +306,7 @@ class Outbox:
         db.execute("INSERT INTO epoch VALUES (?, ?)", (self.epoch, self._boots.current))
         self._seq = promote_segments(db, self.epoch, self._next_rowid, graves)
         self._tombstones.write(db, graves, ())
+        self._urgent = urgent_rowids(db)
         pending = self.count_pending()
         db.execute("COMMIT")
         self._last_committed = self._rowid

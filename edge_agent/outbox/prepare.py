@@ -1,4 +1,4 @@
-"""Makes a new outbox in a child process, so that the daemon does not carry what only its first start needs."""
+"""Makes or upgrades the outbox in a child process: the daemon need not carry what only its first start needs."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import Unavailable
 from edge_agent.outbox.recovery import DATABASE, open_or_set_aside
+from edge_agent.outbox.schema import VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_USER_VERSION_AT: Final = 60
+"""Offset of the schema's version in the file (SQLite's file format, section 1.3)."""
 _ANY_BYTES: Final = 1_048_576
 """The limit is said again at each opening; this one only has to hold an empty outbox."""
 
 
 def prepare_outbox(directory: Path) -> None:
-    """Make the outbox if there is none. What goes wrong here goes wrong again, and is told, when it is opened.
+    """Make the tables that are missing. What goes wrong here goes wrong again, and is told, when the outbox is opened.
 
     To be called before any thread is started: the child is a fork.
     """
-    if (directory / DATABASE).exists():
+    if _is_current(directory / DATABASE):
         return
     child = os.fork()
     if child == 0:
@@ -32,3 +35,15 @@ def prepare_outbox(directory: Path) -> None:
         finally:
             os._exit(0)
     os.waitpid(child, 0)
+
+
+def _is_current(path: Path) -> bool:
+    """Whether the file says that it has all tables; of one that cannot be read, nothing is made here."""
+    try:
+        with path.open("rb") as file:
+            file.seek(_USER_VERSION_AT)
+            return int.from_bytes(file.read(4), "big") >= VERSION
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True

@@ -14,10 +14,12 @@ from edge_agent.errors import Unavailable
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION: Final = 1
-TABLES: Final = ("boot", "epoch", "record", "segment")
+VERSION: Final = 2
+TABLES: Final = ("boot", "epoch", "record", "segment", "urgent", "state")
 INSERT_RECORD: Final = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_SEGMENT: Final = "INSERT INTO segment VALUES (NULL, ?, ?, ?, ?, ?, ?)"
+INSERT_URGENT: Final = "INSERT OR IGNORE INTO urgent VALUES (?)"
+REPLACE_STATE: Final = "INSERT OR REPLACE INTO state VALUES (?, ?, ?)"
 
 PAGE_BYTES: Final = 1024
 """Of new files; those that exist keep theirs.
@@ -137,6 +139,13 @@ def _migrate(connection: sqlite3.Connection) -> None:
             not_null={"boot_id", "offset_ns", "quality", "max_error_ns"},
             strict=True,
         )
+
+    @migrations()
+    def urgent_records_and_states(db: Any) -> None:
+        # Places of the records that leave before all others. Beside them, so that it costs those nothing.
+        db["urgent"].create({"rowid": int}, pk="rowid", strict=True)
+        # What stages remember, by their names, so that a restart does not learn it anew.
+        db["state"].create({"name": str, "crc": int, "body": bytes}, pk="name", not_null={"crc", "body"}, strict=True)
 
     database = Database(connection, execute_plugins=False)
     migrations.apply(database)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-from edge_agent.outbox.schema import INSERT_RECORD, INSERT_SEGMENT, used_bytes
+from edge_agent.outbox.schema import INSERT_RECORD, INSERT_SEGMENT, INSERT_URGENT, REPLACE_STATE, used_bytes
 from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class Transaction:
         confirmed = tombstoned = 0
         proof = ("SELECT ?", 0)
         for rowid, reason in intake.settled.items():
+            db.execute("DELETE FROM urgent WHERE rowid = ?", (rowid,))
             if reason is None:
                 row = db.execute("DELETE FROM record WHERE rowid = ? RETURNING kind", (rowid,)).fetchone()
                 if row is not None:
@@ -123,6 +124,8 @@ class Transaction:
             proof = ("SELECT EXISTS (SELECT 1 FROM record WHERE rowid = ?)", last)
         if intake.anchor:
             self._boots.write(db)
+        for name, body in intake.states.items():
+            db.execute(REPLACE_STATE, (name, crc32(body), body))
         return Outcome(
             committed=forgone + sum(row.content.kind is not RecordKind.TOMBSTONE for row in intake.rows),
             confirmed=confirmed,
@@ -138,6 +141,8 @@ class Transaction:
             numbers = (row.rowid, self._epoch, row.seq, int(what.kind), self._boots.current)
             about = (what.readings, what.first_ns, what.last_ns, crc32(what.body), what.body)
             self._db.execute(INSERT_RECORD, numbers + about)
+            if what.urgent:
+                self._db.execute(INSERT_URGENT, (row.rowid,))
             unlooked += len(what.body)
             if unlooked > _PIECE_BYTES:
                 dropped += make_room(self._db, self._max_bytes, self._spared, self._tombstones, graves)

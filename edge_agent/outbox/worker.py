@@ -38,6 +38,14 @@ class StoreSegment:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveState:
+    """Keep what a stage remembers, in place of what it saved before; made durable by the next commit."""
+
+    name: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """Make everything durable now."""
 
@@ -76,7 +84,7 @@ class SetAnchor:
     anchor: Anchor
 
 
-Message = Store | StoreSegment | Commit | HandOut | Rewind | Arrived | Undeliverable | SetAnchor
+Message = Store | StoreSegment | SaveState | Commit | HandOut | Rewind | Arrived | Undeliverable | SetAnchor
 
 
 class StoreWorker:
@@ -130,6 +138,8 @@ class StoreWorker:
                 self.outbox.add(content)
             case StoreSegment(content):
                 self.outbox.add_segment(content)
+            case SaveState(name, body):
+                self.outbox.save_state(name, body)
             case Commit():
                 return True
             case HandOut(limit):

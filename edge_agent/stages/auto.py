@@ -278,7 +278,7 @@ class Auto:
         shares, doubt, former = self._shares, self._doubt, self._doubt.former
         return (
             *(self._count, self._at_ns, self._step_ns, self._last, self._left, shares.noise, shares.counted),
-            *(0.0 if doubt.grain == inf else doubt.grain, doubt.refused, doubt.upwards),
+            *(0.0 if doubt.grain == inf else doubt.grain, int(doubt.refused), int(doubt.upwards)),
             *(doubt.former_count, doubt.wary_until),
             *(*self._course.levels, *self._course.slopes, self._course.age),
             *(*shares.sums, *shares.energies, *shares.shares),
@@ -287,7 +287,7 @@ class Auto:
             *(() if former is None else (*former.levels, *former.slopes, former.age)),
         )
 
-    def restore(self, state: FilterState) -> None:
+    def restore(self, state: FilterState, shift_ns: int = 0) -> None:
         """See `Filter.restore`."""
         rest = list(state)
 
@@ -304,7 +304,8 @@ class Auto:
         shares, doubt = self._shares, self._doubt
         count, at_ns, self._step_ns, self._last, left, shares.noise, counted = take(7)
         grain, refused, upwards, former_count, wary_until = take(5)
-        self._count, self._at_ns, self._left, shares.counted = int(count), int(at_ns), int(left), int(counted)
+        self._count, self._at_ns, self._left = int(count), int(at_ns) + shift_ns, int(left)
+        shares.counted = int(counted)
         doubt.grain, doubt.refused, doubt.upwards = grain or inf, bool(refused), bool(upwards)
         doubt.former_count, doubt.wary_until = int(former_count), int(wary_until)
         self._course = course()

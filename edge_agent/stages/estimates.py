@@ -49,8 +49,12 @@ class Filter(Protocol):
     def state(self) -> FilterState:
         """Everything that `restore` needs to go on as if nothing had happened."""
 
-    def restore(self, state: FilterState) -> None:
+    def restore(self, state: FilterState, shift_ns: int = 0) -> None:
         """Take over what a filter of the same settings remembered.
+
+        Args:
+            state: of that filter.
+            shift_ns: is added to its stamps: those of another boot mean nothing in this one.
 
         Raises:
             ValueError: the state is none of this filter's.

@@ -227,13 +227,13 @@ class Kalman:
         known = [state for state in (self._state, self._former) if state is not None]
         return (len(known), *(number for state in known for number in state), *self._outliers)
 
-    def restore(self, state: FilterState) -> None:
+    def restore(self, state: FilterState, shift_ns: int = 0) -> None:
         """See `Filter.restore`."""
         count, rest = int(state[0]) if state else -1, state[1:]
         width = len(_State._fields)
         if not 0 <= count <= 2 or len(rest) < count * width:
             raise ValueError(f"{len(state)} numbers are no state of a Kalman filter")
-        states = [_State(int(rest[at]), *rest[at + 1 : at + width]) for at in range(0, count * width, width)]
+        states = [_State(int(rest[at]) + shift_ns, *rest[at + 1 : at + width]) for at in range(0, count * width, width)]
         self._state = states[0] if count else None
         self._former = states[1] if count > 1 else None
         self._outliers = list(rest[count * width :])

@@ -78,9 +78,9 @@ class Median:
         """See `Filter.state`."""
         return (self._at_ns, self._step_ns, *self._recent)
 
-    def restore(self, state: FilterState) -> None:
+    def restore(self, state: FilterState, shift_ns: int = 0) -> None:
         """See `Filter.restore`."""
         if not 2 <= len(state) <= 2 + self._of:
             raise ValueError(f"{len(state)} numbers are no state of a median of {self._of}")
-        self._at_ns, self._step_ns = int(state[0]), int(state[1])
+        self._at_ns, self._step_ns = int(state[0]) + shift_ns, int(state[1])
         self._recent = list(state[2:])

@@ -572,8 +572,8 @@ class EdgeDecoder {
     const identity = { node: message.node, epoch: message.epoch, seq: message.seq };
     const at = (stamp) => stamp + message.offsetNs;
     if (message.event) {
-      const { kind, bootNs, subject, state, cause, errno } = message.event;
-      const reason = errno === null ? {} : { errno };
+      const { kind, bootNs, subject, state, cause, errno, severity } = message.event;
+      const reason = { ...(errno === null ? {} : { errno }), ...(severity === null ? {} : { severity }) };
       const when = { t: isoUtc(at(bootNs)), t_ns: at(bootNs), t_quality: message.timeQuality };
       yield { kind: "event", ...identity, event: kind, subject, state, cause, ...reason, ...when };
     } else if (message.tombstone) {
@@ -616,10 +616,11 @@ function quantityOf(code) {
 }
 
 function readEvent(body) {
-  const [kind, bootNs, subject, state, cause, errno = null] = array(body, 5, "an event");
+  const [kind, bootNs, subject, state, cause, errno = null, severity = null] = array(body, 5, "an event");
   check([kind, subject, state, cause].every(isText) && isInt64(bootNs), "an event of an unknown shape");
   check(errno === null || isInt64(errno), "an errno is no number");
-  return { kind, bootNs, subject, state, cause, errno };
+  check(severity === null || isText(severity), "a severity is no text");
+  return { kind, bootNs, subject, state, cause, errno, severity };
 }
 
 function readTombstone(body) {

@@ -231,6 +231,7 @@ def _event(body: Any) -> Event:
         _text(state, "state"),
         _text(cause, "cause"),
         _integer(more[0], _INT64, "errno") if more and more[0] is not None else None,
+        _text(more[1], "severity") if len(more) > 1 and more[1] is not None else None,
     )
 
 

@@ -128,16 +128,18 @@ def _check(batch: Batch) -> list[int | None]:
 
 def encode_event(event: Event) -> bytes:
     """Encode an event into the body of a message. A cause longer than 256 bytes is cut."""
-    return _pack(
-        [
-            event.kind.value,
-            event.boot_ns,
-            _checked_text(event.subject, "a subject"),
-            _checked_text(event.state, "a state"),
-            _cut_text(event.cause),
-        ]
-        + ([] if event.errno is None else [event.errno])
-    )
+    fields: list[Any] = [
+        event.kind.value,
+        event.boot_ns,
+        _checked_text(event.subject, "a subject"),
+        _checked_text(event.state, "a state"),
+        _cut_text(event.cause),
+    ]
+    if event.errno is not None or event.severity is not None:
+        fields.append(event.errno)
+    if event.severity is not None:
+        fields.append(_checked_text(event.severity, "a severity"))
+    return _pack(fields)
 
 
 def encode_tombstone(tombstone: Tombstone) -> bytes:

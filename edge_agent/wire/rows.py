@@ -125,6 +125,7 @@ def _event(envelope: Envelope, identity: dict[str, Any], event: Event) -> dict[s
         "state": event.state,
         "cause": event.cause,
         **({} if event.errno is None else {"errno": event.errno}),
+        **({} if event.severity is None else {"severity": event.severity}),
         "t": iso_utc(wall_ns),
         "t_ns": wall_ns,
         "t_quality": envelope.time_quality.name.lower(),

@@ -222,6 +222,7 @@ def expected_fields() -> list[tuple[str, type[Any], bool]]:
         "batch": model.Batch,
         "outbox": model.Outbox,
         "uplink": model.Uplink,
+        "alert": model.Alert,
         "replay": model.Replay,
         "bme280": model.SensorKeys,
     }
@@ -247,7 +248,7 @@ def test_the_sample_shows_every_key_with_its_default(section: str, kind: type[An
 
 
 def test_the_sample_has_every_section() -> None:
-    sections = {"bus": "buses", "sensor": "sensors"}
+    sections = {"bus": "buses", "sensor": "sensors", "alert": "alerts"}
     fields = {field.name for field in dataclasses.fields(model.Config)}
     assert {sections.get(name, name) for name in load.SECTIONS} == fields
     assert all(f"[{name}" in SAMPLE for name in load.SECTIONS)
@@ -274,7 +275,7 @@ def test_every_example_of_the_sample_is_well_formed(example: str) -> None:
 
 # Whatever it is given, it refuses or it reads
 
-SECTIONS = ["gateway", "bus", "sensor", "batch", "outbox", "uplink", "replay", "i2c1", "temperature_c"]
+SECTIONS = ["gateway", "bus", "sensor", "batch", "outbox", "uplink", "alert", "replay", "i2c1", "temperature_c"]
 NAMES = ["id", "driver", "address", "device", "url", "points", "range", "serial", "password", "period_s", "x"]
 KEYS = st.sampled_from([*SECTIONS, *NAMES])
 TEXTS = st.sampled_from(["bme280", "ds18b20", "modbus_rtu", "i2c1", "/dev/i2c-1", "mqtt://[", "", "é", "a@b"])
@@ -358,7 +359,7 @@ def test_one_mistake_does_not_hide_another() -> None:
         '[[sensor]]\nid = "air"\ndriver = "sht4000"\nbus = "i2c1"\n'
         '[[sensor]]\nid = "other"\ndriver = "sht3x"\nbus = "i2c1"\nperiod_s = nan\n'
         '[uplink]\nurl = "mqtt://broker.example.org"\nusername = 5\npassword_file = "/p"\nwindow = 0\n'
-        '[[alert]]\nwhen = "x"\n'
+        '[[alert]]\nwhen = "x"\n[receiver]\n'
     )
     assert [":".join(problem.split(":")[:2]) for problem in told] == [
         "10: sensor[2].id",
@@ -368,6 +369,7 @@ def test_one_mistake_does_not_hide_another() -> None:
         "19: uplink.url",
         "20: uplink.username",
         "22: uplink.window",
-        "23: alert",
+        "24: alert[1].when",
+        "25: receiver",
     ]
-    assert "unknown section 'alert'" in told[-1]
+    assert "unknown section 'receiver'" in told[-1]

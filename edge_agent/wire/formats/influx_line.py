@@ -108,8 +108,9 @@ def _features(envelope: Envelope, group: Group) -> Iterator[str]:
 
 def _event(envelope: Envelope, event: Event) -> str:
     errno = {} if event.errno is None else {"errno": event.errno}
+    severity = {} if event.severity is None else {"severity": event.severity}
     tags = _tags(envelope, kind=event.kind.value, subject=event.subject)
-    fields: dict[str, float | str] = {"state": event.state, "cause": event.cause, **errno}
+    fields: dict[str, float | str] = {"state": event.state, "cause": event.cause, **errno, **severity}
     return line("event", tags, fields, event.boot_ns + envelope.offset_ns)
 
 

@@ -116,6 +116,8 @@ def _event(envelope: Envelope, event: Event) -> Iterator[Entry]:
     yield moment_ns, {"n": f"{name}/cause", "vs": event.cause}
     if event.errno is not None:
         yield moment_ns, {"n": f"{name}/errno", "v": event.errno}
+    if event.severity is not None:
+        yield moment_ns, {"n": f"{name}/severity", "vs": event.severity}
 
 
 def _tombstone(envelope: Envelope, tombstone: Tombstone) -> Iterator[Entry]:
