@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.errors import Truncated, UnknownVersion, WireError
-from edge_agent.reading import Event, Features, RecordKind
+from edge_agent.reading import Event, EventKind, Features, RecordKind
 from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message, Tombstone
 from edge_agent.wire.codec import (
     MAX_MESSAGE_BYTES,
@@ -133,13 +133,20 @@ def test_an_event_carries_the_kernels_reason_if_there_is_one() -> None:
     assert decode_message(packed(13, "node-1", 3, 42, 2, ENVELOPE.offset_ns, msgpack.unpackb(body))).content == event
 
 
+def test_an_alert_carries_its_severity() -> None:
+    event = replace(EVENT, kind=EventKind.ALERT, severity="critical")
+    body = msgpack.unpackb(encode_event(event))
+    assert body[5:] == [None, "critical"]
+    assert decode_message(packed(13, "node-1", 3, 42, 2, ENVELOPE.offset_ns, body)).content == event
+
+
 def test_fields_that_a_newer_sender_appends_are_ignored() -> None:
     body = msgpack.unpackb(encode_batch(SMALL))
     body[0][0].append({"new": 1})
     body += [None, "newer"]
     longer = packed(12, "node-1", 3, 42, 2, ENVELOPE.offset_ns, body, ["newest"], {"a": b"1"})
     assert decode_message(longer) == Message(ENVELOPE, SMALL)
-    event = [*msgpack.unpackb(encode_event(EVENT)), None, "newest"]
+    event = [*msgpack.unpackb(encode_event(EVENT)), None, None, "newest"]
     assert decode_message(packed(13, "node-1", 3, 42, 2, ENVELOPE.offset_ns, event)).content == EVENT
     tombstone = [*msgpack.unpackb(encode_tombstone(TOMBSTONE)), 7]
     assert decode_message(packed(14, "node-1", 3, 42, 2, ENVELOPE.offset_ns, tombstone)).content == TOMBSTONE

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import edge_agent.wire
 from edge_agent.errors import WireError
-from edge_agent.reading import RecordKind
+from edge_agent.reading import EventKind, RecordKind
 from edge_agent.wire.batch import Batch, Message
 from edge_agent.wire.codec import (
     Channels,
@@ -109,6 +109,7 @@ def test_any_batch_is_read_alike(node: Node, envelope: Any, batch: Batch) -> Non
 def test_events_and_tombstones_are_read_alike(node: Node, envelope: Any, event: Any, tombstone: Any) -> None:
     for kind, body in (
         (RecordKind.EVENT, encode_event(replace(event, errno=121))),
+        (RecordKind.EVENT, encode_event(replace(event, kind=EventKind.ALERT, severity="critical"))),
         (RecordKind.TOMBSTONE, encode_tombstone(tombstone)),
     ):
         data = encode_message(kind, envelope, body)
