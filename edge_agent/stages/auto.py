@@ -2,10 +2,10 @@
 
 Three small filters run side by side on every reading: one of level only, two of level and slope (alpha-beta filters,
 fast and slow; Bar-Shalom, Li, Kirubarajan: Estimation with Applications to Tracking and Navigation, 2001, §6.5).
-Whichever predicted best of late says how to take the next reading in: its share is (energy of its errors)^(-readings
-remembered / 2), as in dynamic model averaging (Raftery, Kárný, Ettler 2010). What is shown comes from a fourth filter
-that has the mean gains of all, weighed so. A gain of 0.27, which is that of a random walk with Q = R / 10, is among
-them, so that a channel for which a fixed filter happens to be right loses nothing.
+What is shown is the mean of the three, weighed by how well each has predicted of late: its share is (energy of its
+errors)^(-readings remembered / 2), as in dynamic model averaging (Raftery, Kárný, Ettler 2010). A gain of 0.27, which
+is that of a random walk with Q = R / 10, is among them, so that a channel for which a fixed filter happens to be right
+loses nothing.
 
 Energies scale with the readings and see only differences, so neither unit nor offset matters.
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.reading import Flag
 from edge_agent.stages.bank import ALPHAS, BANK, BETAS, NOWHERE, SIZE, Course, Shares
@@ -73,6 +73,21 @@ class AutoSettings:
         return Auto(self)
 
 
+class _Quick(NamedTuple):
+    """Which readings take the quick road: those that come at the usual step and surprise nobody.
+
+    Attributes:
+        soonest_ns, latest_ns: after the reading before.
+        limit: largest square of a surprise; negative while no reading may.
+        sigma: of all their estimates.
+    """
+
+    soonest_ns: float
+    latest_ns: float
+    limit: float
+    sigma: float
+
+
 class Auto:
     """The filter of one channel."""
 
@@ -89,73 +104,68 @@ class Auto:
         self._changes: list[float] = []  # of the first readings
         self._last = 0.0
 
-    def run(  # noqa: PLR0915 one loop: calls would take most of the time
-        self, times_ns: Sequence[int], values: Sequence[float | None], flags: list[Flag]
-    ) -> Estimates:
+    def run(self, times_ns: Sequence[int], values: Sequence[float | None], flags: list[Flag]) -> Estimates:
         """See `Filter.run`."""
         estimates, sigmas, innovations = result = Estimates([], [], [])
         shares = self._shares
         alpha0, alpha1, alpha2 = ALPHAS
         _, beta1, beta2 = BETAS
         at_ns, left = self._at_ns, self._left
-        (level, level0, level1, level2), (slope, _, slope1, slope2), age = self._course
+        (level0, level1, level2), (_, slope1, slope2), age = self._course
         sum0, sum1, sum2 = shares.sums
-        soonest_ns, latest_ns, limit, gain, slope_gain, keep, sigma = self._quick()
+        soonest_ns, latest_ns, limit, sigma = self._quick()
+        share0, share1, share2 = shares.shares
         for now_ns, value, flag in zip(times_ns, values, flags, strict=True):
             if value is None or (flag and flag & _UNUSED):
                 sigmas += [sigma] * (len(estimates) - len(sigmas))
                 result.add(None if flag & _NO_VALUE else value)
                 continue
-            predicted = level + slope
-            surprise = value - predicted
+            error0 = value - level0
+            error1 = value - level1 - slope1
+            error2 = value - level2 - slope2
+            surprise = share0 * error0 + share1 * error1 + share2 * error2
             if surprise * surprise <= limit and soonest_ns <= now_ns - at_ns <= latest_ns:
                 at_ns = now_ns
-                level = predicted + gain * surprise
-                slope = keep * slope + slope_gain * surprise
-                error = value - level0
-                level0 += alpha0 * error
-                sum0 += error * error
-                level1 += slope1
-                error = value - level1
-                level1 += alpha1 * error
-                slope1 += beta1 * error
-                sum1 += error * error
-                level2 += slope2
-                error = value - level2
-                level2 += alpha2 * error
-                slope2 += beta2 * error
-                sum2 += error * error
-                estimates.append(level)
+                level0 += alpha0 * error0
+                level1 += slope1 + alpha1 * error1
+                level2 += slope2 + alpha2 * error2
+                slope1 += beta1 * error1
+                slope2 += beta2 * error2
+                sum0 += error0 * error0
+                sum1 += error1 * error1
+                sum2 += error2 * error2
+                estimates.append(share0 * level0 + share1 * level1 + share2 * level2)
                 innovations.append(surprise)
                 left -= 1
                 if left:
                     continue
             sigmas += [sigma] * (len(estimates) - len(sigmas))
             self._note(at_ns, left)
-            self._course = Course((level, level0, level1, level2), (slope, 0.0, slope1, slope2), age)
+            self._course = Course((level0, level1, level2), (0.0, slope1, slope2), age)
             shares.sums = [sum0, sum1, sum2]
             if not left:
                 self._weigh()
             elif self._take(now_ns, value, result):
                 flags[len(estimates) - 1] = flag | _OUTLIER
             at_ns, left = self._at_ns, self._left
-            (level, level0, level1, level2), (slope, _, slope1, slope2), age = self._course
+            (level0, level1, level2), (_, slope1, slope2), age = self._course
             sum0, sum1, sum2 = shares.sums
-            soonest_ns, latest_ns, limit, gain, slope_gain, keep, sigma = self._quick()
+            soonest_ns, latest_ns, limit, sigma = self._quick()
+            share0, share1, share2 = shares.shares
         sigmas += [sigma] * (len(estimates) - len(sigmas))
         self._note(at_ns, left)
-        self._course = Course((level, level0, level1, level2), (slope, 0.0, slope1, slope2), age)
+        self._course = Course((level0, level1, level2), (0.0, slope1, slope2), age)
         shares.sums = [sum0, sum1, sum2]
         return result
 
-    def _quick(self) -> tuple[float, float, float, float, float, float, float]:
-        """What the quick road needs: earliest and latest step, largest squared surprise, gains, sigma."""
+    def _quick(self) -> _Quick:
+        """What the quick road needs."""
         shares, step_ns = self._shares, self._step_ns
         even = step_ns * _EVEN
         calm = self._course.age >= _GROWN_UP and self._count >= _EARLY and not self._doubt.pending
         limit = _ODD_SQUARED * shares.noise if calm else -1.0
         sigma = sqrt(shares.gain * (1.0 - shares.gain) * shares.noise)
-        return step_ns - even, step_ns + even, limit, shares.gain, shares.slope_gain, shares.keep, sigma
+        return _Quick(step_ns - even, step_ns + even, limit, sigma)
 
     def _note(self, at_ns: int, left: int) -> None:
         """Count what took the quick road."""
@@ -168,10 +178,10 @@ class Auto:
         """Estimate one reading with all due care; whether it was refused."""
         shares, doubt = self._shares, self._doubt
         steps = self._steps(now_ns)
-        alphas, betas, gain, slope_gain = ALPHAS, BETAS, shares.gain, shares.slope_gain
+        alphas, betas, gain = ALPHAS, BETAS, shares.gain
         if steps != 1.0:
             alphas, betas = zip(*[each.after(steps) for each in BANK], strict=True)
-            gain, slope_gain = shares.mean_gains(alphas, betas)
+            gain = shares.mean(alphas)
         self._count += 1
         if self._count == 1 or gain > _LOST:
             self._begin(value)
@@ -179,7 +189,8 @@ class Auto:
             return False
         self._look_at_change(value)
         course = self._course.ahead(steps)
-        surprise = value - course.levels[0]
+        predicted = shares.mean(course.levels)
+        surprise = value - predicted
         # Longer steps leave more room for surprise.
         noise = shares.noise * (1.0 - shares.gain) / (1.0 - gain)
         if self._count > _FIRST and surprise * surprise > _ODD_SQUARED * noise:
@@ -187,14 +198,14 @@ class Auto:
             if judged is None:
                 self._course = course
                 shares.refuse(_REFUSED_SQUARED)
-                result.add(course.levels[0], sqrt(noise * gain), surprise)
+                result.add(predicted, sqrt(noise * gain), surprise)
                 return True
             course = judged
         elif doubt.pending:
             doubt.settle(self._count)
-        self._accept(course, value, (gain, *alphas), (slope_gain, *betas))
+        self._accept(course, value, alphas, betas)
         sigma_gain = max(gain, 1.0 / (course.age + 1.0))
-        result.add(self._course.levels[0], sqrt(sigma_gain * (1.0 - shares.gain) * shares.noise), surprise)
+        result.add(shares.mean(self._course.levels), sqrt(sigma_gain * (1.0 - shares.gain) * shares.noise), surprise)
         return False
 
     def _steps(self, now_ns: int) -> float:
@@ -221,7 +232,7 @@ class Auto:
 
     def _begin(self, value: float) -> None:
         """Start anew at what is measured; what was learned of noise and pace stays."""
-        self._course = Course((value,) * (SIZE + 1), NOWHERE.slopes, 1)
+        self._course = Course((value,) * SIZE, NOWHERE.slopes, 1)
         self._doubt.forget()
         self._last = value
 
@@ -240,23 +251,21 @@ class Auto:
         # Who has just started takes the mean of what there is.
         least = 1.0 / (course.age + 1.0)
         age = min(course.age + 1, _GROWN_UP)
-        if gains[0] > shares.gain * _MORE:  # after a gap, the past weighs less for a while
-            age = min(age, int(1.0 / gains[0]))
-        # A level that heads nowhere has no slope to keep.
-        slopes = (shares.keep * course.slopes[0], *course.slopes[1:])
+        gain = shares.mean(gains)
+        if gain > shares.gain * _MORE:  # after a gap, the past weighs less for a while
+            age = min(age, int(1.0 / gain))
         errors = [value - level for level in course.levels]
         self._course = Course(
             tuple(
                 level + max(gain, least) * error
                 for level, gain, error in zip(course.levels, gains, errors, strict=True)
             ),
-            tuple(slope + gain * error for slope, gain, error in zip(slopes, slope_gains, errors, strict=True)),
+            tuple(slope + gain * error for slope, gain, error in zip(course.slopes, slope_gains, errors, strict=True)),
             age,
         )
         for index in range(SIZE):
             # Errors of longer steps are larger.
-            share = (1.0 - gains[index + 1]) / (1.0 - ALPHAS[index])
-            shares.sums[index] += errors[index + 1] ** 2 * share
+            shares.sums[index] += errors[index] ** 2 * (1.0 - gains[index]) / (1.0 - ALPHAS[index])
         shares.counted += 1
         self._left -= 1
         if self._left <= 0:
@@ -299,7 +308,7 @@ class Auto:
             return taken
 
         def course() -> Course:
-            return Course(tuple(take(SIZE + 1)), tuple(take(SIZE + 1)), int(take(1)[0]))
+            return Course(tuple(take(SIZE)), tuple(take(SIZE)), int(take(1)[0]))
 
         shares, doubt = self._shares, self._doubt
         count, at_ns, self._step_ns, self._last, left, shares.noise, counted = take(7)

@@ -48,7 +48,7 @@ _MEMORY: Final = 200
 
 
 class Course(NamedTuple):
-    """Where all the filters are and are heading: levels and slopes per usual step; first the one that is shown."""
+    """Where the filters are and are heading: levels, and slopes per usual step."""
 
     levels: tuple[float, ...]
     slopes: tuple[float, ...]
@@ -61,7 +61,7 @@ class Course(NamedTuple):
         return self._replace(levels=levels)
 
 
-NOWHERE: Final = Course((0.0,) * (SIZE + 1), (0.0,) * (SIZE + 1), 0)
+NOWHERE: Final = Course((0.0,) * SIZE, (0.0,) * SIZE, 0)
 
 
 class Shares:
@@ -69,12 +69,12 @@ class Shares:
 
     Attributes:
         noise: energy of the best, which is the variance of a surprise.
-        gain, slope_gain: mean gains, weighed by share.
-        keep: how much of a slope the filters believe in.
+        shares: of the three, adding up to 1.
+        gain: their mean gain, weighed so.
         sums: squared errors since `weigh`, of `counted` readings.
     """
 
-    __slots__ = ("counted", "energies", "gain", "keep", "noise", "prior", "shares", "slope_gain", "sums")
+    __slots__ = ("counted", "energies", "gain", "noise", "prior", "shares", "sums")
 
     def __init__(self, sigma: float | None) -> None:
         self.prior = 0 if sigma is None else 2  # readings that the first idea of the noise is worth
@@ -87,15 +87,13 @@ class Shares:
     def mix(self, shares: list[float]) -> None:
         """Take over shares, which add up to 1."""
         self.shares = shares
-        self.gain, self.slope_gain = self.mean_gains(ALPHAS, BETAS)
-        self.keep = shares[1] + shares[2]
+        self.gain = self.mean(ALPHAS)
 
-    def mean_gains(self, alphas: Sequence[float], betas: Sequence[float]) -> tuple[float, float]:
-        """Gains of level and slope, weighed by share; a filter of level only has no slope."""
+    def mean(self, of_each: Sequence[float]) -> float:
+        """Of a number of each of the three, weighed by share."""
         share0, share1, share2 = self.shares
-        alpha0, alpha1, alpha2 = alphas
-        _, beta1, beta2 = betas
-        return share0 * alpha0 + share1 * alpha1 + share2 * alpha2, share1 * beta1 + share2 * beta2
+        number0, number1, number2 = of_each
+        return share0 * number0 + share1 * number1 + share2 * number2
 
     def refuse(self, squared: float) -> None:
         """Count a refused reading as one that was so many standard deviations off, squared."""

@@ -73,13 +73,13 @@ class Doubt:
         Returns:
             The course to correct by the reading, or None to refuse it.
         """
-        surprise = value - course.levels[0]
+        surprise = value - shares.mean(course.levels)
         far = surprise * surprise > _GATE_SQUARED * noise and abs(surprise) > _COUNTS * self.grain
         upwards = surprise > 0.0
         since = count - self.former_count
         if self.former is not None and since <= _REMORSE:
             back = self.former.ahead(since)
-            if (value - back.levels[0]) ** 2 <= _GATE_SQUARED * noise:
+            if (value - shares.mean(back.levels)) ** 2 <= _GATE_SQUARED * noise:
                 self.former = None
                 self.refused = True
                 self.settle(count)
@@ -90,7 +90,7 @@ class Doubt:
             if self.refused and len(pending) == 1 and count < self.wary_until:
                 pending.append(value)
                 return None if far else course
-            return self._step(course, count)
+            return self._step(course, count, shares)
         if far and pending and self.refused:
             shares.double()
         elif pending:
@@ -99,14 +99,14 @@ class Doubt:
         self.refused, self.upwards = far, upwards
         return None if far else course
 
-    def _step(self, course: Course, count: int) -> Course:
+    def _step(self, course: Course, count: int, shares: Shares) -> Course:
         """Believe what is pending: the course that leads through it."""
         if self.refused:
             self.former, self.former_count = course, count
         pending, self.pending = self.pending, []
         rows = len(pending)
-        level = sum(pending) / rows + course.slopes[0] * (rows + 1) / 2.0
-        return Course((level,) * (SIZE + 1), course.slopes, rows)
+        level = sum(pending) / rows + shares.mean(course.slopes) * (rows + 1) / 2.0
+        return Course((level,) * SIZE, course.slopes, rows)
 
     def _agree(self, value: float, noise: float) -> bool:
         """Whether a reading could be the same as each of those that are pending."""
