@@ -114,7 +114,7 @@ class Alerting:
         values: Sequence[float | None],
         statuses: Sequence[int],
     ) -> None:
-        """Readings of a channel, before a deadband leaves any out."""
+        """Readings of a channel, of which some may not be sent."""
         for rule in self._of_channel.get((sensor, quantity), ()):
             for now_ns, value, status in zip(times_ns, values, statuses, strict=True):
                 self._note(rule, rule.see(now_ns, value, status))

@@ -7,9 +7,9 @@ the road that every reading takes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
-from itertools import groupby, islice
+from itertools import groupby
 from math import isfinite
 from operator import attrgetter, or_
 from typing import TYPE_CHECKING, Final
@@ -20,11 +20,12 @@ from edge_agent.clock import NS_PER_S
 from edge_agent.memory import Remembered
 from edge_agent.reading import NOT_SENT, Features, Flag, Measurement, Quality, flags_of, quality_of, status_of
 from edge_agent.stages.calibrate import Calibration, calibrate
-from edge_agent.stages.deadband import Deadband, DeadbandSettings
 from edge_agent.stages.derive import Derived, derive
 from edge_agent.stages.features import features, features_table
+from edge_agent.stages.reduce import ReduceSettings
 from edge_agent.stages.validate import Limits, Validator
-from edge_agent.wire.batch import Column, Group
+from edge_agent.wire.batch import Batch, Column, Group
+from edge_agent.wire.encode import encode_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
     from edge_agent.stages.median import MedianSettings
 
 Taken = tuple[list[float | None], list[int]]
-"""Values and statuses of a block, before a deadband leaves any out."""
+"""Values and statuses of a block."""
 
 _NO_FLAG: Final = Flag(0)
+_REFUSED: Final = frozenset({Quality.BAD, Quality.ESTIMATED})
 _WHOLE: Final = 1.5 * 2.0**52
 """Adding and subtracting it rounds to whole numbers, half to even as `round`, in a fifth of the time: at this size a
 double has no fraction. Holds for magnitudes up to 2**51; beyond, a double is that coarse by itself."""
@@ -53,7 +55,7 @@ class ChannelSettings:
         filter: None sends what was measured.
         resolution: values are rounded to a multiple of it; None sends them as they are.
         raw_resolution: the same for measured values, whose steps are the chip's and may be coarser.
-        deadband: which readings are not worth sending.
+        reduce: which readings are not worth sending.
         send_raw: whether the calibrated measurement travels beside the filtered value.
         derived: how it is computed from other quantities of the sensor; None if it is measured.
     """
@@ -64,7 +66,7 @@ class ChannelSettings:
     filter: AutoSettings | KalmanSettings | MedianSettings | None = None
     resolution: float | None = None
     raw_resolution: float | None = None
-    deadband: DeadbandSettings = DeadbandSettings(0.0, 300 * NS_PER_S)  # noqa: RUF009 it is frozen
+    reduce: ReduceSettings = ReduceSettings(0.0, 300 * NS_PER_S)  # noqa: RUF009 it is frozen
     send_raw: bool = True
     derived: Derived | None = None
 
@@ -114,7 +116,7 @@ class _Channel:
         self._counts = counts
         self._validator = Validator(settings.limits)
         self._filter = settings.filter.build() if settings.filter is not None else None
-        self._deadband = Deadband(settings.deadband)
+        self._reducer = settings.reduce.build()
 
     def judge(
         self, times_ns: Sequence[int], measured: Sequence[float | None], odd: Sequence[Flag] | None
@@ -135,11 +137,10 @@ class _Channel:
         good = flags.count(_NO_FLAG)
         statuses = [0] * good if good == len(flags) else [status_of(flag) for flag in flags]
         self._counts.add(statuses, good)
-        kept = self._deadband.run(times_ns, values, statuses)
         self.last_value, self.last_status = values[-1], statuses[-1]
         self.values += values
         self.raws += rounded(raws, self._settings.raw_resolution)
-        self.statuses += self._without_suppressed(statuses, kept)
+        self.statuses += statuses
         return values, statuses
 
     def remembered(self, sensor: str) -> list[Remembered]:
@@ -173,22 +174,52 @@ class _Channel:
         values, raws, statuses = self.values, self.raws, self.statuses
         if first:
             values, raws, statuses = values[first:], raws[first:], statuses[first:]
-        return Column(self.quantity, values, raws if self._settings.send_raw else None, statuses, self.window)
+        shown = raws if self._settings.send_raw else _evidence(raws, statuses)
+        return Column(self.quantity, values, shown, statuses, self.window)
 
-    def has_news(self, first: int) -> bool:
-        """Whether any reading from row `first` on is worth sending."""
-        return any(status != NOT_SENT for status in islice(self.statuses, first, None))
+    def reduced(self, times_ns: Sequence[int]) -> Column:
+        """The whole open batch, without readings that are not worth sending, if that makes it smaller."""
+        whole = self.column(0)
+        if self._reducer is None:
+            return whole
+        rows = [row for row, status in enumerate(self.statuses) if status != NOT_SENT]
+        kept = self._reducer.run(
+            [times_ns[row] for row in rows],
+            [self.values[row] for row in rows],
+            [self.statuses[row] for row in rows],
+        )
+        suppressed = kept.count(False)
+        if not suppressed:
+            return whole
+        statuses = list(self.statuses)
+        for row, keep in zip(rows, kept, strict=True):
+            if not keep:
+                statuses[row] = NOT_SENT
+        thinned = replace(whole, statuses=statuses)
+        # What is left out costs bits as well: where it was.
+        if _size(times_ns, thinned) >= _size(times_ns, whole):
+            return whole
+        self._counts.suppressed += suppressed
+        return thinned
 
     def clear(self) -> None:
         """Begin a new batch."""
         self.values, self.raws, self.statuses, self.window = [], [], [], None
 
-    def _without_suppressed(self, statuses: list[int], kept: list[bool]) -> list[int]:
-        suppressed = kept.count(False)
-        if not suppressed:
-            return statuses
-        self._counts.suppressed += suppressed
-        return [status if keep else NOT_SENT for status, keep in zip(statuses, kept, strict=True)]
+
+def _evidence(raws: Sequence[float | None], statuses: Sequence[int]) -> list[float | None] | None:
+    """Of each run of refused readings, the first and the last as they were measured; None if there is none."""
+    refused = [status > 0 and quality_of(status) in _REFUSED for status in statuses]
+    if True not in refused:
+        return None
+    edges = zip([False, *refused[:-1]], refused, [*refused[1:], False], strict=True)
+    shown = [here and not (before and after) for before, here, after in edges]
+    return [raw if show else None for raw, show in zip(raws, shown, strict=True)]
+
+
+def _size(times_ns: Sequence[int], column: Column) -> int:
+    """Bytes that a column takes in a message, with what is the same whichever it is."""
+    return len(encode_batch(Batch((Group("", times_ns, (column,)),))))
 
 
 def rounded(values: Sequence[float | None], resolution: float | None) -> list[float | None]:
@@ -273,8 +304,15 @@ class OpenBatch:
 
     def group(self, first: int) -> Group:
         """Processed rows from `first` on, without channels that have nothing to send."""
-        columns = [each.column(first) for each in self.channels.values() if each.has_news(first)]
-        return Group(self._name, self.times_ns[first:], tuple(columns))
+        return self._group(self.times_ns[first:], [each.column(first) for each in self.channels.values()])
+
+    def sealed(self) -> Group:
+        """The whole batch, as it is sent."""
+        return self._group(self.times_ns, [each.reduced(self.times_ns) for each in self.channels.values()])
+
+    def _group(self, times_ns: list[int], columns: Iterable[Column]) -> Group:
+        told = [column for column in columns if column.statuses.count(NOT_SENT) < len(column.statuses)]
+        return Group(self._name, times_ns, tuple(told))
 
     def clear(self) -> None:
         """Begin a new batch."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.alerting import Alerting, Surroundings
@@ -173,7 +172,7 @@ class Pipeline:
         filled = [batch for batch in self._sensors.values() if batch.times_ns]
         if self._features:
             describe(filled)
-        groups = [batch.group(0) for batch in filled]
+        groups = [batch.sealed() for batch in filled]
         for batch in filled:
             batch.clear()
         self._put(Store, groups)
@@ -234,13 +233,15 @@ class Pipeline:
     def _remember(self) -> None:
         """Save what stages have learned, and how long rules have been pending."""
         self._remember_due_ns = self._clock.now_ns() + REMEMBER_NS
-        learned = chain.from_iterable(
-            channel.remembered(name) for name, batch in self._sensors.items() for channel in batch.channels.values()
-        )
-        self._store(SaveState(STAGES, write_memory(self._clock, learned)))
-        rules = self.alerting.remembered()
-        if rules:
-            self._store(SaveState(ALERTS, write_memory(self._clock, rules)))
+        learned = [
+            each
+            for name, batch in self._sensors.items()
+            for channel in batch.channels.values()
+            for each in channel.remembered(name)
+        ]
+        for name, remembered in ((STAGES, learned), (ALERTS, self.alerting.remembered())):
+            if remembered:
+                self._store(SaveState(name, write_memory(self._clock, remembered)))
 
     def _account_for_refused(self) -> None:
         """Leave a tombstone for measurements that found the inbox full."""

@@ -20,10 +20,10 @@ from edge_agent.sampling.worker import SampledBus
 from edge_agent.stages.alerts import AlertSettings, parse_condition
 from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.calibrate import Calibration
-from edge_agent.stages.deadband import DeadbandSettings
 from edge_agent.stages.derive import derivation
 from edge_agent.stages.kalman import KalmanSettings
 from edge_agent.stages.median import MedianSettings
+from edge_agent.stages.reduce import ReduceSettings
 from edge_agent.stages.validate import Limits
 from edge_agent.uplink.mqtt import Broker, tls_context
 from edge_agent.uplink.secret import read_password
@@ -177,7 +177,9 @@ def _channel(sensor: model.Sensor, name: str, altitude_m: float | None) -> Chann
         filter=known_filter,
         resolution=raw_resolution if known_filter is None else filtered_resolution,
         raw_resolution=raw_resolution,
-        deadband=DeadbandSettings(channel.deadband, round(channel.heartbeat_s * NS_PER_S)),
+        reduce=ReduceSettings(
+            channel.deadband, round(channel.heartbeat_s * NS_PER_S), lines=channel.reduce == "swinging-door"
+        ),
         send_raw=channel.send_raw,
         derived=derived,
     )

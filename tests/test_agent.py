@@ -114,7 +114,7 @@ def test_settings_come_from_the_configuration_then_the_chip_then_the_quantity() 
     temperature, humidity = channel_settings(config)["out"]
     assert temperature.filter is None
     assert temperature.limits.configured == (-5.0, 40.0)
-    assert temperature.deadband.deadband == 0.2
+    assert temperature.reduce.max_error == 0.2
     assert temperature.resolution == temperature.raw_resolution == 0.1
     assert humidity.filter is not None
     assert humidity.filter.sigma == 0.1

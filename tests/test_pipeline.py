@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -25,9 +26,9 @@ from edge_agent.reading import (
 )
 from edge_agent.stages.alerts import AlertSettings, parse_condition
 from edge_agent.stages.auto import AutoSettings
-from edge_agent.stages.deadband import DeadbandSettings
 from edge_agent.stages.derive import derivation
 from edge_agent.stages.kalman import KalmanSettings
+from edge_agent.stages.reduce import ReduceSettings
 from edge_agent.stages.validate import Limits
 from edge_agent.wire.batch import Batch, Column, Envelope, Group, Tombstone
 from edge_agent.wire.codec import decode_message, encode_message
@@ -273,16 +274,47 @@ def test_an_outlier_is_replaced_by_the_estimate_and_stays_beside_it_as_raw() -> 
     assert bench.pipeline.counts.estimated == 1
 
 
-def test_the_deadband_suppresses_what_tells_nothing_new() -> None:
-    bench = Bench({"air": [replace(PLAIN, deadband=DeadbandSettings(0.5, 300 * S))]})
-    for second, value in enumerate([20.0, 20.1, 20.5, 20.6, 20.4]):
+@pytest.mark.parametrize("lines", [False, True])
+def test_what_tells_nothing_new_is_left_out_where_that_makes_the_message_smaller(lines: bool) -> None:
+    reduced = Bench({"air": [replace(PLAIN, reduce=ReduceSettings(0.5, 300 * S, lines))]}, features=False)
+    whole = Bench({"air": [PLAIN]}, features=False)
+    noise = random.Random(1)
+    values = [20.0 + noise.uniform(-0.2, 0.2) + (5.0 if second >= 30 else 0.0) for second in range(60)]
+    for second, value in enumerate(values):
+        reduced.measure(second, value)
+        whole.measure(second, value)
+    column = reduced.column()
+    sent = [row for row, status in enumerate(column.statuses) if status != NOT_SENT]
+    assert {0, 29, 30} <= set(sent)
+    assert len(sent) < 15
+    counts = reduced.pipeline.counts
+    assert (counts.sampled, counts.suppressed) == (60, 60 - len(sent))
+    whole.pipeline.finish()
+    (store,) = [each for each in reduced.stored if isinstance(each, Store)]
+    assert store.content.readings == len(sent)
+    (other,) = [each for each in whole.stored if isinstance(each, Store)]
+    assert len(store.content.body) < len(other.content.body) / 2
+
+
+def test_nothing_is_left_out_where_that_would_take_more_room() -> None:
+    coarse = replace(PLAIN, reduce=ReduceSettings(0.5, 300 * S), resolution=0.5, raw_resolution=0.5)
+    bench = Bench({"air": [coarse]}, features=False)
+    choice = random.Random(1)
+    for second in range(60):
+        bench.measure(second, choice.choice([20.0, 20.5, 20.5, 21.0, 21.5]))
+    assert NOT_SENT not in bench.column().statuses
+    assert bench.pipeline.counts.suppressed == 0
+
+
+def test_of_refused_readings_the_first_and_the_last_of_each_run_travel_even_if_none_else_does() -> None:
+    limits = Limits(-40.0, 85.0)
+    bench = Bench({"air": [replace(PLAIN, limits=limits, send_raw=False)]}, features=False)
+    values = [20.0, 99.0, 98.0, 97.0, 20.0, -60.0, 20.0, 90.0, 91.0]
+    for second, value in enumerate(values):
         bench.measure(second, value)
     column = bench.column()
-    assert column.values == (20.0, None, None, 20.6, None)
-    assert column.statuses == (0, NOT_SENT, NOT_SENT, 0, NOT_SENT)
-    assert (bench.pipeline.counts.sampled, bench.pipeline.counts.suppressed) == (5, 3)
-    (store,) = [each for each in bench.stored if isinstance(each, Store)]
-    assert store.content.readings == 2
+    assert column.raws == (None, 99.0, None, 97.0, None, -60.0, None, 90.0, 91.0)
+    assert bench.pipeline.counts.reasons == {"out_of_range": 6}
 
 
 @pytest.mark.parametrize(
@@ -377,7 +409,9 @@ _CHANNELS = st.builds(
     st.just(PLAIN),
     filter=st.sampled_from([None, KalmanSettings(0.02, 2e-4), KalmanSettings(0.5, 1e-2)]),
     resolution=st.sampled_from([None, 0.01, 0.0625, 1.0]),
-    deadband=st.sampled_from([DeadbandSettings(0.0, S), DeadbandSettings(0.3, 20 * S)]),
+    reduce=st.sampled_from(
+        [ReduceSettings(0.0, S), ReduceSettings(0.3, 20 * S), ReduceSettings(0.3, 20 * S, lines=True)]
+    ),
     send_raw=st.booleans(),
     limits=st.sampled_from([Limits(-40.0, 85.0), Limits(-40.0, 85.0, max_rate_per_s=0.5)]),
 )

@@ -100,6 +100,7 @@ class Channel:
     sigma: Positive | None = None
     drift_per_s: Positive | None = None
     deadband: Annotated[float, Limits(at_least=0)] = 0.0
+    reduce: Literal["deadband", "swinging-door"] = "deadband"
     heartbeat_s: Positive = 300.0
     resolution: Positive | None = None
     send_raw: bool = True

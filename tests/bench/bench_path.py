@@ -34,7 +34,6 @@ from edge_agent.quantity import QUANTITIES
 from edge_agent.reading import Measurement, RecordKind
 from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.calibrate import Calibration, calibrate
-from edge_agent.stages.deadband import Deadband, DeadbandSettings
 from edge_agent.stages.features import features_table
 from edge_agent.stages.validate import Limits, Validator
 from edge_agent.wire.batch import Batch, Column, Group
@@ -209,12 +208,11 @@ def bench_stages(channels: int = 20, blocks: int = 40) -> None:
     table = measurements(channels, ROWS * blocks, 0)
     width = channels // 2
     spent: dict[str, float] = dict.fromkeys(
-        ("validate", "calibrate", "filter", "round + deadband", "features", "encode", "outbox"), 0.0
+        ("validate", "calibrate", "filter", "round", "features", "encode", "outbox"), 0.0
     )
     known = [settings(quantity) for quantity in QUANTITY_PAIR] * width
     validators = [Validator(each.limits) for each in known]
     filters = [each.filter.build() for each in known if each.filter is not None]
-    deadbands = [Deadband(DeadbandSettings(0.0, NS_PER_S)) for _ in known]
 
     def timed(stage: str, work: Callable[[], list[object]]) -> list[object]:
         before = time.process_time_ns()
@@ -225,7 +223,7 @@ def bench_stages(channels: int = 20, blocks: int = 40) -> None:
     with tempfile.TemporaryDirectory() as directory:
         outbox = make_outbox(Path(directory))
         for block in _blocks(table, ROWS * width):
-            _stages(block, width, known, validators, filters, deadbands, outbox, timed)
+            _stages(block, width, known, validators, filters, outbox, timed)
         outbox.close()
     readings = ROWS * blocks * channels
     total = sum(spent.values())
@@ -241,7 +239,7 @@ def _blocks(table: list[Measurement], size: int) -> Iterator[list[Measurement]]:
         yield table[first : first + size]
 
 
-def _stages(block, width, known, validators, filters, deadbands, outbox, timed) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 a list of steps
+def _stages(block, width, known, validators, filters, outbox, timed) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 a list of steps
     times = [measurement.boot_ns for measurement in block[::width]]
     measured = [
         [measurement.values[index] for measurement in block[sensor::width]]
@@ -252,15 +250,11 @@ def _stages(block, width, known, validators, filters, deadbands, outbox, timed) 
     flags = timed("validate", lambda: [validators[i].run(times, measured[i]) for i in every])
     raws = timed("calibrate", lambda: [calibrate(Calibration(), values) for values in measured])
     values = timed("filter", lambda: [filters[i].run(times, raws[i], flags[i]).values for i in every])
-    statuses = [[int(flag) for flag in each] for each in flags]
 
-    def finish() -> list[object]:
-        done = [(rounded(values[i], known[i].resolution), rounded(raws[i], known[i].resolution)) for i in every]
-        for i in every:
-            deadbands[i].run(times, done[i][0], statuses[i])
-        return list(done)
-
-    pairs = timed("round + deadband", finish)
+    pairs = timed(
+        "round",
+        lambda: [(rounded(values[i], known[i].resolution), rounded(raws[i], known[i].resolution)) for i in every],
+    )
     stamps = np.array(times, dtype=np.int64)[:, None]
     windows = timed("features", lambda: list(features_table(stamps, np.array([pair[0] for pair in pairs]).T)))
     columns = [Column(known[i].quantity, pairs[i][0], pairs[i][1], [0] * len(times), windows[i]) for i in every]
