@@ -7,6 +7,7 @@ the road that every reading takes.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import groupby
@@ -23,6 +24,7 @@ from edge_agent.stages.calibrate import Calibration, calibrate
 from edge_agent.stages.derive import Derived, derive
 from edge_agent.stages.features import features, features_table
 from edge_agent.stages.reduce import ReduceSettings
+from edge_agent.stages.smooth import smooth
 from edge_agent.stages.validate import Limits, Validator
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.encode import encode_batch
@@ -39,6 +41,8 @@ Taken = tuple[list[float | None], list[int]]
 
 _NO_FLAG: Final = Flag(0)
 _REFUSED: Final = frozenset({Quality.BAD, Quality.ESTIMATED})
+_LEAD: Final = 32
+"""Readings of the batch before from which the smoother begins, so that it knows where it comes from."""
 _WHOLE: Final = 1.5 * 2.0**52
 """Adding and subtracting it rounds to whole numbers, half to even as `round`, in a fifth of the time: at this size a
 double has no fraction. Holds for magnitudes up to 2**51; beyond, a double is that coarse by itself."""
@@ -56,6 +60,7 @@ class ChannelSettings:
         resolution: values are rounded to a multiple of it; None sends them as they are.
         raw_resolution: the same for measured values, whose steps are the chip's and may be coarser.
         reduce: which readings are not worth sending.
+        smoothed: whether the filtered values are seen from the end of the batch when it is sealed.
         send_raw: whether the calibrated measurement travels beside the filtered value.
         derived: how it is computed from other quantities of the sensor; None if it is measured.
     """
@@ -67,6 +72,7 @@ class ChannelSettings:
     resolution: float | None = None
     raw_resolution: float | None = None
     reduce: ReduceSettings = ReduceSettings(0.0, 300 * NS_PER_S)  # noqa: RUF009 it is frozen
+    smoothed: bool = False
     send_raw: bool = True
     derived: Derived | None = None
 
@@ -117,6 +123,7 @@ class _Channel:
         self._validator = Validator(settings.limits)
         self._filter = settings.filter.build() if settings.filter is not None else None
         self._reducer = settings.reduce.build()
+        self._lead: deque[tuple[int, float | None]] = deque(maxlen=_LEAD)
 
     def judge(
         self, times_ns: Sequence[int], measured: Sequence[float | None], odd: Sequence[Flag] | None
@@ -176,6 +183,24 @@ class _Channel:
             values, raws, statuses = values[first:], raws[first:], statuses[first:]
         shown = raws if self._settings.send_raw else _evidence(raws, statuses)
         return Column(self.quantity, values, shown, statuses, self.window)
+
+    def smooth(self, times_ns: Sequence[int]) -> None:
+        """Look at the values of the open batch again from its end, if that is wanted."""
+        model = self._filter.model() if self._filter is not None and self._settings.smoothed else None
+        if model is None:
+            return
+        believed = [
+            (now_ns, raw if status >= 0 and quality_of(status) not in _REFUSED else None)
+            for now_ns, raw, status in zip(times_ns, self.raws, self.statuses, strict=True)
+        ]
+        moments = [*self._lead, *believed]
+        stamps, readings = zip(*moments, strict=True)
+        smoothed = rounded(smooth(model, stamps, readings)[len(self._lead) :], self._settings.resolution)
+        self.values = [
+            value if other is None or status < 0 or quality_of(status) is Quality.BAD else other
+            for value, other, status in zip(self.values, smoothed, self.statuses, strict=True)
+        ]
+        self._lead.extend(believed)
 
     def reduced(self, times_ns: Sequence[int]) -> Column:
         """The whole open batch, without readings that are not worth sending, if that makes it smaller."""
@@ -301,6 +326,12 @@ class OpenBatch:
             else:
                 channel.pad(len(block))
         self.times_ns += times_ns
+
+    def smooth(self) -> None:
+        """Look at values again from the end of the batch, where that is wanted."""
+        if self.times_ns:
+            for each in self.channels.values():
+                each.smooth(self.times_ns)
 
     def group(self, first: int) -> Group:
         """Processed rows from `first` on, without channels that have nothing to send."""

@@ -169,6 +169,7 @@ class Pipeline:
         self._open_cells = 0
         for batch in self._sensors.values():
             batch.process()
+            batch.smooth()
         filled = [batch for batch in self._sensors.values() if batch.times_ns]
         if self._features:
             describe(filled)

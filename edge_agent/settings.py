@@ -180,6 +180,7 @@ def _channel(sensor: model.Sensor, name: str, altitude_m: float | None) -> Chann
         reduce=ReduceSettings(
             channel.deadband, round(channel.heartbeat_s * NS_PER_S), lines=channel.reduce == "swinging-door"
         ),
+        smoothed=channel.send == "smoothed",
         send_raw=channel.send_raw,
         derived=derived,
     )

@@ -534,3 +534,23 @@ def test_what_belongs_to_another_kind_of_filter_is_left_alone() -> None:
         again.measure(1, 25.0)
         again.pipeline.finish()
         assert again.batches()[0].groups[0].columns[0].values == (25.0,)
+
+
+@pytest.mark.parametrize("smoothed", [False, True])
+def test_smoothed_values_know_what_came_after_them(smoothed: bool) -> None:
+    bench = Bench({"air": [replace(PLAIN, filter=AutoSettings(0.1, 0.01), smoothed=smoothed)]})
+    noise = random.Random(4)
+    for second in range(240):
+        spike = 30.0 if second == 200 else 0.0
+        bench.measure(second, 20.0 + 0.02 * second + noise.gauss(0.0, 0.1) + spike)
+    bench.pipeline.finish()
+    columns = [batch.groups[0].columns[0] for batch in bench.batches()]
+    errors = [
+        (value or 0.0) - 20.0 - 0.02 * second
+        for second, value in enumerate(value for column in columns for value in column.values)
+    ]
+    error = math.sqrt(sum(each * each for each in errors[60:]) / len(errors[60:]))
+    assert error < 0.025 if smoothed else error > 0.03
+    statuses = [status for column in columns for status in column.statuses]
+    assert statuses[200] == status_of(Flag.OUTLIER), "what stands in for a refused reading is still no measurement"
+    assert abs(errors[200]) < 0.1

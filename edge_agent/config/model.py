@@ -103,6 +103,7 @@ class Channel:
     reduce: Literal["deadband", "swinging-door"] = "deadband"
     heartbeat_s: Positive = 300.0
     resolution: Positive | None = None
+    send: Literal["filtered", "smoothed"] = "filtered"
     send_raw: bool = True
 
 

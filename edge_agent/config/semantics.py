@@ -88,6 +88,8 @@ def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]
             raws = [raw for raw, _true in channel.points]
             if len(raws) == 1 or any(later <= earlier for earlier, later in pairwise(raws)):
                 yield (*path, name, "points"), "expected two or more [raw, true] pairs with ascending raw"
+            if channel.send == "smoothed" and channel.filter not in {"auto", "kalman"}:
+                yield (*path, name, "send"), 'only what filter = "auto" or "kalman" estimates can be smoothed'
             ways = (bool(channel.points), bool(channel.polynomial), (channel.gain, channel.offset) != (1.0, 0.0))
             if sum(ways) > 1:
                 key = "points" if channel.points else "polynomial"

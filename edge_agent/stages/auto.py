@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from edge_agent.clock import NS_PER_S
 from edge_agent.reading import Flag
 from edge_agent.stages.bank import ALPHAS, BANK, BETAS, NOWHERE, SIZE, Course, Shares
 from edge_agent.stages.doubt import Doubt
-from edge_agent.stages.estimates import Estimates
+from edge_agent.stages.estimates import Estimates, Model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -281,6 +282,17 @@ class Auto:
             self._changes = []
         self._shares.weigh(self._count - 1, self._doubt.grain)
         self._left = _REFRESH if self._count >= _EARLY else 1
+
+    def model(self) -> Model | None:
+        """See `Filter.model`: the one of which the mean gains are the steady state (dt = 1: K = (α, β), R = 1)."""
+        if self._step_ns == 0.0:
+            return None
+        alpha, beta = self._shares.gain, self._shares.mean(BETAS)
+        surprise = 1.0 / (1.0 - alpha)
+        noise, step_s = self._shares.noise / surprise, self._step_ns / NS_PER_S
+        level = max(0.0, surprise * (alpha * alpha - 2.0 * beta + alpha * beta))
+        slope = surprise * beta * beta
+        return Model(noise, noise * level / step_s, noise * slope / step_s**3)
 
     def state(self) -> FilterState:
         """See `Filter.state`."""

@@ -13,6 +13,20 @@ FilterState = tuple[float, ...]
 """What a filter remembers, as plain numbers, finite and few; stamps are nanoseconds since boot."""
 
 
+class Model(NamedTuple):
+    """How a channel behaves.
+
+    Attributes:
+        noise: variance of one reading, canonical unit squared.
+        level_per_s: variance that the level gains in a second by itself.
+        slope_per_s: variance that the slope, in units per second, gains in a second.
+    """
+
+    noise: float
+    level_per_s: float
+    slope_per_s: float
+
+
 class Estimates(NamedTuple):
     """A block of estimates of one channel, one entry per reading, canonical unit.
 
@@ -45,6 +59,9 @@ class Filter(Protocol):
             values: measured, canonical unit; finite unless flagged NO_VALUE.
             flags: as the validator set them, one per reading; OUTLIER is added in place where it applies.
         """
+
+    def model(self) -> Model | None:
+        """How it takes the channel to behave by now; None if it has no idea of that."""
 
     def state(self) -> FilterState:
         """Everything that `restore` needs to go on as if nothing had happened."""

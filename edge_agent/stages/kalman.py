@@ -16,7 +16,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.reading import Flag
-from edge_agent.stages.estimates import Estimates
+from edge_agent.stages.estimates import Estimates, Model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -221,6 +221,10 @@ class Kalman:
         self._state = _State(at_ns, level, slope, p00, p01, p11)
         self._steady = _Steady(steady_ns, steady_s, steady_gain, steady_slope_gain, steady_limit)
         return result
+
+    def model(self) -> Model:
+        """See `Filter.model`."""
+        return Model(self._noise, 0.0, self._drift)
 
     def state(self) -> FilterState:
         """See `Filter.state`."""

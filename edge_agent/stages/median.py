@@ -74,6 +74,9 @@ class Median:
             estimates.add(middle, self._sigma, value - before)
         return estimates
 
+    def model(self) -> None:
+        """See `Filter.model`."""
+
     def state(self) -> FilterState:
         """See `Filter.state`."""
         return (self._at_ns, self._step_ns, *self._recent)
