@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from edge_agent.cli.options import SIMULATION_START, config_option, load, speed, to_ns, wall_time, with_broker
+from edge_agent.cli.options import (
+    DEFAULT_CONFIG,
+    SIMULATION_START,
+    config_option,
+    speed,
+    to_ns,
+    wall_time,
+    with_broker,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,14 +97,18 @@ def _work(
     """Run on real buses until a signal comes."""
     # numpy's BLAS would start a thread per core and take 20 MiB for multiplications that never come.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from edge_agent.agent import Agent
     from edge_agent.cli.main import set_up_logging
+    from edge_agent.config.child import load_config_in_child
+
+    set_up_logging()
+    loaded = load_config_in_child(config_path or DEFAULT_CONFIG)
+    # While the child reads it, all that takes long to load.
+    from edge_agent.agent import Agent
     from edge_agent.clock import SystemClock
     from edge_agent.outbox.prepare import prepare_outbox
     from edge_agent.settings import channel_settings, open_buses, recovery_ladders, sampled_buses
 
-    set_up_logging()
-    config = load(config_path)
+    config = loaded()
     if broker is not None:
         config = with_broker(config, broker)
     if not config.sensors:
