@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 UNARY_BITS_PER_CODE: Final = 4
 """Quotients with their ones take at most so many bits per code that has one, over the whole stream."""
 _WORD: Final = 8
+_WORD_BITS: Final = 64
+_WORD_SHIFT: Final = 6
+_ZERO: Final = np.zeros(1, dtype=np.int64)
 
 
 class Run(NamedTuple):
@@ -46,17 +49,37 @@ def write_codes(runs: Sequence[Run], words: Sequence[Words]) -> bytes:
     counts, widths, unary = (np.array(part) for part in zip(*runs, strict=True))
     flat = np.concatenate(words)
     wide = np.repeat(widths, counts)
+    low, low_total = _write_low_parts(flat, wide)
     rice = np.repeat(unary, counts)
-    low_end = np.cumsum(wide)
-    low_total = int(low_end[-1]) if len(low_end) else 0
-    lengths = (flat[rice] >> wide[rice].view(np.uint64)).view(np.int64) + 1
-    ends = np.cumsum(lengths)
-    bits = np.zeros(low_total + (int(ends[-1]) if len(ends) else 0), dtype=np.uint8)
-    # Bit b of the low parts belongs to the code whose end is the first after b.
-    shifts = np.repeat(low_end, wide) - np.arange(1, low_total + 1)
-    bits[:low_total] = (np.repeat(flat, wide) >> shifts.view(np.uint64)).astype(np.uint8) & 1
-    bits[low_total + ends - 1] = 1
-    return np.packbits(bits).tobytes()
+    ends = np.cumsum((flat[rice] >> wide[rice].view(np.uint64)).view(np.int64) + 1)
+    if not len(ends):
+        return low
+    # Quotients begin in the byte in which the low parts end.
+    shared = low_total % 8
+    bits = np.zeros(shared + int(ends[-1]), dtype=np.uint8)
+    bits[shared - 1 + ends] = 1
+    octets = np.packbits(bits).tobytes()
+    return low[:-1] + bytes((low[-1] | octets[0],)) + octets[1:] if shared else low + octets
+
+
+def _write_low_parts(flat: Words, wide: Ints) -> tuple[bytes, int]:
+    """Write `wide` low bits of each word; return them, filled to a whole byte, and how many bits they are."""
+    ends = np.cumsum(wide)
+    total = int(ends[-1]) if len(ends) else 0
+    if not total:
+        return b"", 0
+    starts = ends - wide
+    # At the left end of 64 bits, then where they stand within theirs; a shift by 64 gives 0 in numpy.
+    left = flat << (_WORD_BITS - wide).view(np.uint64)
+    place = starts >> _WORD_SHIFT
+    within = (starts & _WORD_BITS - 1).view(np.uint64)
+    firsts = np.concatenate((_ZERO, np.nonzero(place[1:] != place[:-1])[0] + 1))
+    octets = np.zeros(int(place[-1]) + 2, dtype=np.uint64)
+    octets[place[firsts]] = np.bitwise_or.reduceat(left >> within, firsts)
+    # Only the last code of a word may reach into the next one.
+    lasts = np.concatenate((firsts[1:], np.array([len(flat)]))) - 1
+    octets[place[lasts] + 1] |= left[lasts] << (np.uint64(_WORD_BITS) - within[lasts])
+    return octets.astype(">u8").tobytes()[: (total + 7) // 8], total
 
 
 def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:

@@ -38,7 +38,10 @@ def signed_varint(value: int) -> bytes:
     Args:
         value: an int64.
     """
-    return varint(value << 1 if value >= 0 else ~(value << 1))
+    folded = value << 1 if value >= 0 else ~(value << 1)
+    if 128 <= folded < 1 << 14:  # what most are
+        return bytes((folded & 127 | 128, folded >> 7))
+    return varint(folded)
 
 
 class Cursor:
