@@ -14,14 +14,12 @@ from math import isfinite
 from operator import attrgetter, or_
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from edge_agent.clock import NS_PER_S
 from edge_agent.reading import NOT_SENT, Features, Flag, Measurement, Quality, flags_of, quality_of, status_of
 from edge_agent.stages.calibrate import Calibration, calibrate
 from edge_agent.stages.deadband import Deadband, DeadbandSettings
 from edge_agent.stages.derive import Derived, derive
-from edge_agent.stages.features import features, features_table
+from edge_agent.stages.features import features
 from edge_agent.stages.validate import Limits, Validator
 from edge_agent.wire.batch import Column, Group
 
@@ -51,6 +49,7 @@ class ChannelSettings:
         raw_resolution: the same for measured values, whose steps are the chip's and may be coarser.
         deadband: which readings are not worth sending.
         send_raw: whether the calibrated measurement travels beside the filtered value.
+        send_sigma: whether the standard deviation of the filter's error does.
         derived: how it is computed from other quantities of the sensor; None if it is measured.
     """
 
@@ -62,6 +61,7 @@ class ChannelSettings:
     raw_resolution: float | None = None
     deadband: DeadbandSettings = DeadbandSettings(0.0, 300 * NS_PER_S)  # noqa: RUF009 it is frozen
     send_raw: bool = True
+    send_sigma: bool = False
     derived: Derived | None = None
 
 
@@ -105,11 +105,16 @@ class _Channel:
         self.values: list[float | None] = []
         self.raws: list[float | None] = []
         self.statuses: list[int] = []
-        self.window: Features | None = None
+        self._sigmas: list[float | None] = []
+        self._judged: list[int] = []
+        """Statuses of all rows, suppressed ones as well."""
+        self._window: Features | None = None
+        self._asks = False
         self._settings = settings
         self._counts = counts
         self._validator = Validator(settings.limits)
         self._filter = settings.filter.build() if settings.filter is not None else None
+        self._sends_sigma = settings.send_sigma and self._filter is not None
         self._deadband = Deadband(settings.deadband)
 
     def judge(
@@ -126,7 +131,12 @@ class _Channel:
 
     def take(self, times_ns: Sequence[int], flags: list[Flag], raws: list[float | None]) -> None:
         """Filter a block that was judged, and take it into the open batch."""
-        filtered = raws if self._filter is None else self._filter.run(times_ns, raws, flags).values
+        filtered = raws
+        if self._filter is not None:
+            estimates = self._filter.run(times_ns, raws, flags)
+            filtered = estimates.values
+            if self._sends_sigma:
+                self._sigmas += estimates.sigmas
         values = rounded(filtered, self._settings.resolution)
         good = flags.count(_NO_FLAG)
         statuses = [0] * good if good == len(flags) else [status_of(flag) for flag in flags]
@@ -135,6 +145,7 @@ class _Channel:
         self.last_value, self.last_status = values[-1], statuses[-1]
         self.values += values
         self.raws += rounded(raws, self._settings.raw_resolution)
+        self._judged += statuses
         self.statuses += self._without_suppressed(statuses, kept)
 
     def pad(self, rows: int) -> None:
@@ -142,13 +153,25 @@ class _Channel:
         self.values += [None] * rows
         self.raws += [None] * rows
         self.statuses += [NOT_SENT] * rows
+        self._judged += [NOT_SENT] * rows
+        if self._sends_sigma:
+            self._sigmas += [None] * rows
+
+    def describe(self, times_ns: Sequence[int]) -> None:
+        """Leave the features of the batch to the encoder, unless it will not see all readings."""
+        if self.statuses == self._judged:
+            self._asks = True
+        else:
+            self._window = features(times_ns, self.values, self._judged)
 
     def column(self, first: int) -> Column:
         """The open batch from row `first` on. All of it is not copied: `clear` leaves it to whoever has it."""
         values, raws, statuses = self.values, self.raws, self.statuses
         if first:
             values, raws, statuses = values[first:], raws[first:], statuses[first:]
-        return Column(self.quantity, values, raws if self._settings.send_raw else None, statuses, self.window)
+        raws_sent = raws if self._settings.send_raw else None
+        sigmas = self._sigmas[first:] if self._sends_sigma else None
+        return Column(self.quantity, values, raws_sent, statuses, self._window, sigmas, describe=self._asks)
 
     def has_news(self, first: int) -> bool:
         """Whether any reading from row `first` on is worth sending."""
@@ -156,7 +179,8 @@ class _Channel:
 
     def clear(self) -> None:
         """Begin a new batch."""
-        self.values, self.raws, self.statuses, self.window = [], [], [], None
+        self.values, self.raws, self.statuses, self._judged, self._sigmas = [], [], [], [], []
+        self._window, self._asks = None, False
 
     def _without_suppressed(self, statuses: list[int], kept: list[bool]) -> list[int]:
         suppressed = kept.count(False)
@@ -245,18 +269,7 @@ class OpenBatch:
 
 
 def describe(batches: Iterable[OpenBatch]) -> None:
-    """Set the window of every channel to the features of its rows, of as many channels at once as possible."""
-    alike: dict[int, list[tuple[OpenBatch, _Channel]]] = {}
+    """Have the features of every channel's rows travel, those that are suppressed among them."""
     for batch in batches:
-        rows = len(batch.times_ns)
         for channel in batch.channels.values():
-            if channel.statuses.count(0) == rows:
-                alike.setdefault(rows, []).append((batch, channel))
-            else:
-                channel.window = features(batch.times_ns, channel.values, channel.statuses)
-    for together in alike.values():
-        stamps = {id(batch): np.array(batch.times_ns, dtype=np.int64) for batch, _ in together}
-        times_ns = np.array([stamps[id(batch)] for batch, _ in together]).T
-        table = np.array([channel.values for _, channel in together], dtype=np.float64).T
-        for (_, channel), window in zip(together, features_table(times_ns, table), strict=True):
-            channel.window = window
+            channel.describe(batch.times_ns)

@@ -178,6 +178,7 @@ def _channel(sensor: model.Sensor, name: str, altitude_m: float | None) -> Chann
         raw_resolution=raw_resolution,
         deadband=DeadbandSettings(channel.deadband, round(channel.heartbeat_s * NS_PER_S)),
         send_raw=channel.send_raw,
+        send_sigma=channel.send_sigma,
         derived=derived,
     )
 

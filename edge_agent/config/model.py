@@ -103,6 +103,7 @@ class Channel:
     heartbeat_s: Positive = 300.0
     resolution: Positive | None = None
     send_raw: bool = True
+    send_sigma: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,25 @@ everything else is announced by bits of that byte.
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from edge_agent.errors import WireError
-from edge_agent.reading import NOT_SENT, Features
+from edge_agent.reading import NOT_SENT
 from edge_agent.wire.bits import write_codes
 from edge_agent.wire.cursor import varint
+from edge_agent.wire.extras import (
+    HAS_SIGMAS,
+    NO_FEATURES,
+    Window,
+    computable,
+    encode_features,
+    sigma_codes,
+    window_of,
+)
 from edge_agent.wire.floats import MOST_DECIMALS, NOT_DECIMAL, raw_bytes, scale_floats
 from edge_agent.wire.integers import Numbers, encode_integers
-from edge_agent.wire.window import features_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +43,7 @@ MOST_STATUS: Final = 0xFFFF
 SCALE_BITS: Final = 0x0F
 HAS_CELLS: Final = 0x10
 RAWS_SHIFT: Final = 5
-HAS_FEATURES: Final = 0x80
+HAS_EXTRAS: Final = 0x80
 
 NO_RAWS: Final = 0
 SAME_RAWS: Final = 1
@@ -52,14 +59,9 @@ MOST_CELL: Final = CELL_OTHER + (MOST_STATUS << 1 | 1)
 AS_DOUBLES: Final = 0
 AS_INTEGERS: Final = 1
 
-COMPUTED: Final = 0
-GIVEN: Final = 1
-FEATURES: Final = struct.Struct("<I5f")
-
-_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
-_UINT32_MAX: Final = 0xFFFF_FFFF
 _EXACT_END: Final = 1 << 53
 _NUMBER_BITS: Final = 64
+_NO_ROWS: Final = np.empty(0, dtype=np.int64)
 _ONE_BYTE: Final = [bytes((value,)) for value in range(256)]
 
 
@@ -101,9 +103,10 @@ def encode_groups(groups: Sequence[Group], written: Sequence[bool], latest: Late
     Raises:
         WireError: a status is outside of 0..65535 and not NOT_SENT.
     """
-    sheets = _sheets([column for group in groups for column in group.columns])
-    features = _encode_features(groups, sheets)
-    rows = iter(zip(sheets, features, strict=True))
+    columns = [(column, group) for group in groups for column in group.columns]
+    sheets = _sheets([column for column, _ in columns])
+    extras = iter(_extras(columns, sheets))
+    rows = iter(sheets)
     parts: list[bytes | Numbers | _Scaled] = []
     since = latest.stamp_ns
     for group, own in zip(groups, written, strict=True):
@@ -112,13 +115,48 @@ def encode_groups(groups: Sequence[Group], written: Sequence[bool], latest: Late
             parts.append(Numbers(times if since is None else times - np.array([since])))
             since = int(times[0]) if since is None else since
         for column in group.columns:
-            sheet, described = next(rows)
+            sheet = next(rows)
             if not latest.empty:
                 values = _since(latest, group.sensor, column.quantity, sheet.values)
                 raws = _since(latest, group.sensor, column.quantity, sheet.raws)
                 sheet = sheet._replace(values=values, raws=raws)
-            _assemble(parts, sheet, described)
+            _assemble(parts, sheet, next(extras))
     return _finish(parts)
+
+
+def _extras(columns: Sequence[tuple[Column, Group]], sheets: Sequence[_Sheet]) -> list[list[bytes | Numbers]]:
+    """Write features and sigmas of all columns."""
+    stamps: dict[int, Ints] = {}
+    windows: list[Window | None] = []
+    for (column, group), sheet in zip(columns, sheets, strict=True):
+        if (column.describe or column.features is not None) and len(group.times_ns):
+            if id(group) not in stamps:
+                stamps[id(group)] = np.array(group.times_ns, dtype=np.int64)
+            windows.append(_window(sheet, column, stamps[id(group)]))
+        else:
+            windows.append(None)
+    rows = zip(columns, windows, computable(windows), strict=True)
+    return [_extra(column, window, can) for (column, _), window, can in rows]
+
+
+def _window(sheet: _Sheet, column: Column, times_ns: Ints) -> Window:
+    if sheet.cells is None:
+        return Window(*sheet.values, times_ns)
+    present = np.array([_has_value(cell) for cell in sheet.cells], dtype=np.bool_)
+    return window_of(*sheet.values, times_ns, present, column.statuses)
+
+
+def _extra(column: Column, window: Window | None, can: bool) -> list[bytes | Numbers]:
+    if window is not None:
+        way, given = encode_features(column.features, window, computable=can)
+    elif column.features is not None:  # of no rows
+        way, given = encode_features(column.features, Window(NOT_DECIMAL, _NO_ROWS, _NO_ROWS), computable=False)
+    else:
+        way, given = NO_FEATURES, b""
+    codes = None if column.sigmas is None else sigma_codes(column.sigmas, column.statuses)
+    if codes is not None and any(codes):
+        return [bytes((way | HAS_SIGMAS,)) + given, Numbers(np.array(codes, dtype=np.int64))]
+    return [] if way == NO_FEATURES else [_ONE_BYTE[way] + given]
 
 
 def _sheets(columns: Sequence[Column]) -> list[_Sheet]:
@@ -250,13 +288,13 @@ def _refined(numbers: _Scaled, scale: int) -> _Scaled | None:
     return _Scaled(scale, numbers.integers * np.array([factor]))
 
 
-def _assemble(parts: list[bytes | Numbers | _Scaled], sheet: _Sheet, features: bytes | None) -> None:
+def _assemble(parts: list[bytes | Numbers | _Scaled], sheet: _Sheet, extra: Sequence[bytes | Numbers]) -> None:
     values, raws = sheet.values, sheet.raws
     head = values.scale | sheet.raws_mode << RAWS_SHIFT
     if sheet.cells is not None:
         head |= HAS_CELLS
-    if features is not None:
-        head |= HAS_FEATURES
+    if extra:
+        head |= HAS_EXTRAS
     parts.append(_ONE_BYTE[head])
     if sheet.cells is not None:
         parts += [Numbers(np.array(sheet.cells, dtype=np.int64)), varint(len(values.integers))]
@@ -272,8 +310,7 @@ def _assemble(parts: list[bytes | Numbers | _Scaled], sheet: _Sheet, features: b
             parts.append(_ONE_BYTE[raws.scale])
         parts.append(_part(raws))
     parts.append(_part(values, leader))
-    if features is not None:
-        parts.append(features)
+    parts += extra
 
 
 def _part(numbers: _Scaled, leader: Ints | None = None) -> Numbers | _Scaled:
@@ -281,44 +318,3 @@ def _part(numbers: _Scaled, leader: Ints | None = None) -> Numbers | _Scaled:
     if numbers.scale == NOT_DECIMAL:
         return numbers
     return Numbers(numbers.integers, leader)
-
-
-def _encode_features(groups: Sequence[Group], sheets: Sequence[_Sheet]) -> list[bytes | None]:
-    """Write the features of all columns; those that the receiver can compute take one byte."""
-    columns = [(group, column) for group in groups for column in group.columns]
-    asked: dict[int, list[int]] = {}
-    for place, ((group, column), sheet) in enumerate(zip(columns, sheets, strict=True)):
-        asks = column.features is not None and len(group.times_ns)
-        if asks and sheet.cells is None and sheet.values.scale != NOT_DECIMAL:
-            asked.setdefault(len(group.times_ns), []).append(place)
-    computed: dict[int, Features | None] = {}
-    for places in asked.values():
-        table = np.array([sheets[place].values.integers for place in places])
-        stamps = np.array([columns[place][0].times_ns for place in places], dtype=np.int64)
-        found = features_of(table, [sheets[place].values.scale for place in places], stamps)
-        computed.update(zip(places, found, strict=True))
-    written: list[bytes | None] = []
-    for place, (_, column) in enumerate(columns):
-        given = None if column.features is None else _pack_features(column.features)
-        known = computed.get(place)
-        can = known is not None and FEATURES.pack(*_fields(known)) == given
-        written.append(None if given is None else bytes((COMPUTED,)) if can else bytes((GIVEN,)) + given)
-    return written
-
-
-def _fields(features: Features) -> tuple[float, ...]:
-    return (
-        features.count,
-        features.mean,
-        features.std,
-        features.minimum,
-        features.maximum,
-        features.slope_per_s,
-    )
-
-
-def _pack_features(features: Features) -> bytes:
-    count, *numbers = _fields(features)
-    if not all([-_FLOAT32_MAX <= number <= _FLOAT32_MAX for number in numbers]):  # noqa: C419 a list is faster for five
-        numbers = [max(-_FLOAT32_MAX, min(number, _FLOAT32_MAX)) for number in numbers]
-    return FEATURES.pack(min(int(count), _UINT32_MAX), *numbers)
