@@ -50,8 +50,12 @@ def write_codes(runs: Sequence[Run], words: Sequence[Words]) -> bytes:
     flat = np.concatenate(words)
     wide = np.repeat(widths, counts)
     low, low_total = _write_low_parts(flat, wide)
-    rice = np.repeat(unary, counts)
-    ends = np.cumsum((flat[rice] >> wide[rice].view(np.uint64)).view(np.int64) + 1)
+    if not unary.all():
+        if not unary.any():
+            return low
+        rice = np.repeat(unary, counts)
+        flat, wide = flat[rice], wide[rice]
+    ends = np.cumsum((flat >> wide.view(np.uint64)).view(np.int64) + 1)
     if not len(ends):
         return low
     # Quotients begin in the byte in which the low parts end.

@@ -15,6 +15,7 @@ from edge_agent.reading import NOT_SENT
 from edge_agent.wire.bits import write_codes
 from edge_agent.wire.cursor import varint
 from edge_agent.wire.extras import (
+    COMPUTED_IN_FULL,
     HAS_SIGMAS,
     NO_FEATURES,
     Window,
@@ -23,7 +24,7 @@ from edge_agent.wire.extras import (
     sigma_codes,
     window_of,
 )
-from edge_agent.wire.floats import MOST_DECIMALS, NOT_DECIMAL, raw_bytes, scale_floats
+from edge_agent.wire.floats import MOST_DECIMALS, NOT_DECIMAL, Scaled, raw_bytes, scale_floats
 from edge_agent.wire.integers import Numbers, encode_integers
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ AS_INTEGERS: Final = 1
 
 _EXACT_END: Final = 1 << 53
 _NUMBER_BITS: Final = 64
+_LEFT_TO_COMPUTE: Final = (bytes((COMPUTED_IN_FULL,)),)
 _NO_ROWS: Final = np.empty(0, dtype=np.int64)
 _ONE_BYTE: Final = [bytes((value,)) for value in range(256)]
 
@@ -75,20 +77,13 @@ class _Draft(NamedTuple):
     raws_missing: list[int] | None = None
 
 
-class _Scaled(NamedTuple):
-    """Numbers that travel, see `scale_floats`."""
-
-    scale: int
-    integers: Ints
-
-
 class _Sheet(NamedTuple):
     """A column as it is written."""
 
     cells: list[int] | None
-    values: _Scaled
+    values: Scaled
     raws_mode: int
-    raws: _Scaled
+    raws: Scaled
     raws_missing: list[int] | None
 
 
@@ -107,7 +102,7 @@ def encode_groups(groups: Sequence[Group], written: Sequence[bool], latest: Late
     sheets = _sheets([column for column, _ in columns])
     extras = iter(_extras(columns, sheets))
     rows = iter(sheets)
-    parts: list[bytes | Numbers | _Scaled] = []
+    parts: list[bytes | Numbers | Scaled] = []
     since = latest.stamp_ns
     for group, own in zip(groups, written, strict=True):
         if own and len(group.times_ns):
@@ -124,15 +119,16 @@ def encode_groups(groups: Sequence[Group], written: Sequence[bool], latest: Late
     return _finish(parts)
 
 
-def _extras(columns: Sequence[tuple[Column, Group]], sheets: Sequence[_Sheet]) -> list[list[bytes | Numbers]]:
+def _extras(columns: Sequence[tuple[Column, Group]], sheets: Sequence[_Sheet]) -> list[Sequence[bytes | Numbers]]:
     """Write features and sigmas of all columns."""
-    stamps: dict[int, Ints] = {}
+    listed: Sequence[int] = ()
+    times_ns = _NO_ROWS
     windows: list[Window | None] = []
     for (column, group), sheet in zip(columns, sheets, strict=True):
         if (column.describe or column.features is not None) and len(group.times_ns):
-            if id(group) not in stamps:
-                stamps[id(group)] = np.array(group.times_ns, dtype=np.int64)
-            windows.append(_window(sheet, column, stamps[id(group)]))
+            if listed is not group.times_ns and listed != group.times_ns:
+                listed, times_ns = group.times_ns, np.array(group.times_ns, dtype=np.int64)
+            windows.append(_window(sheet, column, times_ns))
         else:
             windows.append(None)
     rows = zip(columns, windows, computable(windows), strict=True)
@@ -146,7 +142,9 @@ def _window(sheet: _Sheet, column: Column, times_ns: Ints) -> Window:
     return window_of(*sheet.values, times_ns, present, column.statuses)
 
 
-def _extra(column: Column, window: Window | None, can: bool) -> list[bytes | Numbers]:
+def _extra(column: Column, window: Window | None, can: bool) -> Sequence[bytes | Numbers]:
+    if can and column.features is None and column.sigmas is None:  # which is the rule
+        return _LEFT_TO_COMPUTE
     if window is not None:
         way, given = encode_features(column.features, window, computable=can)
     elif column.features is not None:  # of no rows
@@ -167,14 +165,14 @@ def _sheets(columns: Sequence[Column]) -> list[_Sheet]:
     for column, draft in zip(columns, drafts, strict=True):
         values, raws = next(scaled), next(scaled)
         # Only now we look for None, where it can be: in few columns.
-        if NOT_DECIMAL in (values[0], raws[0]) and (None in draft.values or None in draft.raws):
+        if NOT_DECIMAL in (values.scale, raws.scale) and (None in draft.values or None in draft.raws):
             draft = _take_apart(column)  # noqa: PLW2901 the one before was wrong
             values, raws = scale_floats((draft.values, draft.raws))
-        sheets.append(_match(draft, _Scaled(*values), _Scaled(*raws)))
+        sheets.append(_match(draft, values, raws))
     return sheets
 
 
-def _since(latest: Latest, sensor: str, quantity: str, numbers: _Scaled) -> _Scaled:
+def _since(latest: Latest, sensor: str, quantity: str, numbers: Scaled) -> Scaled:
     """Write numbers relative to the last one of the earlier batch."""
     if numbers.scale == NOT_DECIMAL:
         return numbers
@@ -182,7 +180,7 @@ def _since(latest: Latest, sensor: str, quantity: str, numbers: _Scaled) -> _Sca
     return numbers._replace(integers=numbers.integers - shift) if shift else numbers
 
 
-def _finish(parts: list[bytes | Numbers | _Scaled]) -> bytes:
+def _finish(parts: list[bytes | Numbers | Scaled]) -> bytes:
     """Encode what is still numbers, and put heads and codes together."""
     blocks = iter(encode_integers([_numbers(part) for part in parts if not isinstance(part, bytes)]))
     heads: list[bytes] = []
@@ -193,7 +191,7 @@ def _finish(parts: list[bytes | Numbers | _Scaled]) -> bytes:
             heads.append(part)
             continue
         block = next(blocks)
-        if isinstance(part, _Scaled):
+        if isinstance(part, Scaled):
             integers = part.integers
             if block.bits() > _NUMBER_BITS * len(integers):
                 heads += [_ONE_BYTE[AS_DOUBLES], raw_bytes(integers)]
@@ -205,8 +203,8 @@ def _finish(parts: list[bytes | Numbers | _Scaled]) -> bytes:
     return b"".join(heads) + write_codes(runs, words)
 
 
-def _numbers(part: Numbers | _Scaled) -> Numbers:
-    return Numbers(part.integers) if isinstance(part, _Scaled) else part
+def _numbers(part: Numbers | Scaled) -> Numbers:
+    return Numbers(part.integers) if isinstance(part, Scaled) else part
 
 
 def _draft(column: Column) -> _Draft:
@@ -263,7 +261,7 @@ def _has_value(cell: int) -> bool:
     return cell == CELL_GOOD or (cell >= CELL_OTHER and not cell & 1)
 
 
-def _match(draft: _Draft, values: _Scaled, raws: _Scaled) -> _Sheet:
+def _match(draft: _Draft, values: Scaled, raws: Scaled) -> _Sheet:
     """Bring values and raw values to one scale, if that is possible; else say that the raw ones have their own."""
     mode, missing = draft.raws_mode, draft.raws_missing
     if mode == LIKE_RAWS and (values.scale != raws.scale or raws.scale == NOT_DECIMAL):
@@ -278,17 +276,17 @@ def _match(draft: _Draft, values: _Scaled, raws: _Scaled) -> _Sheet:
     return _Sheet(draft.cells, values, mode, raws, missing)
 
 
-def _refined(numbers: _Scaled, scale: int) -> _Scaled | None:
+def _refined(numbers: Scaled, scale: int) -> Scaled | None:
     """The same numbers with more decimals; None if they would not be exact."""
     factor = 10 ** (scale - numbers.scale)
     if factor == 1:
         return numbers
     if float(np.abs(numbers.integers).max(initial=0)) * factor >= _EXACT_END:
         return None
-    return _Scaled(scale, numbers.integers * np.array([factor]))
+    return Scaled(scale, numbers.integers * np.array([factor]))
 
 
-def _assemble(parts: list[bytes | Numbers | _Scaled], sheet: _Sheet, extra: Sequence[bytes | Numbers]) -> None:
+def _assemble(parts: list[bytes | Numbers | Scaled], sheet: _Sheet, extra: Sequence[bytes | Numbers]) -> None:
     values, raws = sheet.values, sheet.raws
     head = values.scale | sheet.raws_mode << RAWS_SHIFT
     if sheet.cells is not None:
@@ -313,7 +311,7 @@ def _assemble(parts: list[bytes | Numbers | _Scaled], sheet: _Sheet, extra: Sequ
     parts += extra
 
 
-def _part(numbers: _Scaled, leader: Ints | None = None) -> Numbers | _Scaled:
+def _part(numbers: Scaled, leader: Ints | None = None) -> Numbers | Scaled:
     """Only numbers that are not decimal still have a choice; there must be some."""
     if numbers.scale == NOT_DECIMAL:
         return numbers

@@ -129,14 +129,16 @@ def compute(windows: Sequence[Window], *, in_full: bool) -> list[Features]:
 
 
 def _by_length(windows: Sequence[Window | None]) -> Iterator[tuple[list[int], Ints, Ints]]:
-    """Gather windows of equally many decimals: their places, (C, n) numbers and (C, n) stamps."""
+    """Gather windows of equally many decimals: their places, (C, n) numbers, and (C, n) stamps or (1, n) for all."""
     alike: dict[int, list[tuple[int, Window]]] = {}
     for place, window in enumerate(windows):
         if window is not None and window.scale != NOT_DECIMAL and len(window.integers):
             alike.setdefault(len(window.integers), []).append((place, window))
     for length, together in alike.items():
         numbers = np.concatenate([window.integers for _, window in together]).reshape(-1, length)
-        times_ns = np.concatenate([window.times_ns for _, window in together]).reshape(-1, length)
+        stamps = [window.times_ns for _, window in together]
+        shared = all(each is stamps[0] for each in stamps)
+        times_ns = np.concatenate(stamps[:1] if shared else stamps).reshape(-1, length)
         yield [place for place, _ in together], numbers, times_ns
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,17 @@ _GLANCE: Final = 4
 """So many numbers of a column mostly tell already that it has more decimals."""
 
 
-def scale_floats(columns: Sequence[Sequence[float | None]]) -> list[tuple[int, Ints]]:
+class Scaled(NamedTuple):
+    """A column of numbers: `integer / 10**scale`, or NOT_DECIMAL and what the bits of the numbers are."""
+
+    scale: int
+    integers: Ints
+
+
+NO_NUMBERS: Final = Scaled(0, np.empty(0, dtype=np.int64))
+
+
+def scale_floats(columns: Sequence[Sequence[float | None]]) -> list[Scaled]:
     """Turn each column into scaled integers, if that loses no bit, else into those that its bits are.
 
     Returns:
@@ -36,7 +46,7 @@ def scale_floats(columns: Sequence[Sequence[float | None]]) -> list[tuple[int, I
         and |integer| < 2**53; or `(NOT_DECIMAL, integers)`, which a column with None always is, though its
         integers then mean nothing. An empty column has d = 0.
     """
-    scaled: list[tuple[int, Ints]] = [(0, np.empty(0, dtype=np.int64))] * len(columns)
+    scaled = [NO_NUMBERS] * len(columns)
     places_by_length: dict[int, list[int]] = {}
     for place, column in enumerate(columns):
         places_by_length.setdefault(len(column), []).append(place)
@@ -53,11 +63,12 @@ def scale_floats(columns: Sequence[Sequence[float | None]]) -> list[tuple[int, I
     return scaled
 
 
-def _scale_table(table: Floats) -> list[tuple[int, Ints]]:
+def _scale_table(table: Floats) -> list[Scaled]:
     """Scale each row of (C, n): at the first guess, unless the row has more decimals."""
     found, exact = _scale(table, 10.0**_FIRST_GUESS)
-    whole = np.where(exact[:, None], found, 0.0).astype(np.int64)
     scales = np.where(exact, _FIRST_GUESS, NOT_DECIMAL)
+    is_right = bool(exact.all())
+    whole = (found if is_right else np.where(exact[:, None], found, 0.0)).astype(np.int64)
     for decimals in range(_FIRST_GUESS, 0, -1):
         (rows,) = np.nonzero((scales == decimals) & ~(whole[:, :_GLANCE] % 10).any(axis=1))
         if not len(rows):
@@ -65,10 +76,10 @@ def _scale_table(table: Floats) -> list[tuple[int, Ints]]:
         rows = rows[~(whole[rows] % 10).any(axis=1)]
         whole[rows] //= 10
         scales[rows] = decimals - 1
-    (rows,) = np.nonzero(~exact)
-    if len(rows):
+    if not is_right:
+        (rows,) = np.nonzero(~exact)
         scales[rows], whole[rows] = _scale_otherwise(table[rows])
-    return list(zip(scales.tolist(), whole, strict=True))
+    return list(map(Scaled, scales.tolist(), whole))
 
 
 def _scale_otherwise(table: Floats) -> tuple[Ints, Ints]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import pairwise, repeat
+from math import log2
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -47,7 +48,11 @@ _DIVISOR_END_BITS: Final = 56
 # Enough cells to see that a noisy column has no common divisor without asking all of them.
 _DIVISOR_GLANCE: Final = 8
 _SHORT_END: Final = 1 << 45  # sums of so small codes stay within 64 bits
-_NEVER: Final = 1 << 60
+_ONE_BYTE: Final = [bytes((value,)) for value in range(256)]
+_KIND_BITS: Final = 3
+_PLACE_BITS: Final = 17  # of seven guesses for each column of a slab
+_NEVER: Final = (1 << 63) - 1
+_TOO_MUCH: Final = 1 << 40
 _WHOLE: Final = (1, 0)
 """Divisor and remainder of a column that is not divided."""
 
@@ -122,12 +127,13 @@ def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
     codes = zigzag(rest)
     widths, codings, bits = _measure(codes, table.shape[1] - _STARTS[kinds])
     origin_bytes, base_bytes = varint_length(np.array([origins, bases]))
-    costs = np.full((FOLLOW + 1, len(table)), _NEVER)
     head_bytes = origin_bytes * _HAS_ORIGIN[kinds] + base_bytes * _HAS_BASE[kinds]
-    costs[kinds, rows] = bits + 8 * np.maximum(head_bytes, 1)  # a gain is a byte
-    places = np.zeros_like(costs)
-    places[kinds, rows] = np.arange(len(rows))
-    best = places[costs.argmin(axis=0), np.arange(len(table))]
+    costs = bits + 8 * np.maximum(head_bytes, 1)  # a gain is a byte
+    # Of each row the least cost, and of equal ones the first kind: which guess it is stands in the low bits.
+    ranked = (costs << _KIND_BITS | kinds) << _PLACE_BITS | np.arange(len(rows))
+    least = np.full(len(table), _NEVER)
+    np.minimum.at(least, rows, ranked)
+    best = least & (1 << _PLACE_BITS) - 1
     kinds, codings, codes = kinds[best], codings[best], codes[best]
     is_thin = codings == SPARSE
     thin = iter(_thin(codes[is_thin], _STARTS[kinds[is_thin]]) if is_thin.any() else ())
@@ -145,16 +151,16 @@ def _measure(codes: Words, number: Ints) -> tuple[Ints, Ints, Ints]:
     short = largest.max(initial=0.0) < _SHORT_END
     total = codes.sum(axis=1, dtype=np.uint64 if short else np.float64).astype(np.float64)
     # With 2**k ≤ mean < 2**(k+1) the quotients sum to less than 2n; one bit narrower is tried too.
-    wide = np.maximum(bit_length(total / number) - 1, 0)
+    above, packed = bit_length(np.array([total / number, largest]))
+    wide = np.maximum(above - 1, 0)
     narrow = np.maximum(wide - 1, 0)
     wide_bits = number * (wide + 1) + _quotient_sum(codes, wide)
     narrow_bits = number * (narrow + 1) + _quotient_sum(codes, narrow)
-    packed = bit_length(largest)
     few = (codes != 0).sum(axis=1)
     some = np.maximum(few, 1)
     rest = np.log2((some + total - few) * (some + number - few) / (some * some))
     # An estimate: within a few bits for what is spread as sensors' noise is.
-    sparse_bits = np.where(few < number, 20 + (few * (2.6 + rest)).astype(np.int64), _NEVER)
+    sparse_bits = np.where(few < number, 20 + (few * (2.6 + rest)).astype(np.int64), _TOO_MUCH)
     bits = np.array([number * packed, np.minimum(wide_bits, narrow_bits), sparse_bits])
     coding = bits.argmin(axis=0)
     width = np.where(coding == PACKED, packed, np.where(narrow_bits < wide_bits, narrow, wide))
@@ -217,13 +223,13 @@ def _head(step: tuple[int, int], kind: int, coding: int, width: int, origin: int
         head = bytes((start | WIDTH_FOLLOWS, width | HAS_DIVISOR)) + _divisor_field(*step)
     elif width >= WIDTH_FOLLOWS:
         head = bytes((start | WIDTH_FOLLOWS, width))
+    elif kind == FOLLOW:
+        return bytes((start | width, origin))
     else:
-        head = bytes((start | width,))
-    if kind == FOLLOW:
-        return head + bytes((origin,))
+        head = _ONE_BYTE[start | width]
     if PARAMETERS[kind] > 1:
         return head + signed_varint(origin) + signed_varint(base)
-    return head + signed_varint(origin)
+    return head + (signed_varint(origin) if kind != FOLLOW else _ONE_BYTE[origin])
 
 
 @lru_cache(maxsize=256)
@@ -244,12 +250,10 @@ def _divide_out(table: Ints) -> tuple[Ints, Ints]:
     divisors: Ints = np.gcd.reduce(rises[:, :_DIVISOR_GLANCE], axis=1)
     (rows,) = np.nonzero(divisors != 1)
     divisors[rows] = 1
-    if len(rows):
-        found = np.gcd.reduce(rises[rows], axis=1)
+    found = np.gcd.reduce(rises[rows], axis=1).tolist() if len(rows) else ()
+    for row, divisor in zip(rows.tolist(), found, strict=True):
         # 0: constant, needs none. Negative: gcd of -2**63, which int64 cannot hold. Huge: does not fit its field.
-        fit = (found > 1) & (found >> _DIVISOR_END_BITS == 0)
-        fit &= (length - 1) * np.log2(np.maximum(found, 1)) > _DIVISOR_BITS
-        rows, found = rows[fit], found[fit]
-        divisors[rows] = found
-        rises[rows] //= found[:, None]
+        if 1 < divisor < 1 << _DIVISOR_END_BITS and (length - 1) * log2(divisor) > _DIVISOR_BITS:
+            divisors[row] = divisor
+            rises[row] //= divisors[row]
     return divisors, rises

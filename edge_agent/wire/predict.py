@@ -139,9 +139,9 @@ def _middle(table: Ints) -> tuple[Ints, Ints, Ints]:
 
 def follow(table: Ints, rows: Ints, leaders: Ints) -> Guess:
     """Predict that each number of (L, n) goes a fixed share of the way from the one before it to its leader's."""
-    beyond = _any_beyond(table, _FOLLOW_END) | _any_beyond(leaders, _FOLLOW_END)
-    if beyond.any():
-        table, rows, leaders = table[~beyond], rows[~beyond], leaders[~beyond]
+    if _is_beyond(table, _FOLLOW_END).any() or _is_beyond(leaders, _FOLLOW_END).any():
+        tame = ~(_is_beyond(table, _FOLLOW_END) | _is_beyond(leaders, _FOLLOW_END)).any(axis=1)
+        table, rows, leaders = table[tame], rows[tame], leaders[tame]
     before = np.empty_like(table)
     before[:, 0] = leaders[:, 0]
     before[:, 1:] = table[:, :-1]
@@ -157,9 +157,8 @@ def follow(table: Ints, rows: Ints, leaders: Ints) -> Guess:
     return Guess(FOLLOW, rows, rest, steps, steps)
 
 
-def _any_beyond(table: Ints, end: int) -> NDArray[np.bool_]:
-    """Tell per row of (C, n) whether any number is not within ±end."""
-    beyond: NDArray[np.bool_] = (table.max(axis=1) >= end) | (table.min(axis=1) <= -end)
+def _is_beyond(table: Ints, end: int) -> NDArray[np.bool_]:
+    beyond: NDArray[np.bool_] = np.abs(table).view(np.uint64) >= np.uint64(end)
     return beyond
 
 

@@ -34,7 +34,7 @@ def features_of(
     Args:
         numbers: (C, n) integers, n ≥ 1; a value is `integer / 10**scale`.
         scales: 0..9, per column.
-        times_ns: (C, n) stamps.
+        times_ns: (C, n) stamps, or (1, n) for all columns.
         shares: of good readings, per column. None: only what version 2 had at first is described.
 
     Returns:
@@ -65,7 +65,7 @@ def features_of(
 
 
 def are_safe(numbers: Ints, times_ns: Ints) -> list[bool]:
-    """Tell per row of both (C, n) whether `features_of` can describe it in full."""
+    """Tell per row whether `features_of`, which takes the same, can describe it in full."""
     numbers, times_ns = _in_time(numbers, times_ns)
     first = numbers[:, 0]
     safe: list[bool] = _are_safe(first, numbers - first[:, None], times_ns, _ages(times_ns)[0]).tolist()
@@ -77,7 +77,9 @@ def _in_time(numbers: Ints, times_ns: Ints) -> tuple[Ints, Ints]:
     if (times_ns[:, 1:] >= times_ns[:, :-1]).all():
         return numbers, times_ns
     order = np.argsort(times_ns, axis=1, kind="stable")
-    return np.take_along_axis(numbers, order, axis=1), np.take_along_axis(times_ns, order, axis=1)
+    return np.take_along_axis(numbers, np.broadcast_to(order, numbers.shape), axis=1), np.take_along_axis(
+        times_ns, order, axis=1
+    )
 
 
 def _ages(times_ns: Ints) -> tuple[Ints, Ints]:
