@@ -174,4 +174,6 @@ def varint_length(values: Ints) -> Ints:
 
 def zigzag(values: Ints) -> Words:
     """Fold signs in: 0, -1, 1, -2 … become 0, 1, 2, 3 …"""
-    return (values << 1 ^ values >> 63).view(np.uint64)
+    folded = values << 1
+    folded ^= values >> 63
+    return folded.view(np.uint64)
