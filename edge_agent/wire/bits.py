@@ -92,15 +92,17 @@ def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
     Raises:
         Truncated: it ends too early. WireError: bytes follow, or a quotient is too large.
     """
-    counts = np.array([run.codes for run in runs], dtype=np.int64)
-    widths = np.array([run.width for run in runs], dtype=np.int64)
-    unary = np.array([run.unary for run in runs], dtype=np.bool_)
+    counts, widths, flags = np.array(runs, dtype=np.int64).reshape(-1, 3).T
+    unary = flags > 0
     low_total = sum(run.codes * run.width for run in runs)
     if (low_total + 7) // 8 > len(data):
         raise Truncated("column data end before their codes do")
-    words = np.zeros(int(counts.sum()), dtype=np.uint64)
     some = widths > 0  # codes without bits cost the sender nothing, so they must cost little here
-    words[np.repeat(some, counts)] = _low_parts(data, np.repeat(widths[some], counts[some]))
+    if some.all():
+        words = _low_parts(data, np.repeat(widths, counts))
+    else:
+        words = np.zeros(int(counts.sum()), dtype=np.uint64)
+        words[np.repeat(some, counts)] = _low_parts(data, np.repeat(widths[some], counts[some]))
     end = low_total
     codes = sum(run.codes for run in runs if run.unary)
     if codes:
@@ -116,9 +118,14 @@ def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
             raise WireError("quotients take more bits than the format allows")
         ends = ends[:codes]
         end = 8 * first + int(ends[-1]) + 1
-        quotients = np.diff(ends, prepend=low_total % 8 - 1) - 1
-        shifts = np.repeat(widths[unary], counts[unary])
-        words[np.repeat(unary, counts)] |= quotients.view(np.uint64) << shifts.view(np.uint64)
+        quotients = ends - 1
+        quotients[1:] -= ends[:-1]
+        quotients[0] -= low_total % 8 - 1
+        shifts = np.repeat(widths[unary], counts[unary]).view(np.uint64)
+        if codes == len(words):
+            words |= quotients.view(np.uint64) << shifts
+        else:
+            words[np.repeat(unary, counts)] |= quotients.view(np.uint64) << shifts
     if (end + 7) // 8 != len(data):
         raise WireError(f"{len(data) - (end + 7) // 8} bytes follow the end of the columns")
     bounds = np.cumsum(counts).tolist()
@@ -128,12 +135,11 @@ def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
 def _low_parts(data: bytes, wide: Ints) -> Words:
     """Read one number of each width, big-endian, one after another."""
     start = np.cumsum(wide) - wide
-    padded = np.frombuffer(data + bytes(_WORD + 1), dtype=np.uint8)
-    windows = np.lib.stride_tricks.as_strided(padded, (len(padded) - _WORD + 1, _WORD), (1, 1), writeable=False)
-    place = start >> 3
-    shift = (start & 7).view(np.uint64)
-    high: Words = windows[place].view(">u8")[:, 0].astype(np.uint64) << shift
-    # A shift by 64 gives 0 in numpy, which is what the first bit of a byte and a width of 0 need.
-    next_octet = padded[place + _WORD].astype(np.uint64) >> (np.uint64(8) - shift)
-    words: Words = (high | next_octet) >> (64 - wide).view(np.uint64)
+    octets = np.frombuffer(data + bytes(2 * _WORD - len(data) % _WORD), dtype=">u8").astype(np.uint64)
+    place = start >> _WORD_SHIFT
+    shift = (start & _WORD_BITS - 1).view(np.uint64)
+    words: Words = octets[place] << shift
+    # A shift by 64 gives 0 in numpy, which is what the first bit of a word and a width of 0 need.
+    words |= octets[place + 1] >> (np.uint64(_WORD_BITS) - shift)
+    words >>= (_WORD_BITS - wide).view(np.uint64)
     return words

@@ -79,6 +79,10 @@ class Cursor:
 
     def varint(self) -> int:
         """Take a varint, 0..2**64-1."""
+        at = self.at
+        if at < len(self.data) and self.data[at] < 128:
+            self.at = at + 1
+            return self.data[at]
         value = 0
         for shift in range(0, 70, 7):
             byte = self.byte()

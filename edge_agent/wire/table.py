@@ -197,8 +197,9 @@ def decode_groups(
         notes.append([reader.column(layout.sensor, quantity, layout.rows) for quantity in layout.quantities])
     numbers, scales, integers = reader.finish()
     stamps = _stamps(layouts, stamp_places, reader.integers, latest.stamp_ns)
+    plain = {layout.rows: _Cells((0,) * layout.rows, None) for layout in layouts}
     cells = [
-        [_cells(layout.rows, note, reader.integers) for note in mine]
+        [plain[layout.rows] if note.cells is None else _cells(reader.integers[note.cells], note) for note in mine]
         for layout, mine in zip(layouts, notes, strict=True)
     ]
     computed = _computed(notes, cells, stamps, scales, integers)
@@ -240,22 +241,20 @@ def _computed(
     integers: Sequence[Ints],
 ) -> dict[int, Features]:
     """Compute the features that were left to us, by the place of the values."""
+    windows: dict[int, dict[int, Window]] = {COMPUTED: {}, COMPUTED_IN_FULL: {}}
+    for mine, judged, times_ns in zip(notes, cells, stamps, strict=True):
+        for note, (statuses, present) in zip(mine, judged, strict=True):
+            if note.way in windows:
+                own = scales[note.values], integers[note.values], times_ns
+                window = Window(*own) if present is None else window_of(*own, present, statuses)
+                windows[note.way][note.values] = window
     computed: dict[int, Features] = {}
-    for way in (COMPUTED, COMPUTED_IN_FULL):
-        windows: dict[int, Window] = {}
-        for mine, judged, times_ns in zip(notes, cells, stamps, strict=True):
-            for note, (statuses, present) in zip(mine, judged, strict=True):
-                if note.way == way:
-                    own = scales[note.values], integers[note.values], times_ns
-                    windows[note.values] = Window(*own) if present is None else window_of(*own, present, statuses)
-        computed.update(zip(windows, compute(list(windows.values()), in_full=way != COMPUTED), strict=True))
+    for way, chosen in windows.items():
+        computed.update(zip(chosen, compute(list(chosen.values()), in_full=way != COMPUTED), strict=True))
     return computed
 
 
-def _cells(rows: int, note: _Note, integers: Sequence[Ints]) -> _Cells:
-    if note.cells is None:
-        return _Cells((0,) * rows, None)
-    cells = integers[note.cells]
+def _cells(cells: Ints, note: _Note) -> _Cells:
     if not 0 <= int(cells.min()) <= int(cells.max()) <= MOST_CELL:
         raise WireError("a cell has an impossible status")
     other = cells >= CELL_OTHER
