@@ -196,7 +196,12 @@ def sigma_codes(sigmas: Sequence[float | None], statuses: Sequence[int]) -> list
     Args:
         sigmas: None, and whatever is not above 0 and finite, stands for none.
         statuses: those of absent cells do not travel, and repeat the code before.
+
+    Raises:
+        WireError: there are more or less of the one than of the other.
     """
+    if len(sigmas) != len(statuses):
+        raise WireError("sigmas have another length than their column")
     codes = []
     before = 0
     for sigma, status in zip(sigmas, statuses, strict=True):
