@@ -17,6 +17,7 @@ from edge_agent.stages.features import features
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from edge_agent.reading import Taken
     from edge_agent.stages.alerts import AlertSettings
 
 log = logging.getLogger(__name__)
@@ -106,17 +107,10 @@ class Alerting:
         """How many rules are firing now."""
         return sum(rule.alert.state is AlertState.FIRING for rule in self._rules)
 
-    def saw(
-        self,
-        sensor: str,
-        quantity: str,
-        times_ns: Sequence[int],
-        values: Sequence[float | None],
-        statuses: Sequence[int],
-    ) -> None:
+    def saw(self, sensor: str, quantity: str, taken: Taken) -> None:
         """Readings of a channel, of which some may not be sent."""
         for rule in self._of_channel.get((sensor, quantity), ()):
-            for now_ns, value, status in zip(times_ns, values, statuses, strict=True):
+            for now_ns, value, status in zip(taken.times_ns, taken.values, taken.statuses, strict=True):
                 self._note(rule, rule.see(now_ns, value, status))
 
     def measured(self, sensor: str) -> None:

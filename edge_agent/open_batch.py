@@ -15,14 +15,12 @@ from math import isfinite
 from operator import attrgetter, or_
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from edge_agent.clock import NS_PER_S
 from edge_agent.memory import Remembered
-from edge_agent.reading import NOT_SENT, Features, Flag, Measurement, Quality, flags_of, quality_of, status_of
+from edge_agent.reading import NOT_SENT, Flag, Measurement, Quality, Taken, flags_of, quality_of, status_of
 from edge_agent.stages.calibrate import Calibration, calibrate
 from edge_agent.stages.derive import Derived, derive
-from edge_agent.stages.features import features, features_table
+from edge_agent.stages.features import features
 from edge_agent.stages.reduce import ReduceSettings
 from edge_agent.stages.smooth import smooth
 from edge_agent.stages.validate import Limits, Validator
@@ -35,9 +33,6 @@ if TYPE_CHECKING:
     from edge_agent.stages.auto import AutoSettings
     from edge_agent.stages.kalman import KalmanSettings
     from edge_agent.stages.median import MedianSettings
-
-Taken = tuple[list[float | None], list[int]]
-"""Values and statuses of a block."""
 
 _NO_FLAG: Final = Flag(0)
 _REFUSED: Final = frozenset({Quality.BAD, Quality.ESTIMATED})
@@ -62,6 +57,7 @@ class ChannelSettings:
         reduce: which readings are not worth sending.
         smoothed: whether the filtered values are seen from the end of the batch when it is sealed.
         send_raw: whether the calibrated measurement travels beside the filtered value.
+        send_sigma: whether the standard deviation of the filter's error does.
         derived: how it is computed from other quantities of the sensor; None if it is measured.
     """
 
@@ -74,6 +70,7 @@ class ChannelSettings:
     reduce: ReduceSettings = ReduceSettings(0.0, 300 * NS_PER_S)  # noqa: RUF009 it is frozen
     smoothed: bool = False
     send_raw: bool = True
+    send_sigma: bool = False
     derived: Derived | None = None
 
 
@@ -117,11 +114,12 @@ class _Channel:
         self.values: list[float | None] = []
         self.raws: list[float | None] = []
         self.statuses: list[int] = []
-        self.window: Features | None = None
+        self._sigmas: list[float | None] = []
         self._settings = settings
         self._counts = counts
         self._validator = Validator(settings.limits)
         self._filter = settings.filter.build() if settings.filter is not None else None
+        self._sends_sigma = settings.send_sigma and self._filter is not None
         self._reducer = settings.reduce.build()
         self._lead: deque[tuple[int, float | None]] = deque(maxlen=_LEAD)
 
@@ -138,9 +136,9 @@ class _Channel:
         return flags, raws
 
     def take(self, times_ns: Sequence[int], flags: list[Flag], raws: list[float | None]) -> Taken:
-        """Filter a block that was judged, and take it into the open batch. Returns values and statuses of it."""
-        filtered = raws if self._filter is None else self._filter.run(times_ns, raws, flags).values
-        values = rounded(filtered, self._settings.resolution)
+        """Filter a block that was judged, and take it into the open batch."""
+        estimates = None if self._filter is None else self._filter.run(times_ns, raws, flags)
+        values = rounded(raws if estimates is None else estimates.values, self._settings.resolution)
         good = flags.count(_NO_FLAG)
         statuses = [0] * good if good == len(flags) else [status_of(flag) for flag in flags]
         self._counts.add(statuses, good)
@@ -148,7 +146,10 @@ class _Channel:
         self.values += values
         self.raws += rounded(raws, self._settings.raw_resolution)
         self.statuses += statuses
-        return values, statuses
+        sigmas = [None] * len(values) if estimates is None else estimates.sigmas
+        if self._sends_sigma:
+            self._sigmas += sigmas
+        return Taken(times_ns, raws, values, sigmas, statuses)
 
     def remembered(self, sensor: str) -> list[Remembered]:
         """What its stages know that a restart should not have to learn again."""
@@ -175,14 +176,17 @@ class _Channel:
         self.values += [None] * rows
         self.raws += [None] * rows
         self.statuses += [NOT_SENT] * rows
+        if self._sends_sigma:
+            self._sigmas += [None] * rows
 
-    def column(self, first: int) -> Column:
+    def column(self, first: int, *, describe: bool = False) -> Column:
         """The open batch from row `first` on. All of it is not copied: `clear` leaves it to whoever has it."""
         values, raws, statuses = self.values, self.raws, self.statuses
         if first:
             values, raws, statuses = values[first:], raws[first:], statuses[first:]
         shown = raws if self._settings.send_raw else _evidence(raws, statuses)
-        return Column(self.quantity, values, shown, statuses, self.window)
+        sigmas = self._sigmas[first:] if self._sends_sigma else None
+        return Column(self.quantity, values, shown, statuses, None, sigmas, describe=describe)
 
     def smooth(self, times_ns: Sequence[int]) -> None:
         """Look at the values of the open batch again from its end, if that is wanted."""
@@ -202,9 +206,12 @@ class _Channel:
         ]
         self._lead.extend(believed)
 
-    def reduced(self, times_ns: Sequence[int]) -> Column:
-        """The whole open batch, without readings that are not worth sending, if that makes it smaller."""
-        whole = self.column(0)
+    def reduced(self, times_ns: Sequence[int], *, describe: bool) -> Column:
+        """The whole open batch, without readings that are not worth sending, if that makes it smaller.
+
+        Its features are of all readings; where all are sent, the encoder is asked for them.
+        """
+        whole = self.column(0, describe=describe)
         if self._reducer is None:
             return whole
         rows = [row for row, status in enumerate(self.statuses) if status != NOT_SENT]
@@ -220,7 +227,8 @@ class _Channel:
         for row, keep in zip(rows, kept, strict=True):
             if not keep:
                 statuses[row] = NOT_SENT
-        thinned = replace(whole, statuses=statuses)
+        window = features(times_ns, self.values, self.statuses) if describe else None
+        thinned = replace(whole, statuses=statuses, features=window, describe=False)
         # What is left out costs bits as well: where it was.
         if _size(times_ns, thinned) >= _size(times_ns, whole):
             return whole
@@ -229,7 +237,7 @@ class _Channel:
 
     def clear(self) -> None:
         """Begin a new batch."""
-        self.values, self.raws, self.statuses, self.window = [], [], [], None
+        self.values, self.raws, self.statuses, self._sigmas = [], [], [], []
 
 
 def _evidence(raws: Sequence[float | None], statuses: Sequence[int]) -> list[float | None] | None:
@@ -269,8 +277,8 @@ class OpenBatch:
         settings: of its channels.
         counts: where its readings are counted when they are processed.
         time_step_ns: stamps are rounded down to multiples of it.
-        show: takes quantity, stamps, values and statuses of each block of a channel that is watched.
-        watched: quantities that are.
+        show: takes sensor, quantity and block of each channel that somebody looks at.
+        looked_at: their quantities.
     """
 
     def __init__(
@@ -280,8 +288,8 @@ class OpenBatch:
         counts: Counts,
         time_step_ns: int,
         *,
-        show: Callable[[str, Sequence[int], list[float | None], list[int]], object] | None = None,
-        watched: frozenset[str] = frozenset(),
+        show: Callable[[str, str, Taken], object] | None = None,
+        looked_at: frozenset[str] = frozenset(),
     ) -> None:
         self.waiting: list[Measurement] = []
         self.channels = {each.quantity: _Channel(each, counts) for each in settings}
@@ -292,7 +300,7 @@ class OpenBatch:
         self._name = name
         self._time_step_ns = time_step_ns
         self._show = show
-        self.watched = watched
+        self.looked_at = looked_at
 
     def process(self) -> None:
         """Take the measurements that wait through the stages."""
@@ -321,8 +329,8 @@ class OpenBatch:
         for quantity, channel in self.channels.items():
             if quantity in judged:
                 taken = channel.take(times_ns, *judged[quantity])
-                if self._show is not None and quantity in self.watched:
-                    self._show(quantity, times_ns, *taken)
+                if self._show is not None and quantity in self.looked_at:
+                    self._show(self._name, quantity, taken)
             else:
                 channel.pad(len(block))
         self.times_ns += times_ns
@@ -337,9 +345,10 @@ class OpenBatch:
         """Processed rows from `first` on, without channels that have nothing to send."""
         return self._group(self.times_ns[first:], [each.column(first) for each in self.channels.values()])
 
-    def sealed(self) -> Group:
-        """The whole batch, as it is sent."""
-        return self._group(self.times_ns, [each.reduced(self.times_ns) for each in self.channels.values()])
+    def sealed(self, *, describe: bool) -> Group:
+        """The whole batch, as it is sent, with features or without."""
+        columns = [each.reduced(self.times_ns, describe=describe) for each in self.channels.values()]
+        return self._group(self.times_ns, columns)
 
     def _group(self, times_ns: list[int], columns: Iterable[Column]) -> Group:
         told = [column for column in columns if column.statuses.count(NOT_SENT) < len(column.statuses)]
@@ -351,21 +360,3 @@ class OpenBatch:
         self.in_segments = 0
         for channel in self.channels.values():
             channel.clear()
-
-
-def describe(batches: Iterable[OpenBatch]) -> None:
-    """Set the window of every channel to the features of its rows, of as many channels at once as possible."""
-    alike: dict[int, list[tuple[OpenBatch, _Channel]]] = {}
-    for batch in batches:
-        rows = len(batch.times_ns)
-        for channel in batch.channels.values():
-            if channel.statuses.count(0) == rows:
-                alike.setdefault(rows, []).append((batch, channel))
-            else:
-                channel.window = features(batch.times_ns, channel.values, channel.statuses)
-    for together in alike.values():
-        stamps = {id(batch): np.array(batch.times_ns, dtype=np.int64) for batch, _ in together}
-        times_ns = np.array([stamps[id(batch)] for batch, _ in together]).T
-        table = np.array([channel.values for _, channel in together], dtype=np.float64).T
-        for (_, channel), window in zip(together, features_table(times_ns, table), strict=True):
-            channel.window = window

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.alerting import Alerting, Surroundings
 from edge_agent.clock import NS_PER_S, Inbox
 from edge_agent.memory import read_memory, write_memory
-from edge_agent.open_batch import ChannelSettings, Counts, OpenBatch, describe
+from edge_agent.open_batch import ChannelSettings, Counts, OpenBatch
 from edge_agent.outbox.outbox import Content
 from edge_agent.outbox.worker import Commit, SaveState, Store, StoreSegment
 from edge_agent.reading import NOT_SENT, Event, Measurement, Quality, RecordKind, quality_of
@@ -82,12 +81,12 @@ class Pipeline:
                 settings,
                 self.counts,
                 time_step_ns,
-                show=partial(self.alerting.saw, name),
-                watched=self.alerting.watches(name),
+                show=self.alerting.saw,
+                looked_at=self.alerting.watches(name),
             )
             for name, settings in sensors.items()
         }
-        self._watched = [batch for batch in self._sensors.values() if batch.watched]
+        self._looked_at = [batch for batch in self._sensors.values() if batch.looked_at]
         self._remember_due_ns = clock.now_ns() + REMEMBER_NS
         self._clock = clock
         self._batch_ns = batch_ns
@@ -150,7 +149,7 @@ class Pipeline:
             else:
                 self.alerting.heard(item)
                 self._store_event(item)
-        for batch in self._watched:
+        for batch in self._looked_at:
             batch.process()
         if first_ns is not None:
             self._plan(first_ns)
@@ -171,9 +170,7 @@ class Pipeline:
             batch.process()
             batch.smooth()
         filled = [batch for batch in self._sensors.values() if batch.times_ns]
-        if self._features:
-            describe(filled)
-        groups = [batch.sealed() for batch in filled]
+        groups = [batch.sealed(describe=self._features) for batch in filled]
         for batch in filled:
             batch.clear()
         self._put(Store, groups)

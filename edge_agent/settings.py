@@ -182,6 +182,7 @@ def _channel(sensor: model.Sensor, name: str, altitude_m: float | None) -> Chann
         ),
         smoothed=channel.send == "smoothed",
         send_raw=channel.send_raw,
+        send_sigma=channel.send_sigma,
         derived=derived,
     )
 

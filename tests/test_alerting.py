@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.alerting import Alerting, Surroundings
 from edge_agent.clock import NS_PER_S
-from edge_agent.reading import Event, EventKind, Flag, status_of
+from edge_agent.reading import Event, EventKind, Flag, Taken, status_of
 from edge_agent.stages.alerts import AlertSettings, parse_condition
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ class World:
     def saw(self, *values: float | None, at_s: int = 0, status: int = 0, quantity: str = T) -> None:
         """Readings, one a second."""
         times_ns = [(at_s + row) * S for row in range(len(values))]
-        self.alerting.saw("air", quantity, times_ns, values, [status] * len(values))
+        self.alerting.saw(
+            "air", quantity, Taken(times_ns, values, values, [None] * len(values), [status] * len(values))
+        )
 
     def states(self) -> list[tuple[str, str]]:
         """Which rule said what."""
@@ -61,7 +63,7 @@ def test_each_reading_of_a_block_counts_at_its_own_moment() -> None:
 def test_other_channels_say_nothing_to_a_rule() -> None:
     world = World(["air.temperature_c > 40"])
     world.saw(99.0, quantity="humidity_pct")
-    world.alerting.saw("soil", T, [0], [99.0], [0])
+    world.alerting.saw("soil", T, Taken([0], [99.0], [99.0], [None], [0]))
     assert world.told == []
     assert world.alerting.watches("air") == {T}
     assert world.alerting.watches("soil") == frozenset()

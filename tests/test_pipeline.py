@@ -264,6 +264,32 @@ def test_a_value_out_of_range_is_shown_and_marked_bad() -> None:
     assert column.features.maximum == 20.0
 
 
+def test_features_are_of_suppressed_readings_as_well() -> None:
+    steady = replace(PLAIN, reduce=ReduceSettings(0.5, 300 * S))
+    bench = Bench({"air": [steady]}, batch_s=120)
+    noise = random.Random(1)
+    values = [20.0, *[round(noise.uniform(19.5, 20.5), 2) for _ in range(119)]]
+    for second, value in enumerate(values):
+        bench.measure(second, value)
+    column = bench.column()
+    assert column.statuses == (0, *(NOT_SENT,) * 119)
+    assert column.features is not None
+    assert (column.features.count, column.features.share_good) == (120, 1.0)
+    assert column.features.maximum == pytest.approx(max(values))
+
+
+def test_sigmas_travel_where_they_are_asked_for() -> None:
+    filtered = replace(PLAIN, filter=KalmanSettings(0.02, 2e-4))
+    bench = Bench({"air": [replace(filtered, send_sigma=True), replace(filtered, quantity=H)]})
+    for second in range(30):
+        bench.measure(second, *((20.0 + second % 3 / 100, 50.0) if second != 7 else (None, 50.0)), quantities=(T, H))
+    sigmas = bench.column().sigmas
+    assert sigmas is not None
+    assert sigmas[7] is None
+    assert 0.002 < min(sigma for sigma in sigmas if sigma is not None) < 0.02
+    assert next(column for column in bench.batches()[0].groups[0].columns if column.quantity == H).sigmas is None
+
+
 def test_an_outlier_is_replaced_by_the_estimate_and_stays_beside_it_as_raw() -> None:
     bench = Bench({"air": [replace(PLAIN, filter=KalmanSettings(0.02, 2e-4))]})
     for second in range(30):
@@ -413,6 +439,7 @@ _CHANNELS = st.builds(
         [ReduceSettings(0.0, S), ReduceSettings(0.3, 20 * S), ReduceSettings(0.3, 20 * S, lines=True)]
     ),
     send_raw=st.booleans(),
+    send_sigma=st.booleans(),
     limits=st.sampled_from([Limits(-40.0, 85.0), Limits(-40.0, 85.0, max_rate_per_s=0.5)]),
 )
 _VALUES = st.floats(19.0, 21.0) | st.sampled_from([None, math.nan, 25.0, 200.0])

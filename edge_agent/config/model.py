@@ -105,6 +105,7 @@ class Channel:
     resolution: Positive | None = None
     send: Literal["filtered", "smoothed"] = "filtered"
     send_raw: bool = True
+    send_sigma: bool = False
 
 
 @dataclass(frozen=True, slots=True)

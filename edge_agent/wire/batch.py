@@ -27,6 +27,9 @@ class Column:
         statuses: one per row, see `reading.status_of`; NOT_SENT: the cell is absent, and its value and raw do
             not travel. 0..65535 otherwise.
         features: of the window that the rows cover; they travel as float32.
+        sigmas: standard deviation of the error of each value, one per row, None where there is none; they travel in
+            steps of 4 %. None: not sent.
+        describe: without `features`, those of the rows that are here are to travel. Only for encoding.
     """
 
     quantity: str
@@ -34,6 +37,8 @@ class Column:
     raws: Sequence[float | None] | None
     statuses: Sequence[int]
     features: Features | None
+    sigmas: Sequence[float | None] | None = None
+    describe: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 UNARY_BITS_PER_CODE: Final = 4
 """Quotients with their ones take at most so many bits per code that has one, over the whole stream."""
 _WORD: Final = 8
+_WORD_BITS: Final = 64
+_WORD_SHIFT: Final = 6
+_ZERO: Final = np.zeros(1, dtype=np.int64)
 
 
 class Run(NamedTuple):
@@ -46,17 +49,41 @@ def write_codes(runs: Sequence[Run], words: Sequence[Words]) -> bytes:
     counts, widths, unary = (np.array(part) for part in zip(*runs, strict=True))
     flat = np.concatenate(words)
     wide = np.repeat(widths, counts)
-    rice = np.repeat(unary, counts)
-    low_end = np.cumsum(wide)
-    low_total = int(low_end[-1]) if len(low_end) else 0
-    lengths = (flat[rice] >> wide[rice].view(np.uint64)).view(np.int64) + 1
-    ends = np.cumsum(lengths)
-    bits = np.zeros(low_total + (int(ends[-1]) if len(ends) else 0), dtype=np.uint8)
-    # Bit b of the low parts belongs to the code whose end is the first after b.
-    shifts = np.repeat(low_end, wide) - np.arange(1, low_total + 1)
-    bits[:low_total] = (np.repeat(flat, wide) >> shifts.view(np.uint64)).astype(np.uint8) & 1
-    bits[low_total + ends - 1] = 1
-    return np.packbits(bits).tobytes()
+    low, low_total = _write_low_parts(flat, wide)
+    if not unary.all():
+        if not unary.any():
+            return low
+        rice = np.repeat(unary, counts)
+        flat, wide = flat[rice], wide[rice]
+    ends = np.cumsum((flat >> wide.view(np.uint64)).view(np.int64) + 1)
+    if not len(ends):
+        return low
+    # Quotients begin in the byte in which the low parts end.
+    shared = low_total % 8
+    bits = np.zeros(shared + int(ends[-1]), dtype=np.uint8)
+    bits[shared - 1 + ends] = 1
+    octets = np.packbits(bits).tobytes()
+    return low[:-1] + bytes((low[-1] | octets[0],)) + octets[1:] if shared else low + octets
+
+
+def _write_low_parts(flat: Words, wide: Ints) -> tuple[bytes, int]:
+    """Write `wide` low bits of each word; return them, filled to a whole byte, and how many bits they are."""
+    ends = np.cumsum(wide)
+    total = int(ends[-1]) if len(ends) else 0
+    if not total:
+        return b"", 0
+    starts = ends - wide
+    # At the left end of 64 bits, then where they stand within theirs; a shift by 64 gives 0 in numpy.
+    left = flat << (_WORD_BITS - wide).view(np.uint64)
+    place = starts >> _WORD_SHIFT
+    within = (starts & _WORD_BITS - 1).view(np.uint64)
+    firsts = np.concatenate((_ZERO, np.nonzero(place[1:] != place[:-1])[0] + 1))
+    octets = np.zeros(int(place[-1]) + 2, dtype=np.uint64)
+    octets[place[firsts]] = np.bitwise_or.reduceat(left >> within, firsts)
+    # Only the last code of a word may reach into the next one.
+    lasts = np.concatenate((firsts[1:], np.array([len(flat)]))) - 1
+    octets[place[lasts] + 1] |= left[lasts] << (np.uint64(_WORD_BITS) - within[lasts])
+    return octets.astype(">u8").tobytes()[: (total + 7) // 8], total
 
 
 def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
@@ -65,15 +92,17 @@ def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
     Raises:
         Truncated: it ends too early. WireError: bytes follow, or a quotient is too large.
     """
-    counts = np.array([run.codes for run in runs], dtype=np.int64)
-    widths = np.array([run.width for run in runs], dtype=np.int64)
-    unary = np.array([run.unary for run in runs], dtype=np.bool_)
+    counts, widths, flags = np.array(runs, dtype=np.int64).reshape(-1, 3).T
+    unary = flags > 0
     low_total = sum(run.codes * run.width for run in runs)
     if (low_total + 7) // 8 > len(data):
         raise Truncated("column data end before their codes do")
-    words = np.zeros(int(counts.sum()), dtype=np.uint64)
     some = widths > 0  # codes without bits cost the sender nothing, so they must cost little here
-    words[np.repeat(some, counts)] = _low_parts(data, np.repeat(widths[some], counts[some]))
+    if some.all():
+        words = _low_parts(data, np.repeat(widths, counts))
+    else:
+        words = np.zeros(int(counts.sum()), dtype=np.uint64)
+        words[np.repeat(some, counts)] = _low_parts(data, np.repeat(widths[some], counts[some]))
     end = low_total
     codes = sum(run.codes for run in runs if run.unary)
     if codes:
@@ -89,9 +118,14 @@ def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
             raise WireError("quotients take more bits than the format allows")
         ends = ends[:codes]
         end = 8 * first + int(ends[-1]) + 1
-        quotients = np.diff(ends, prepend=low_total % 8 - 1) - 1
-        shifts = np.repeat(widths[unary], counts[unary])
-        words[np.repeat(unary, counts)] |= quotients.view(np.uint64) << shifts.view(np.uint64)
+        quotients = ends - 1
+        quotients[1:] -= ends[:-1]
+        quotients[0] -= low_total % 8 - 1
+        shifts = np.repeat(widths[unary], counts[unary]).view(np.uint64)
+        if codes == len(words):
+            words |= quotients.view(np.uint64) << shifts
+        else:
+            words[np.repeat(unary, counts)] |= quotients.view(np.uint64) << shifts
     if (end + 7) // 8 != len(data):
         raise WireError(f"{len(data) - (end + 7) // 8} bytes follow the end of the columns")
     bounds = np.cumsum(counts).tolist()
@@ -101,12 +135,11 @@ def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
 def _low_parts(data: bytes, wide: Ints) -> Words:
     """Read one number of each width, big-endian, one after another."""
     start = np.cumsum(wide) - wide
-    padded = np.frombuffer(data + bytes(_WORD + 1), dtype=np.uint8)
-    windows = np.lib.stride_tricks.as_strided(padded, (len(padded) - _WORD + 1, _WORD), (1, 1), writeable=False)
-    place = start >> 3
-    shift = (start & 7).view(np.uint64)
-    high: Words = windows[place].view(">u8")[:, 0].astype(np.uint64) << shift
-    # A shift by 64 gives 0 in numpy, which is what the first bit of a byte and a width of 0 need.
-    next_octet = padded[place + _WORD].astype(np.uint64) >> (np.uint64(8) - shift)
-    words: Words = (high | next_octet) >> (64 - wide).view(np.uint64)
+    octets = np.frombuffer(data + bytes(2 * _WORD - len(data) % _WORD), dtype=">u8").astype(np.uint64)
+    place = start >> _WORD_SHIFT
+    shift = (start & _WORD_BITS - 1).view(np.uint64)
+    words: Words = octets[place] << shift
+    # A shift by 64 gives 0 in numpy, which is what the first bit of a word and a width of 0 need.
+    words |= octets[place + 1] >> (np.uint64(_WORD_BITS) - shift)
+    words >>= (_WORD_BITS - wide).view(np.uint64)
     return words

@@ -6,18 +6,26 @@ everything else is announced by bits of that byte.
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from edge_agent.errors import WireError
-from edge_agent.reading import NOT_SENT, Features
+from edge_agent.reading import NOT_SENT
 from edge_agent.wire.bits import write_codes
 from edge_agent.wire.cursor import varint
-from edge_agent.wire.floats import MOST_DECIMALS, NOT_DECIMAL, raw_bytes, scale_floats
-from edge_agent.wire.integers import Block, Numbers, encode_integers
-from edge_agent.wire.window import features_of
+from edge_agent.wire.extras import (
+    COMPUTED_IN_FULL,
+    HAS_SIGMAS,
+    NO_FEATURES,
+    Window,
+    computable,
+    encode_features,
+    sigma_codes,
+    window_of,
+)
+from edge_agent.wire.floats import MOST_DECIMALS, NOT_DECIMAL, Scaled, raw_bytes, scale_floats
+from edge_agent.wire.integers import Numbers, encode_integers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,16 +33,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_agent.wire.batch import Column, Group
+    from edge_agent.wire.bits import Run
     from edge_agent.wire.known import Latest
 
     Ints = NDArray[np.int64]
+    Words = NDArray[np.uint64]
 
 MOST_STATUS: Final = 0xFFFF
 
 SCALE_BITS: Final = 0x0F
 HAS_CELLS: Final = 0x10
 RAWS_SHIFT: Final = 5
-HAS_FEATURES: Final = 0x80
+HAS_EXTRAS: Final = 0x80
 
 NO_RAWS: Final = 0
 SAME_RAWS: Final = 1
@@ -50,31 +60,31 @@ MOST_CELL: Final = CELL_OTHER + (MOST_STATUS << 1 | 1)
 AS_DOUBLES: Final = 0
 AS_INTEGERS: Final = 1
 
-COMPUTED: Final = 0
-GIVEN: Final = 1
-FEATURES: Final = struct.Struct("<I5f")
-
-_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
-_UINT32_MAX: Final = 0xFFFF_FFFF
 _EXACT_END: Final = 1 << 53
 _NUMBER_BITS: Final = 64
+_LEFT_TO_COMPUTE: Final = (bytes((COMPUTED_IN_FULL,)),)
+_NO_ROWS: Final = np.empty(0, dtype=np.int64)
+_ONE_BYTE: Final = [bytes((value,)) for value in range(256)]
 
 
-class _Sheet(NamedTuple):
+class _Draft(NamedTuple):
     """A column taken apart: only the numbers that travel, and where they stand."""
 
     cells: list[int] | None
-    values: Sequence[float]
+    values: Sequence[float | None]
+    raws_mode: int = NO_RAWS
+    raws: Sequence[float | None] = ()
+    raws_missing: list[int] | None = None
+
+
+class _Sheet(NamedTuple):
+    """A column as it is written."""
+
+    cells: list[int] | None
+    values: Scaled
     raws_mode: int
+    raws: Scaled
     raws_missing: list[int] | None
-    raws: Sequence[float]
-
-
-class _Scaled(NamedTuple):
-    """Numbers that travel, see `scale_floats`."""
-
-    scale: int
-    integers: Ints
 
 
 def encode_groups(groups: Sequence[Group], written: Sequence[bool], latest: Latest) -> bytes:
@@ -88,14 +98,11 @@ def encode_groups(groups: Sequence[Group], written: Sequence[bool], latest: Late
     Raises:
         WireError: a status is outside of 0..65535 and not NOT_SENT.
     """
-    sheets = [_take_apart(column) for group in groups for column in group.columns]
-    scaled = iter(
-        [_Scaled(*each) for each in scale_floats([n for sheet in sheets for n in (sheet.values, sheet.raws)])]
-    )
-    matched = [_match(sheet, next(scaled), next(scaled)) for sheet in sheets]
-    features = _encode_features(groups, matched)
-    rows = iter(zip(matched, features, strict=True))
-    parts: list[bytes | Numbers | _Scaled] = []
+    columns = [(column, group) for group in groups for column in group.columns]
+    sheets = _sheets([column for column, _ in columns])
+    extras = iter(_extras(columns, sheets))
+    rows = iter(sheets)
+    parts: list[bytes | Numbers | Scaled] = []
     since = latest.stamp_ns
     for group, own in zip(groups, written, strict=True):
         if own and len(group.times_ns):
@@ -103,74 +110,137 @@ def encode_groups(groups: Sequence[Group], written: Sequence[bool], latest: Late
             parts.append(Numbers(times if since is None else times - np.array([since])))
             since = int(times[0]) if since is None else since
         for column in group.columns:
-            (sheet, values, raws), described = next(rows)
-            values = _since(latest, group.sensor, column.quantity, values)
-            raws = _since(latest, group.sensor, column.quantity, raws)
-            parts += _assemble(sheet, values, raws, described)
+            sheet = next(rows)
+            if not latest.empty:
+                values = _since(latest, group.sensor, column.quantity, sheet.values)
+                raws = _since(latest, group.sensor, column.quantity, sheet.raws)
+                sheet = sheet._replace(values=values, raws=raws)
+            _assemble(parts, sheet, next(extras))
     return _finish(parts)
 
 
-def _since(latest: Latest, sensor: str, quantity: str, numbers: _Scaled) -> _Scaled:
+def _extras(columns: Sequence[tuple[Column, Group]], sheets: Sequence[_Sheet]) -> list[Sequence[bytes | Numbers]]:
+    """Write features and sigmas of all columns."""
+    listed: Sequence[int] = ()
+    times_ns = _NO_ROWS
+    windows: list[Window | None] = []
+    for (column, group), sheet in zip(columns, sheets, strict=True):
+        if (column.describe or column.features is not None) and len(group.times_ns):
+            if listed is not group.times_ns and listed != group.times_ns:
+                listed, times_ns = group.times_ns, np.array(group.times_ns, dtype=np.int64)
+            windows.append(_window(sheet, column, times_ns))
+        else:
+            windows.append(None)
+    rows = zip(columns, windows, computable(windows), strict=True)
+    return [_extra(column, window, can) for (column, _), window, can in rows]
+
+
+def _window(sheet: _Sheet, column: Column, times_ns: Ints) -> Window:
+    if sheet.cells is None:
+        return Window(*sheet.values, times_ns)
+    present = np.array([_has_value(cell) for cell in sheet.cells], dtype=np.bool_)
+    return window_of(*sheet.values, times_ns, present, column.statuses)
+
+
+def _extra(column: Column, window: Window | None, can: bool) -> Sequence[bytes | Numbers]:
+    if can and column.features is None and column.sigmas is None:  # which is the rule
+        return _LEFT_TO_COMPUTE
+    if window is not None:
+        way, given = encode_features(column.features, window, computable=can)
+    elif column.features is not None:  # of no rows
+        way, given = encode_features(column.features, Window(NOT_DECIMAL, _NO_ROWS, _NO_ROWS), computable=False)
+    else:
+        way, given = NO_FEATURES, b""
+    codes = None if column.sigmas is None else sigma_codes(column.sigmas, column.statuses)
+    if codes is not None and any(codes):
+        return [bytes((way | HAS_SIGMAS,)) + given, Numbers(np.array(codes, dtype=np.int64))]
+    return [] if way == NO_FEATURES else [_ONE_BYTE[way] + given]
+
+
+def _sheets(columns: Sequence[Column]) -> list[_Sheet]:
+    """Take columns apart, and scale their numbers all at once."""
+    drafts = [_draft(column) for column in columns]
+    scaled = iter(scale_floats([numbers for draft in drafts for numbers in (draft.values, draft.raws)]))
+    sheets = []
+    for column, draft in zip(columns, drafts, strict=True):
+        values, raws = next(scaled), next(scaled)
+        # Only now we look for None, where it can be: in few columns.
+        if NOT_DECIMAL in (values.scale, raws.scale) and (None in draft.values or None in draft.raws):
+            draft = _take_apart(column)  # noqa: PLW2901 the one before was wrong
+            values, raws = scale_floats((draft.values, draft.raws))
+        sheets.append(_match(draft, values, raws))
+    return sheets
+
+
+def _since(latest: Latest, sensor: str, quantity: str, numbers: Scaled) -> Scaled:
     """Write numbers relative to the last one of the earlier batch."""
-    if latest.empty or numbers.scale == NOT_DECIMAL:
+    if numbers.scale == NOT_DECIMAL:
         return numbers
     shift = latest.integer(sensor, quantity, numbers.scale)
     return numbers._replace(integers=numbers.integers - shift) if shift else numbers
 
 
-def _finish(parts: list[bytes | Numbers | _Scaled]) -> bytes:
+def _finish(parts: list[bytes | Numbers | Scaled]) -> bytes:
     """Encode what is still numbers, and put heads and codes together."""
     blocks = iter(encode_integers([_numbers(part) for part in parts if not isinstance(part, bytes)]))
-    heads = []
-    done: list[Block] = []
+    heads: list[bytes] = []
+    runs: list[Run] = []
+    words: list[Words] = []
     for part in parts:
         if isinstance(part, bytes):
             heads.append(part)
             continue
         block = next(blocks)
-        if isinstance(part, _Scaled):
+        if isinstance(part, Scaled):
             integers = part.integers
             if block.bits() > _NUMBER_BITS * len(integers):
-                heads += [bytes((AS_DOUBLES,)), raw_bytes(integers)]
+                heads += [_ONE_BYTE[AS_DOUBLES], raw_bytes(integers)]
                 continue
-            heads.append(bytes((AS_INTEGERS,)))
+            heads.append(_ONE_BYTE[AS_INTEGERS])
         heads.append(block.head)
-        done.append(block)
-    runs = [run for block in done for run in block.runs]
-    return b"".join(heads) + write_codes(runs, [words for block in done for words in block.words])
+        runs += block.runs
+        words += block.words
+    return b"".join(heads) + write_codes(runs, words)
 
 
-def _numbers(part: Numbers | _Scaled) -> Numbers:
-    return Numbers(part.integers) if isinstance(part, _Scaled) else part
+def _numbers(part: Numbers | Scaled) -> Numbers:
+    return Numbers(part.integers) if isinstance(part, Scaled) else part
 
 
-def _take_apart(column: Column) -> _Sheet:
+def _draft(column: Column) -> _Draft:
+    """Take a column apart as if nothing was missing, unless a status tells otherwise."""
     values, raws, statuses = column.values, column.raws, column.statuses
-    if not any(statuses) and None not in values:
-        cells = None
-        present = values
-    else:
-        cells = [_cell(value, status) for value, status in zip(values, statuses, strict=True)]
-        present = [value for value, cell in zip(values, cells, strict=True) if _has_value(cell) and value is not None]
+    if statuses.count(CELL_GOOD) < len(statuses):
+        return _take_apart(column)
     if raws is None:
-        return _Sheet(cells, present, NO_RAWS, None, ())  # type: ignore[arg-type]  # None is not in it
-    if cells is not None:  # raw values of absent cells do not travel
-        raws = [None if cell == CELL_NOT_SENT else raw for raw, cell in zip(raws, cells, strict=True)]
-        values = [None if cell == CELL_NOT_SENT else value for value, cell in zip(values, cells, strict=True)]
+        return _Draft(None, values)
+    return _Draft(None, values, SAME_RAWS) if _same(raws, values) else _Draft(None, values, LIKE_RAWS, raws)
+
+
+def _take_apart(column: Column) -> _Draft:
+    values, raws = column.values, column.raws
+    cells = [_cell(value, status) for value, status in zip(values, column.statuses, strict=True)]
+    present = [value for value, cell in zip(values, cells, strict=True) if _has_value(cell)]
+    marked = cells if any(cells) else None
+    if raws is None:
+        return _Draft(marked, present)
+    # Raw values of absent cells do not travel.
+    raws = [None if cell == CELL_NOT_SENT else raw for raw, cell in zip(raws, cells, strict=True)]
+    values = [None if cell == CELL_NOT_SENT else value for value, cell in zip(values, cells, strict=True)]
     if _same(raws, values):
-        return _Sheet(cells, present, SAME_RAWS, None, ())  # type: ignore[arg-type]
-    if None not in raws and cells is None:
-        return _Sheet(cells, present, LIKE_RAWS, None, raws)  # type: ignore[arg-type]
+        return _Draft(marked, present, SAME_RAWS)
     missing = [int(raw is None) for raw in raws]
     numbers = [raw for raw in raws if raw is not None]
     alike = missing == [int(value is None) for value in values]
-    return _Sheet(cells, present, LIKE_RAWS if alike else OWN_RAWS, missing, numbers)  # type: ignore[arg-type]
+    return _Draft(marked, present, LIKE_RAWS if alike else OWN_RAWS, numbers, missing)
 
 
 def _same(raws: Sequence[float | None], values: Sequence[float | None]) -> bool:
     """Tell whether both hold the same bits: equality alone takes 0.0 for -0.0."""
     if raws is values:
         return True
+    if len(raws) and raws[0] != values[0]:
+        return False
     if list(raws) != list(values):
         return False
     # None becomes NaN in both at the same places, because the lists are equal.
@@ -191,87 +261,58 @@ def _has_value(cell: int) -> bool:
     return cell == CELL_GOOD or (cell >= CELL_OTHER and not cell & 1)
 
 
-def _match(sheet: _Sheet, values: _Scaled, raws: _Scaled) -> tuple[_Sheet, _Scaled, _Scaled]:
+def _match(draft: _Draft, values: Scaled, raws: Scaled) -> _Sheet:
     """Bring values and raw values to one scale, if that is possible; else say that the raw ones have their own."""
-    if sheet.raws_mode != LIKE_RAWS or values.scale == raws.scale != NOT_DECIMAL:
-        return sheet, values, raws
-    if max(values.scale, raws.scale) <= MOST_DECIMALS:
-        scale = max(values.scale, raws.scale)
-        finer = [each.integers * 10 ** (scale - each.scale) for each in (values, raws)]
-        sizes = [np.abs(each.integers).max(initial=0) * 10.0 ** (scale - each.scale) for each in (values, raws)]
-        if max(sizes) < _EXACT_END:
-            return sheet, _Scaled(scale, finer[0]), _Scaled(scale, finer[1])
-    missing = sheet.raws_missing if sheet.raws_missing is not None and any(sheet.raws_missing) else None
-    return sheet._replace(raws_mode=OWN_RAWS, raws_missing=missing), values, raws
+    mode, missing = draft.raws_mode, draft.raws_missing
+    if mode == LIKE_RAWS and (values.scale != raws.scale or raws.scale == NOT_DECIMAL):
+        finer = max(values.scale, raws.scale)
+        both = [_refined(each, finer) for each in (values, raws)] if finer <= MOST_DECIMALS else []
+        if both and None not in both:
+            values, raws = both  # type: ignore[assignment]  # None is not in it
+        else:
+            mode = OWN_RAWS
+    if missing is not None and (mode != OWN_RAWS or not any(missing)):
+        missing = None
+    return _Sheet(draft.cells, values, mode, raws, missing)
 
 
-def _assemble(sheet: _Sheet, values: _Scaled, raws: _Scaled, features: bytes | None) -> list[bytes | Numbers | _Scaled]:
+def _refined(numbers: Scaled, scale: int) -> Scaled | None:
+    """The same numbers with more decimals; None if they would not be exact."""
+    factor = 10 ** (scale - numbers.scale)
+    if factor == 1:
+        return numbers
+    if float(np.abs(numbers.integers).max(initial=0)) * factor >= _EXACT_END:
+        return None
+    return Scaled(scale, numbers.integers * np.array([factor]))
+
+
+def _assemble(parts: list[bytes | Numbers | Scaled], sheet: _Sheet, extra: Sequence[bytes | Numbers]) -> None:
+    values, raws = sheet.values, sheet.raws
     head = values.scale | sheet.raws_mode << RAWS_SHIFT
-    parts: list[bytes | Numbers | _Scaled] = []
     if sheet.cells is not None:
         head |= HAS_CELLS
+    if extra:
+        head |= HAS_EXTRAS
+    parts.append(_ONE_BYTE[head])
+    if sheet.cells is not None:
         parts += [Numbers(np.array(sheet.cells, dtype=np.int64)), varint(len(values.integers))]
-    if sheet.raws_mode == OWN_RAWS:
-        if sheet.raws_missing is not None and any(sheet.raws_missing):
-            missing = np.array(sheet.raws_missing, dtype=np.int64)
-            parts += [bytes((raws.scale | HAS_CELLS,)), Numbers(missing), varint(len(raws.integers))]
-        else:
-            parts.append(bytes((raws.scale,)))
-        parts.append(_part(raws))
     leader = None
     if sheet.raws_mode == LIKE_RAWS:
         leader = raws.integers
         parts.append(Numbers(leader))
+    elif sheet.raws_mode == OWN_RAWS:
+        if sheet.raws_missing is not None:
+            missing = np.array(sheet.raws_missing, dtype=np.int64)
+            parts += [_ONE_BYTE[raws.scale | HAS_CELLS], Numbers(missing), varint(len(raws.integers))]
+        else:
+            parts.append(_ONE_BYTE[raws.scale])
+        parts.append(_part(raws))
     parts.append(_part(values, leader))
-    if features is not None:
-        head |= HAS_FEATURES
-        parts.append(features)
-    parts.insert(0, bytes((head,)))
-    return parts
+    parts += extra
 
 
-def _part(numbers: _Scaled, leader: Ints | None = None) -> Numbers | _Scaled:
+def _part(numbers: Scaled, leader: Ints | None = None) -> Numbers | Scaled:
     """Only numbers that are not decimal still have a choice; there must be some."""
     if numbers.scale == NOT_DECIMAL:
         return numbers
     return Numbers(numbers.integers, leader)
-
-
-def _encode_features(groups: Sequence[Group], matched: list[tuple[_Sheet, _Scaled, _Scaled]]) -> list[bytes | None]:
-    """Write the features of all columns; those that the receiver can compute take one byte."""
-    columns = [(group, column) for group in groups for column in group.columns]
-    asked: dict[int, list[int]] = {}
-    for place, ((group, column), (sheet, values, _)) in enumerate(zip(columns, matched, strict=True)):
-        if column.features is not None and sheet.cells is None and values.scale != NOT_DECIMAL and len(group.times_ns):
-            asked.setdefault(len(group.times_ns), []).append(place)
-    computed: dict[int, Features | None] = {}
-    for places in asked.values():
-        table = np.array([matched[place][1].integers for place in places])
-        stamps = np.array([columns[place][0].times_ns for place in places], dtype=np.int64)
-        found = features_of(table, [matched[place][1].scale for place in places], stamps)
-        computed.update(zip(places, found, strict=True))
-    written: list[bytes | None] = []
-    for place, (_, column) in enumerate(columns):
-        given = None if column.features is None else _pack_features(column.features)
-        known = computed.get(place)
-        can = known is not None and FEATURES.pack(*_fields(known)) == given
-        written.append(None if given is None else bytes((COMPUTED,)) if can else bytes((GIVEN,)) + given)
-    return written
-
-
-def _fields(features: Features) -> tuple[float, ...]:
-    return (
-        features.count,
-        features.mean,
-        features.std,
-        features.minimum,
-        features.maximum,
-        features.slope_per_s,
-    )
-
-
-def _pack_features(features: Features) -> bytes:
-    count, *numbers = _fields(features)
-    if not all([-_FLOAT32_MAX <= number <= _FLOAT32_MAX for number in numbers]):  # noqa: C419 a list is faster for five
-        numbers = [max(-_FLOAT32_MAX, min(number, _FLOAT32_MAX)) for number in numbers]
-    return FEATURES.pack(min(int(count), _UINT32_MAX), *numbers)

@@ -38,7 +38,10 @@ def signed_varint(value: int) -> bytes:
     Args:
         value: an int64.
     """
-    return varint(value << 1 if value >= 0 else ~(value << 1))
+    folded = value << 1 if value >= 0 else ~(value << 1)
+    if 128 <= folded < 1 << 14:  # what most are
+        return bytes((folded & 127 | 128, folded >> 7))
+    return varint(folded)
 
 
 class Cursor:
@@ -76,6 +79,10 @@ class Cursor:
 
     def varint(self) -> int:
         """Take a varint, 0..2**64-1."""
+        at = self.at
+        if at < len(self.data) and self.data[at] < 128:
+            self.at = at + 1
+            return self.data[at]
         value = 0
         for shift in range(0, 70, 7):
             byte = self.byte()

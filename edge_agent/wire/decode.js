@@ -14,6 +14,10 @@ const QUANTITIES = ["temperature_c", "humidity_pct", "pressure_pa", "co2_ppm", "
 const QUALITIES = ["good", "estimated", "suspect", "bad"];
 const TIME_QUALITIES = ["none", "bounded", "holdover", "synced"];
 const FLAGS = ["no_value", "out_of_range", "too_fast", "outlier", "time_backwards", "unsettled", "stuck"];
+const FEATURES = [
+  "count", "mean", "std", "min", "max", "slope_per_s",
+  "time_weighted_mean", "median", "p05", "p95", "rms_difference", "share_good",
+];
 const CAPS = { message: 1 << 20, groups: 1024, columns: 64, rows: 65536, cells: 1 << 20, text: 256, array: 1024, map: 64 };
 const MOST_REMEMBERED = 64;
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
@@ -348,7 +352,7 @@ class Column {
     this.quantity = quantity;
     this.rows = rows;
     const head = heads.byte();
-    const [hasFeatures, raws, hasCells, scale] = [head >> 7, (head >> 5) & 3, (head >> 4) & 1, head & 15];
+    const [hasExtras, raws, hasCells, scale] = [head >> 7, (head >> 5) & 3, (head >> 4) & 1, head & 15];
     this.how = raws;
     check(!(hasCells && rows === 0) && !(raws === 2 && scale === 15), "a column's head contradicts itself");
     if (hasCells) this.cells = new Integers(heads, runs, rows);
@@ -366,22 +370,25 @@ class Column {
     }
     const canFollow = raws >= 2 && this.raw.scale < 15 && this.raw.n === n;
     this.number = new Numbers(heads, runs, scale, n, canFollow);
-    if (hasFeatures) this.readFeatures(heads, hasCells || scale === 15 || rows === 0);
+    if (hasExtras) this.readExtras(heads, runs, scale === 15 || rows === 0, hasCells);
   }
 
-  readFeatures(heads, cannotCompute) {
-    const how = heads.byte();
-    check(how === 1 || (how === 0 && !cannotCompute), "features that cannot be had");
-    if (how === 0) {
-      this.features = "computed";
-      return;
+  readExtras(heads, runs, cannotCompute, hasCells) {
+    const extra = heads.byte();
+    this.way = extra & 7;
+    check(extra < 16 && this.way <= 4, "features of an unknown kind");
+    check(!(this.way === 0 && (cannotCompute || hasCells)), "features that cannot be had");
+    check(!(this.way === 2 && cannotCompute), "features that cannot be had");
+    if (this.way === 1 || this.way === 3) {
+      const names = this.way === 1 ? FEATURES.slice(0, 6) : FEATURES;
+      const at = heads.take(4 * names.length);
+      const numbers = names.map((name, index) => [name, heads.view[index ? "getFloat32" : "getUint32"](at + 4 * index, true)]);
+      this.features = Object.fromEntries(numbers);
     }
-    const at = heads.take(24);
-    const float = (index) => heads.view.getFloat32(at + 4 * index, true);
-    this.features = {
-      count: heads.view.getUint32(at, true),
-      mean: float(1), std: float(2), min: float(3), max: float(4), slope_per_s: float(5),
-    };
+    if (extra & 8) {
+      check(this.rows > 0, "sigmas of no rows");
+      this.sigma = new Integers(heads, runs, this.rows);
+    }
   }
 
   decode(timesNs, last) {
@@ -396,15 +403,17 @@ class Column {
     const raws = this.raw ? this.raw.values(last, null) : null;
     const values = this.number.values(last, this.raw ? this.raw.written : null);
     const rawPresent = this.rawCells ? this.rawCells.numbers().map(isPresent) : this.how === 3 ? new Array(this.rows).fill(true) : present;
-    const made = { quantity: this.quantity, statuses, values: spread(values, present), raws: null, features: null };
+    const made = { quantity: this.quantity, statuses, values: spread(values, present), raws: null, features: null, sigmas: null };
     if (this.how === 1) made.raws = made.values;
     else if (raws) made.raws = spread(raws, rawPresent);
-    if (this.features) made.features = this.features === "computed" ? this.compute(timesNs) : this.features;
+    if (this.features) made.features = this.features;
+    else if (this.way === 0) made.features = this.compute(this.number.k, timesNs);
+    else if (this.way === 2) made.features = this.computeInFull(timesNs, statuses, present);
+    if (this.sigma) made.sigmas = this.sigma.numbers().map((code, row) => sigmaOf(code, statuses[row]));
     return made;
   }
 
-  compute(t) {
-    const k = this.number.k;
+  compute(k, t) {
     const n = BigInt(k.length);
     const since = t.map((each) => each - t[0]);
     const u = since.reduce(gcd, 0n) || 1n;
@@ -427,6 +436,47 @@ class Column {
       slope_per_s: Math.fround((Number(n * X - A * S) / Number(w) / scale) * (1e9 / Number(u))),
     };
   }
+
+  computeInFull(timesNs, statuses, present) {
+    const rows = statuses.map((_, row) => row);
+    const numbered = rows.filter((row) => present[row]);
+    const integers = new Map(numbered.map((row, index) => [row, this.number.k[index]]));
+    const counting = numbered.filter((row) => (statuses[row] & 3) !== 3);
+    check(counting.length > 0, "features of no number");
+    counting.sort((one, other) => (timesNs[one] < timesNs[other] ? -1 : timesNs[one] > timesNs[other] ? 1 : one - other));
+    const [k, t] = [counting.map((row) => integers.get(row)), counting.map((row) => timesNs[row])];
+    const n = k.length;
+    const scale = 10 ** this.number.scale;
+    const made = this.compute(k, t);
+    const u = t.reduce((divisor, each) => gcd(divisor, each - t[0]), 0n) || 1n;
+    let [W, R] = [0n, 0n];
+    for (let i = 1; i < n; i++) {
+      W += ((t[i] - t[i - 1]) / u) * (k[i] - k[0] + k[i - 1] - k[0]);
+      R += (k[i] - k[i - 1]) ** 2n;
+    }
+    const span = (t[n - 1] - t[0]) / u;
+    const ranked = [...k].sort((one, other) => (one < other ? -1 : one > other ? 1 : 0));
+    const percentile = (percent) => {
+      const low = Math.floor(((n - 1) * percent) / 100);
+      const rest = BigInt((n - 1) * percent - 100 * low);
+      const sum = (100n - rest) * ranked[low] + rest * ranked[Math.min(low + 1, n - 1)];
+      return Math.fround(Number(sum) / (100 * scale));
+    };
+    const good = numbered.filter((row) => (statuses[row] & 3) === 0).length;
+    return Object.assign(made, {
+      time_weighted_mean: span ? Math.fround((Number(k[0]) + Number(W) / Number(2n * span)) / scale) : made.mean,
+      median: percentile(50),
+      p05: percentile(5),
+      p95: percentile(95),
+      rms_difference: Math.fround(Math.sqrt(Number(R) / Math.max(n - 1, 1)) / scale),
+      share_good: Math.fround(good / statuses.filter((status) => status !== null).length),
+    });
+  }
+}
+
+function sigmaOf(code, status) {
+  check(code >= 0n && code <= 1280n, "a sigma out of range");
+  return code === 0n || status === null ? null : Number((2 ** ((Number(code) - 640) / 16)).toPrecision(3));
 }
 
 function isPresent(cell) {
@@ -638,7 +688,7 @@ function lastNumber(values) {
 const finite = (number) => (number !== null && Number.isFinite(number) ? number : null);
 
 function* readings(message, identity, group, at) {
-  for (const { quantity, values, raws, statuses } of group.columns) {
+  for (const { quantity, values, raws, sigmas, statuses } of group.columns) {
     for (let i = 0; i < statuses.length; i++) {
       if (statuses[i] === null) continue;
       const tNs = at(group.timesNs[i]);
@@ -646,6 +696,7 @@ function* readings(message, identity, group, at) {
         ...identity, sensor: group.sensor, quantity,
         t: isoUtc(tNs), t_ns: tNs, t_quality: message.timeQuality,
         value: finite(values[i]), raw: raws ? finite(raws[i]) : null,
+        ...(sigmas ? { sigma: sigmas[i] } : {}),
         quality: QUALITIES[statuses[i] & 3],
         flags: FLAGS.filter((_, bit) => (statuses[i] >> 2) & (1 << bit)),
       };
@@ -659,7 +710,9 @@ function* windows(identity, group, at) {
   const span = { t_from: first === null ? null : isoUtc(at(first)), t_to: last === null ? null : isoUtc(at(last)) };
   for (const { quantity, features } of group.columns) {
     if (!features) continue;
-    const numbers = Object.fromEntries(Object.entries(features).map(([name, value]) => [name, finite(value)]));
+    const told = { ...features };
+    if ("median" in features) told.range = features.max - features.min;
+    const numbers = Object.fromEntries(Object.entries(told).map(([name, value]) => [name, finite(value)]));
     yield { kind: "features", ...identity, sensor: group.sensor, quantity, ...span, ...numbers };
   }
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import struct
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -21,39 +22,78 @@ NOT_DECIMAL: Final = 15
 MOST_DECIMALS: Final = 9
 _EXACT_END: Final = float(1 << 53)
 _POWERS: Final = np.array([10.0**decimals for decimals in range(MOST_DECIMALS + 1)], dtype=np.float64)
+_FIRST_GUESS: Final = 2
+"""As many decimals as most sensors give."""
 _GLANCE: Final = 4
 """So many numbers of a column mostly tell already that it has more decimals."""
 
 
-def scale_floats(columns: Sequence[Sequence[float]]) -> list[tuple[int, Ints]]:
+class Scaled(NamedTuple):
+    """A column of numbers: `integer / 10**scale`, or NOT_DECIMAL and what the bits of the numbers are."""
+
+    scale: int
+    integers: Ints
+
+
+NO_NUMBERS: Final = Scaled(0, np.empty(0, dtype=np.int64))
+
+
+def scale_floats(columns: Sequence[Sequence[float | None]]) -> list[Scaled]:
     """Turn each column into scaled integers, if that loses no bit, else into those that its bits are.
 
     Returns:
         Per column `(d, integers)` with every number exactly `integer / 10**d`, d the least of 0..9
-        and |integer| < 2**53; or `(NOT_DECIMAL, integers)`. An empty column has d = 0.
+        and |integer| < 2**53; or `(NOT_DECIMAL, integers)`, which a column with None always is, though its
+        integers then mean nothing. An empty column has d = 0.
     """
-    scaled: list[tuple[int, Ints]] = [(0, np.empty(0, dtype=np.int64))] * len(columns)
+    scaled = [NO_NUMBERS] * len(columns)
     places_by_length: dict[int, list[int]] = {}
     for place, column in enumerate(columns):
         places_by_length.setdefault(len(column), []).append(place)
     places_by_length.pop(0, None)
-    for places in places_by_length.values():
-        table = np.array([columns[place] for place in places], dtype=np.float64)
-        is_open = np.ones(len(places), dtype=np.bool_)
-        glance = _scale(table[:, :_GLANCE], _POWERS[:, None, None])[1]
-        for decimals in range(MOST_DECIMALS + 1):
-            (hopeful,) = np.nonzero(glance[decimals] & is_open)
-            if not len(hopeful):
-                continue
-            integers, exact = _scale(table[hopeful], 10.0**decimals)
-            for row, numbers in zip(hopeful[exact].tolist(), integers[exact].astype(np.int64), strict=True):
-                scaled[places[row]] = decimals, numbers
-            is_open[hopeful[exact]] = False
-            if not is_open.any():
-                break
-        for row in np.nonzero(is_open)[0].tolist():
-            scaled[places[row]] = NOT_DECIMAL, _turned(table[row].view(np.int64))
+    for length, places in places_by_length.items():
+        doubles = struct.Struct(f"{length}d")
+        try:  # a third of the time that numpy takes
+            octets = b"".join([doubles.pack(*columns[place]) for place in places])
+            table = np.frombuffer(octets, dtype=np.float64).reshape(-1, length)
+        except struct.error:
+            table = np.array([columns[place] for place in places], dtype=np.float64)
+        for place, each in zip(places, _scale_table(table), strict=True):
+            scaled[place] = each
     return scaled
+
+
+def _scale_table(table: Floats) -> list[Scaled]:
+    """Scale each row of (C, n): at the first guess, unless the row has more decimals."""
+    found, exact = _scale(table, 10.0**_FIRST_GUESS)
+    scales = np.where(exact, _FIRST_GUESS, NOT_DECIMAL)
+    is_right = bool(exact.all())
+    whole = (found if is_right else np.where(exact[:, None], found, 0.0)).astype(np.int64)
+    for decimals in range(_FIRST_GUESS, 0, -1):
+        (rows,) = np.nonzero((scales == decimals) & ~(whole[:, :_GLANCE] % 10).any(axis=1))
+        if not len(rows):
+            break
+        rows = rows[~(whole[rows] % 10).any(axis=1)]
+        whole[rows] //= 10
+        scales[rows] = decimals - 1
+    if not is_right:
+        (rows,) = np.nonzero(~exact)
+        scales[rows], whole[rows] = _scale_otherwise(table[rows])
+    return list(map(Scaled, scales.tolist(), whole))
+
+
+def _scale_otherwise(table: Floats) -> tuple[Ints, Ints]:
+    """Try all decimals on rows of (C, n) for which the first guess was wrong."""
+    scales = np.full(len(table), NOT_DECIMAL)
+    whole = _turned(table.view(np.int64))
+    glance = _scale(table[:, :_GLANCE], _POWERS[:, None, None])[1]
+    for decimals in range(MOST_DECIMALS + 1):
+        (hopeful,) = np.nonzero(glance[decimals] & (scales == NOT_DECIMAL))
+        if len(hopeful):
+            found, exact = _scale(table[hopeful], 10.0**decimals)
+            scales[hopeful[exact]] = decimals
+            whole[hopeful[exact]] = found[exact].astype(np.int64)
+    return scales, whole
 
 
 def _turned(bits: Ints) -> Ints:
@@ -62,12 +102,13 @@ def _turned(bits: Ints) -> Ints:
 
 
 def _scale(table: Floats, power: float | Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Scale (…, C, n) and tell per row whether dividing gives back every bit."""
+    """Scale (…, C, n) and tell per row whether dividing gives back every bit; a row that does not is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        integers = np.rint(table * power) + 0.0  # + 0.0 turns -0.0 into 0.0, so that it is seen not to come back
-        back = integers / power
-    exact = (back.view(np.int64) == table.view(np.int64)).all(axis=-1)
-    return integers, exact & (np.abs(integers) < _EXACT_END).all(axis=-1)
+        integers = np.rint(table * power)
+        integers += 0.0  # turns -0.0 into 0.0, so that it is seen not to come back
+        exact = ((integers / power).view(np.int64) == table.view(np.int64)).all(axis=-1)
+        exact &= np.abs(integers).max(axis=-1) < _EXACT_END
+    return integers, exact
 
 
 def raw_bytes(integers: Ints) -> bytes:

@@ -7,6 +7,8 @@ columns are encoded at once, because at 60 rows a numpy call costs more than its
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise, repeat
+from math import log2
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
 
 _STARTS: Final = np.array(STARTS)
-_PARAMETERS: Final = np.array(PARAMETERS)
+_HAS_ORIGIN: Final = np.array([int(number > 0) for number in PARAMETERS])
+_HAS_BASE: Final = np.array([int(number > 1) for number in PARAMETERS])
 
 PACKED: Final = 0
 RICE: Final = 1
@@ -37,14 +40,21 @@ HAS_DIVISOR: Final = 0x80
 TENS_BITS: Final = 4
 MOST_TENS: Final = 15
 
-_SLAB_CELLS: Final = 1 << 16
+# So many cells, with all that is tried on them, stay in the cache of a core.
+_SLAB_CELLS: Final = 1 << 13
 # A divisor costs about three bytes of header: it must save more in the codes.
 _DIVISOR_BITS: Final = 24
 _DIVISOR_END_BITS: Final = 56
 # Enough cells to see that a noisy column has no common divisor without asking all of them.
 _DIVISOR_GLANCE: Final = 8
 _SHORT_END: Final = 1 << 45  # sums of so small codes stay within 64 bits
-_NEVER: Final = 1 << 60
+_ONE_BYTE: Final = [bytes((value,)) for value in range(256)]
+_KIND_BITS: Final = 3
+_PLACE_BITS: Final = 17  # of seven guesses for each column of a slab
+_NEVER: Final = (1 << 63) - 1
+_TOO_MUCH: Final = 1 << 40
+_WHOLE: Final = (1, 0)
+"""Divisor and remainder of a column that is not divided."""
 
 
 class Numbers(NamedTuple):
@@ -74,6 +84,15 @@ class Block(NamedTuple):
 _NOTHING: Final = Block(b"", (), ())
 
 
+class _Thin(NamedTuple):
+    """A sparse column: gaps of zeros, and the codes after them less 1."""
+
+    gaps: Words
+    words: Words
+    gap_width: int
+    width: int
+
+
 def encode_integers(columns: Sequence[Numbers]) -> list[Block]:
     """Encode each column; equal lengths share the work. An empty one takes no byte."""
     blocks = [_NOTHING] * len(columns)
@@ -93,53 +112,55 @@ def encode_integers(columns: Sequence[Numbers]) -> list[Block]:
 
 def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
     """Encode columns of one length ≥ 1."""
-    table = np.array([column.values for column in columns], dtype=np.int64)
+    table = np.concatenate([column.values for column in columns]).reshape(len(columns), -1)
     first = table[:, 0]
     divisors, rises = _divide_out(table)
-    guesses = guesses_of(first // divisors, rises)
+    divided = int(divisors.max()) > 1
+    guesses = guesses_of(first // divisors if divided else first, rises)
     led = [row for row, column in enumerate(columns) if column.leader is not None and divisors[row] == 1]
     if led:
-        leaders = np.array([columns[row].leader for row in led], dtype=np.int64)
+        leaders = np.concatenate([columns[row].leader for row in led]).reshape(len(led), -1)
         guesses.append(follow(table[led], np.array(led), leaders))
-    kinds = np.repeat([guess.kind for guess in guesses], [len(guess.rows) for guess in guesses])
+    sizes = [len(guess.rows) for guess in guesses]
+    kinds = np.repeat([guess.kind for guess in guesses], sizes)
     rows, rest, origins, bases = (np.concatenate(part) for part in zip(*[guess[1:] for guess in guesses], strict=True))
     codes = zigzag(rest)
     widths, codings, bits = _measure(codes, table.shape[1] - _STARTS[kinds])
     origin_bytes, base_bytes = varint_length(np.array([origins, bases]))
-    parameters = _PARAMETERS[kinds]
-    costs = np.full((FOLLOW + 1, len(table)), _NEVER)
-    costs[kinds, rows] = bits + 8 * np.where(parameters == 0, 1, origin_bytes + base_bytes * (parameters > 1))
-    places = np.zeros_like(costs)
-    places[kinds, rows] = np.arange(len(rows))
-    best = places[costs.argmin(axis=0), np.arange(len(table))]
-    details = (kinds, origins, bases, widths, codings)
+    head_bytes = origin_bytes * _HAS_ORIGIN[kinds] + base_bytes * _HAS_BASE[kinds]
+    costs = bits + 8 * np.maximum(head_bytes, 1)  # a gain is a byte
+    # Of each row the least cost, and of equal ones the first kind: which guess it is stands in the low bits.
+    ranked = (costs << _KIND_BITS | kinds) << _PLACE_BITS | np.arange(len(rows))
+    least = np.full(len(table), _NEVER)
+    np.minimum.at(least, rows, ranked)
+    best = least & (1 << _PLACE_BITS) - 1
+    kinds, codings, codes = kinds[best], codings[best], codes[best]
+    is_thin = codings == SPARSE
+    thin = iter(_thin(codes[is_thin], _STARTS[kinds[is_thin]]) if is_thin.any() else ())
+    steps = zip(divisors.tolist(), (first % divisors).tolist(), strict=True) if divided else repeat(_WHOLE)
+    details = zip(*[each.tolist() for each in (kinds, codings, widths[best], origins[best], bases[best])], strict=True)
     return [
-        _block(codes[place], step, *detail)
-        for place, step, detail in zip(
-            best.tolist(),
-            zip(divisors.tolist(), (first % divisors).tolist(), strict=True),
-            zip(*[each[best].tolist() for each in details], strict=True),
-            strict=True,
-        )
+        _block(words, step, *detail) if detail[1] != SPARSE else _thin_block(next(thin), step, *detail)
+        for words, step, detail in zip(codes, steps, details, strict=False)
     ]
 
 
 def _measure(codes: Words, number: Ints) -> tuple[Ints, Ints, Ints]:
     """Find width, coding and bits of the shortest code of each row of (K, n), of which `number` (K,) exist."""
     largest = codes.max(axis=1).astype(np.float64)
-    short = bool(largest.max(initial=0.0) < _SHORT_END)
+    short = largest.max(initial=0.0) < _SHORT_END
     total = codes.sum(axis=1, dtype=np.uint64 if short else np.float64).astype(np.float64)
     # With 2**k ≤ mean < 2**(k+1) the quotients sum to less than 2n; one bit narrower is tried too.
-    wide = np.maximum(bit_length(total / number) - 1, 0)
+    above, packed = bit_length(np.array([total / number, largest]))
+    wide = np.maximum(above - 1, 0)
     narrow = np.maximum(wide - 1, 0)
     wide_bits = number * (wide + 1) + _quotient_sum(codes, wide)
     narrow_bits = number * (narrow + 1) + _quotient_sum(codes, narrow)
-    packed = bit_length(largest)
-    few = np.count_nonzero(codes, axis=1)
+    few = (codes != 0).sum(axis=1)
     some = np.maximum(few, 1)
-    rest = np.log2((1 + (total - few) / some) * (1 + (number - few) / some))
+    rest = np.log2((some + total - few) * (some + number - few) / (some * some))
     # An estimate: within a few bits for what is spread as sensors' noise is.
-    sparse_bits = np.where(few < number, 20 + (few * (2.6 + rest)).astype(np.int64), _NEVER)
+    sparse_bits = np.where(few < number, 20 + (few * (2.6 + rest)).astype(np.int64), _TOO_MUCH)
     bits = np.array([number * packed, np.minimum(wide_bits, narrow_bits), sparse_bits])
     coding = bits.argmin(axis=0)
     width = np.where(coding == PACKED, packed, np.where(narrow_bits < wide_bits, narrow, wide))
@@ -152,44 +173,63 @@ def _quotient_sum(codes: Words, width: Ints) -> Ints:
     return total.view(np.int64)
 
 
-def _block(codes: Words, step: tuple[int, int], kind: int, origin: int, base: int, width: int, coding: int) -> Block:
-    divisor, remainder = step
-    words = codes[STARTS[kind] :]
-    extra = b""
-    runs: tuple[Run, ...]
-    parts: tuple[Words, ...]
-    if coding == SPARSE:
-        (places,) = np.nonzero(words)
-        gaps = (np.diff(places, prepend=-1) - 1).view(np.uint64)
-        words = words[places] - np.uint64(1)
-        width, gap_width = _rice_width(words), _rice_width(gaps)
-        extra = varint(len(places)) + bytes((gap_width,))
-        runs, parts = (Run(len(places), gap_width, unary=True), Run(len(places), width, unary=True)), (gaps, words)
-    else:
-        runs, parts = (Run(len(words), width, coding == RICE),), (words,)
-    if divisor > 1:
-        head = bytes((kind << 5 | coding << 3 | WIDTH_FOLLOWS, width | HAS_DIVISOR)) + _divisor_field(
-            divisor, remainder
-        )
+def _thin(codes: Words, starts: Ints) -> list[_Thin]:
+    """Write each row of (R, n) as gaps of zeros and the codes after them."""
+    rows, places = np.nonzero(codes)
+    few = np.bincount(rows, minlength=len(codes))
+    ends = np.cumsum(few)
+    before = np.empty_like(places)
+    before[1:] = places[:-1]
+    some = few > 0
+    before[(ends - few)[some]] = starts[some] - 1
+    words = np.concatenate((places - before - 1, codes[rows, places].view(np.int64) - 1)).view(np.uint64)
+    runs = np.concatenate((rows, rows + len(codes)))
+    widths = _rice_widths(words, runs, np.concatenate((few, few)))
+    bounds = [0, *ends.tolist(), *(ends + len(rows)).tolist()]
+    parts = [words[start:end] for start, end in pairwise(bounds)]
+    half = len(codes)
+    return [_Thin(*each) for each in zip(parts[:half], parts[half:], widths[:half], widths[half:], strict=True)]
+
+
+def _rice_widths(words: Words, runs: Ints, counts: Ints) -> list[int]:
+    """Per run, the width that is best, or next to best, for what is spread as sensors' noise is."""
+    means = np.bincount(runs, words, len(counts)) / np.maximum(counts, 1)
+    wide = np.maximum(bit_length(means) - 1, 0)
+    narrow = np.maximum(wide - 1, 0)
+    costs = [
+        counts * width + np.bincount(runs, words >> width.view(np.uint64)[runs], len(counts))
+        for width in (wide, narrow)
+    ]
+    widths: list[int] = np.where(costs[1] < costs[0], narrow, wide).tolist()
+    return widths
+
+
+def _block(codes: Words, step: tuple[int, int], kind: int, coding: int, width: int, origin: int, base: int) -> Block:
+    words = codes[STARTS[kind] :] if STARTS[kind] else codes
+    run = Run(len(words), width, coding == RICE)
+    return Block(_head(step, kind, coding, width, origin, base), (run,), (words,))
+
+
+def _thin_block(thin: _Thin, step: tuple[int, int], kind: int, coding: int, _: int, origin: int, base: int) -> Block:
+    gaps, words, gap_width, width = thin
+    runs = Run(len(gaps), gap_width, unary=True), Run(len(words), width, unary=True)
+    extra = varint(len(words)) + bytes((gap_width,))
+    return Block(_head(step, kind, coding, width, origin, base) + extra, runs, (gaps, words))
+
+
+def _head(step: tuple[int, int], kind: int, coding: int, width: int, origin: int, base: int) -> bytes:
+    start = kind << 5 | coding << 3
+    if step[0] > 1:
+        head = bytes((start | WIDTH_FOLLOWS, width | HAS_DIVISOR)) + _divisor_field(*step)
     elif width >= WIDTH_FOLLOWS:
-        head = bytes((kind << 5 | coding << 3 | WIDTH_FOLLOWS, width))
+        head = bytes((start | WIDTH_FOLLOWS, width))
+    elif kind == FOLLOW:
+        return bytes((start | width, origin))
     else:
-        head = bytes((kind << 5 | coding << 3 | width,))
-    head += signed_varint(origin) if kind != FOLLOW else bytes((origin,))
+        head = _ONE_BYTE[start | width]
     if PARAMETERS[kind] > 1:
-        head += signed_varint(base)
-    return Block(head + extra, runs, parts)
-
-
-def _rice_width(words: Words) -> int:
-    """The width that is best, or next to best, for what is spread as sensors' noise is."""
-    if not len(words):
-        return 0
-    mean = float(words.mean())
-    wide = max(0, int(mean).bit_length() - 1)
-    narrow = max(0, wide - 1)
-    costs = {width: width * len(words) + int((words >> np.uint64(width)).sum()) for width in (wide, narrow)}
-    return min(costs, key=lambda width: costs[width])
+        return head + signed_varint(origin) + signed_varint(base)
+    return head + (signed_varint(origin) if kind != FOLLOW else _ONE_BYTE[origin])
 
 
 @lru_cache(maxsize=256)
@@ -208,11 +248,12 @@ def _divide_out(table: Ints) -> tuple[Ints, Ints]:
     length = table.shape[1]
     rises = table - table[:, :1]
     divisors: Ints = np.gcd.reduce(rises[:, :_DIVISOR_GLANCE], axis=1)
-    (open_rows,) = np.nonzero(divisors != 1)
-    divisors[open_rows] = np.gcd.reduce(rises[open_rows], axis=1)
-    # 0: constant, needs none. Negative: gcd of -2**63, which int64 cannot hold. Huge: does not fit its field.
-    divisors[(divisors < 1) | (divisors >> _DIVISOR_END_BITS > 0)] = 1
-    divisors[(length - 1) * np.log2(divisors) <= _DIVISOR_BITS] = 1
-    (rows,) = np.nonzero(divisors > 1)
-    rises[rows] //= divisors[rows, None]
+    (rows,) = np.nonzero(divisors != 1)
+    divisors[rows] = 1
+    found = np.gcd.reduce(rises[rows], axis=1).tolist() if len(rows) else ()
+    for row, divisor in zip(rows.tolist(), found, strict=True):
+        # 0: constant, needs none. Negative: gcd of -2**63, which int64 cannot hold. Huge: does not fit its field.
+        if 1 < divisor < 1 << _DIVISOR_END_BITS and (length - 1) * log2(divisor) > _DIVISOR_BITS:
+            divisors[row] = divisor
+            rises[row] //= divisors[row]
     return divisors, rises

@@ -61,79 +61,104 @@ class Guess(NamedTuple):
 
 def guesses_of(first: Ints, rises: Ints) -> list[Guess]:
     """Apply the predictors that need nothing but the column, which is first + rise; the first rise is 0."""
-    length = rises.shape[1]
-    every = np.arange(len(rises))
-    middle = _middle(rises)
-    guesses = [Guess(LEVEL, every, rises - middle[:, None], first + middle, middle)]
-    if length == 1:
-        return guesses
+    count, length = rises.shape
+    every = np.arange(count)
     delta = np.zeros_like(rises)
     np.subtract(rises[:, 1:], rises[:, :-1], out=delta[:, 1:])
-    guesses.append(Guess(DELTA, every, delta, first, first))
-    before = np.concatenate((np.zeros((len(rises), _MEAN_OF), dtype=np.int64), rises), axis=1)
-    windows = before[:, 3:-1] + before[:, 2:-2] + before[:, 1:-3] + before[:, :-4]
-    tame = np.nonzero(~_any_beyond(rises, _MEAN_END))[0]
-    meant = rises - (windows + MEAN_HALF >> MEAN_BITS)
-    guesses.append(Guess(MEAN, tame, meant[tame], first[tame], first[tame]))
-    base = np.partition(delta[:, 1:], (length - 1) // 2, axis=1)[:, (length - 1) // 2]
-    (rows,) = np.nonzero(_TREND * np.abs(base) > np.abs(delta).mean(axis=1))
-    return guesses + _trends(rows, first[rows], rises[rows], delta[rows], base[rows]) if len(rows) else guesses
-
-
-def _trends(rows: Ints, first: Ints, rises: Ints, delta: Ints, base: Ints) -> list[Guess]:
-    """Apply the predictors that are for columns which go one way, as clocks do."""
-    length = rises.shape[1]
-    stepped = delta - base[:, None]
-    stepped[:, 0] = 0
-    # The slope over half of the column is hardly touched by jitter, nor by a gap.
-    lag = length // 2
-    ahead = rises[:, lag:] - rises[:, :-lag]
-    slope = (np.partition(ahead, (length - lag) // 2, axis=1)[:, (length - lag) // 2] + lag // 2) // lag
-    line = rises - np.arange(length) * slope[:, None]
-    offset = _middle(line)
-    guesses = [
-        Guess(STEP, rows, stepped, first, base),
-        Guess(LINE, rows, line - offset[:, None], first + offset, slope),
-    ]
-    if length > STARTS[CURVE]:
-        curve = np.zeros_like(rises)
-        np.subtract(delta[:, 2:], delta[:, 1:-1], out=curve[:, 2:])
-        guesses.append(Guess(CURVE, rows, curve, first, delta[:, 1]))
+    guesses = []
+    lines, slope, going = rises, first, every[:0]
+    if length > 1:
+        guesses.append(Guess(DELTA, every, delta, first, first))
+        base = np.partition(delta[:, 1:], (length - 1) // 2, axis=1)[:, (length - 1) // 2]
+        (going,) = np.nonzero(_TREND * length * np.abs(base) > np.abs(delta).view(np.uint64).sum(axis=1))
+        if len(going):
+            guesses += _steps(going, first[going], delta[going], base[going])
+            if guesses[-1].rest.any():  # else nothing is shorter than even steps
+                slope = _slope(rises[going])
+                lines = np.concatenate((rises, rises[going] - np.arange(length) * slope[:, None]))
+    middle, low, high = _middle(lines)
+    level = lines - middle[:, None]
+    guesses.append(Guess(LEVEL, every, level[:count], first + middle[:count], first))
+    if len(lines) > count:
+        guesses.append(Guess(LINE, going, level[count:], first[going] + middle[count:], slope))
+    if length > 1:
+        meant = Guess(MEAN, every, rises - _mean_before(rises), first, first)
+        beyond = (high >= _MEAN_END) | (low <= -_MEAN_END)
+        guesses.append(Guess(MEAN, *(part[~beyond[:count]] for part in meant[1:])) if beyond.any() else meant)
     return guesses
 
 
-def _middle(table: Ints) -> Ints:
-    """Find what the numbers of each row of (C, n) lie around: the median, which suits Rice codes.
+def _steps(rows: Ints, first: Ints, delta: Ints, base: Ints) -> list[Guess]:
+    """Apply the predictors of even steps to columns which go one way, as clocks do; STEP is the last."""
+    stepped = delta - base[:, None]
+    stepped[:, 0] = 0
+    step = Guess(STEP, rows, stepped, first, base)
+    if delta.shape[1] <= STARTS[CURVE]:
+        return [step]
+    curve = np.zeros_like(delta)
+    np.subtract(delta[:, 2:], delta[:, 1:-1], out=curve[:, 2:])
+    return [Guess(CURVE, rows, curve, first, delta[:, 1]), step]
 
-    Where all numbers are so near to each other that packed codes are shorter, it is moved to where zigzag makes those
-    shortest: with 2**w numbers from low to high, o - 2**(w-1) ≤ low and high < o + 2**(w-1).
+
+def _slope(rises: Ints) -> Ints:
+    """Find the slope per row over half of the column: hardly touched by jitter, nor by a gap."""
+    length = rises.shape[1]
+    lag = length // 2
+    ahead = rises[:, lag:] - rises[:, :-lag]
+    slope: Ints = (np.partition(ahead, (length - lag) // 2, axis=1)[:, (length - lag) // 2] + lag // 2) // lag
+    return slope
+
+
+def _mean_before(rises: Ints) -> Ints:
+    """Compute the rounded mean of the four rises before each one; those before the first are 0."""
+    before = np.zeros((len(rises), rises.shape[1] + _MEAN_OF), dtype=np.int64)
+    before[:, _MEAN_OF:] = rises
+    pairs = before[:, 1:-1] + before[:, :-2]
+    fours: Ints = pairs[:, 2:] + pairs[:, :-2]
+    fours += MEAN_HALF
+    fours >>= MEAN_BITS
+    return fours
+
+
+def _middle(table: Ints) -> tuple[Ints, Ints, Ints]:
+    """Find what the numbers of each row of (C, n) lie around, the least and the greatest.
+
+    It is the median, which suits Rice codes. Where all numbers are so near to each other that packed codes are
+    shorter, it is moved to where zigzag makes those shortest: with 2**w numbers from low to high,
+    o - 2**(w-1) ≤ low and high < o + 2**(w-1).
     """
     length = table.shape[1]
-    median: Ints = np.partition(table, length // 2, axis=1)[:, length // 2]
-    low, high = table.min(axis=1), table.max(axis=1)
+    ordered = np.sort(table, axis=1)
+    low, high, median = ordered[:, 0], ordered[:, -1], ordered[:, length // 2]
     width = bit_length((high - low).view(np.uint64).astype(np.float64))
-    mean = 2.0 * np.abs((table - median[:, None]).astype(np.float64)).mean(axis=1)
+    apart = np.abs(table - median[:, None]).sum(axis=1)
     half = np.left_shift(1, np.clip(width - 1, 0, 62))
-    return np.where(width <= np.log2(1.0 + mean) + 1.0, np.clip(median, high - half + 1, low + half), median)
+    near = half <= 1.0 + 2.0 / length * apart
+    return np.where(near, np.maximum(np.minimum(median, low + half), high - half + 1), median), low, high
 
 
 def follow(table: Ints, rows: Ints, leaders: Ints) -> Guess:
     """Predict that each number of (L, n) goes a fixed share of the way from the one before it to its leader's."""
-    tame = ~(_any_beyond(table, _FOLLOW_END) | _any_beyond(leaders, _FOLLOW_END))
-    table, rows, leaders = table[tame], rows[tame], leaders[tame]
-    before = np.concatenate((leaders[:, :1], table[:, :-1]), axis=1)
+    if _is_beyond(table, _FOLLOW_END).any() or _is_beyond(leaders, _FOLLOW_END).any():
+        tame = ~(_is_beyond(table, _FOLLOW_END) | _is_beyond(leaders, _FOLLOW_END)).any(axis=1)
+        table, rows, leaders = table[tame], rows[tame], leaders[tame]
+    before = np.empty_like(table)
+    before[:, 0] = leaders[:, 0]
+    before[:, 1:] = table[:, :-1]
     lead = leaders - before
+    rest = table - before
     way = lead.astype(np.float64)
-    gone = (table - before).astype(np.float64)
-    gain = (way * gone).sum(axis=1) / np.maximum((way * way).sum(axis=1), 1.0)
-    steps = np.clip(np.rint(gain * (1 << GAIN_BITS)), 0, MOST_GAIN).astype(np.int64)
-    expected = before + (lead * steps[:, None] + GAIN_HALF >> GAIN_BITS)
-    return Guess(FOLLOW, rows, table - expected, steps, steps)
+    gain = np.einsum("ij,ij->i", way, rest) / np.maximum(np.einsum("ij,ij->i", way, way), 1.0)
+    steps = np.minimum(np.maximum(np.rint(gain * (1 << GAIN_BITS)), 0), MOST_GAIN).astype(np.int64)
+    lead *= steps[:, None]
+    lead += GAIN_HALF
+    lead >>= GAIN_BITS
+    rest -= lead
+    return Guess(FOLLOW, rows, rest, steps, steps)
 
 
-def _any_beyond(table: Ints, end: int) -> NDArray[np.bool_]:
-    """Tell per row of (C, n) whether any number is not within ±end."""
-    beyond: NDArray[np.bool_] = (table.max(axis=1) >= end) | (table.min(axis=1) <= -end)
+def _is_beyond(table: Ints, end: int) -> NDArray[np.bool_]:
+    beyond: NDArray[np.bool_] = np.abs(table).view(np.uint64) >= np.uint64(end)
     return beyond
 
 
@@ -149,4 +174,6 @@ def varint_length(values: Ints) -> Ints:
 
 def zigzag(values: Ints) -> Words:
     """Fold signs in: 0, -1, 1, -2 … become 0, 1, 2, 3 …"""
-    return (values << 1 ^ values >> 63).view(np.uint64)
+    folded = values << 1
+    folded ^= values >> 63
+    return folded.view(np.uint64)

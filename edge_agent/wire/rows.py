@@ -17,10 +17,13 @@ from edge_agent.wire.batch import Batch, StatusText
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_agent.wire.batch import Column, Envelope, Group, Message, Tombstone
+    from edge_agent.reading import Features
+    from edge_agent.wire.batch import Envelope, Group, Message, Tombstone
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SHORTEST_FRACTION: Final = 3
+MORE_FEATURES: Final = ("time_weighted_mean", "median", "p05", "p95", "rms_difference", "share_good", "range")
+"""Those that senders did not know at first, by the names that they have here and there."""
 
 
 def objects(item: Message | StatusText) -> Iterator[dict[str, Any]]:
@@ -52,8 +55,11 @@ def _readings(envelope: Envelope, identity: dict[str, Any], group: Group) -> Ite
     t_quality = envelope.time_quality.name.lower()
     judged: dict[int, tuple[str, list[str]]] = {}
     for column in group.columns:
-        raws = column.raws if column.raws is not None else [None] * len(times)
-        for t, t_ns, value, raw, status in zip(times, walls_ns, column.values, raws, column.statuses, strict=True):
+        nothing = [None] * len(times)
+        raws = nothing if column.raws is None else column.raws
+        sigmas = nothing if column.sigmas is None else column.sigmas
+        cells = zip(times, walls_ns, column.values, raws, sigmas, column.statuses, strict=True)
+        for t, t_ns, value, raw, sigma, status in cells:
             if status == NOT_SENT:
                 continue
             if status not in judged:
@@ -68,6 +74,7 @@ def _readings(envelope: Envelope, identity: dict[str, Any], group: Group) -> Ite
                 "t_quality": t_quality,
                 "value": _finite(value),
                 "raw": _finite(raw),
+                **({} if column.sigmas is None else {"sigma": sigma}),
                 "quality": quality,
                 "flags": list(flags),
             }
@@ -87,7 +94,7 @@ def _features(envelope: Envelope, identity: dict[str, Any], group: Group) -> Ite
                 "sensor": group.sensor,
                 "quantity": column.quantity,
                 **_span(envelope, group),
-                **_statistics(column),
+                **{name: _finite(number) for name, number in statistics(column.features)},
             }
 
 
@@ -101,18 +108,17 @@ def _span(envelope: Envelope, group: Group) -> dict[str, str | None]:
     }
 
 
-def _statistics(column: Column) -> dict[str, float | None]:
-    features = column.features
-    if features is None:
-        return {}
-    return {
-        "count": features.count,
-        "mean": _finite(features.mean),
-        "std": _finite(features.std),
-        "min": _finite(features.minimum),
-        "max": _finite(features.maximum),
-        "slope_per_s": _finite(features.slope_per_s),
-    }
+def statistics(features: Features) -> Iterator[tuple[str, float]]:
+    """Name and number of each feature that was told; the count is an int."""
+    yield "count", features.count
+    yield "mean", features.mean
+    yield "std", features.std
+    yield "min", features.minimum
+    yield "max", features.maximum
+    yield "slope_per_s", features.slope_per_s
+    if features.is_full:
+        for name in MORE_FEATURES:
+            yield name, getattr(features, name)
 
 
 def _event(envelope: Envelope, identity: dict[str, Any], event: Event) -> dict[str, Any]:

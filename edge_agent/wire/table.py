@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from edge_agent.errors import WireError
-from edge_agent.reading import NOT_SENT, Features
+from edge_agent.reading import NOT_SENT
 from edge_agent.wire.batch import Column
 from edge_agent.wire.column import (
     AS_DOUBLES,
     AS_INTEGERS,
     CELL_GOOD,
     CELL_OTHER,
-    COMPUTED,
-    FEATURES,
-    GIVEN,
     HAS_CELLS,
-    HAS_FEATURES,
+    HAS_EXTRAS,
     LIKE_RAWS,
     MOST_CELL,
     NO_RAWS,
@@ -31,15 +28,27 @@ from edge_agent.wire.column import (
     SAME_RAWS,
     SCALE_BITS,
 )
+from edge_agent.wire.extras import (
+    COMPUTED,
+    COMPUTED_IN_FULL,
+    HAS_SIGMAS,
+    NO_FEATURES,
+    WAY_BITS,
+    Window,
+    compute,
+    decode_features,
+    sigmas_of,
+    window_of,
+)
 from edge_agent.wire.floats import NOT_DECIMAL, check_scale, from_bytes, unscale
 from edge_agent.wire.restore import Head, restore, take_head
-from edge_agent.wire.window import features_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from edge_agent.reading import Features
     from edge_agent.wire.cursor import Cursor
     from edge_agent.wire.known import Latest
 
@@ -47,15 +56,24 @@ if TYPE_CHECKING:
 
 
 class _Note(NamedTuple):
-    """Where the parts of a column are: places among the integers (cells) and among the numbers."""
+    """Where the parts of a column are, places among the integers (cells, sigmas) or numbers, and how many there are."""
 
     values: int
+    numbers: int
     cells: int | None
     raws_mode: int
     raws: int
     raw_cells: int | None
     features: Features | None
-    computed: bool
+    way: int
+    sigmas: int | None
+
+
+class _Cells(NamedTuple):
+    """Statuses of a column, and which of its rows have a number; None: all of them."""
+
+    statuses: tuple[int, ...]
+    present: NDArray[np.bool_] | None
 
 
 class Layout(NamedTuple):
@@ -138,15 +156,17 @@ class _Reader:
             raw_cells, raw_count = self.cells(rows) if own & HAS_CELLS and rows else (None, rows)
             raws = self.numbers(own & SCALE_BITS, raw_count)
         values = self.numbers(scale, count, leader)
-        features, computed = None, False
-        if head & HAS_FEATURES:
-            way = self.cursor.byte()
-            computed = way == COMPUTED
-            if way == GIVEN:
-                features = Features(*FEATURES.unpack(self.cursor.take(FEATURES.size)))
-            elif not computed or cells is not None or scale == NOT_DECIMAL or not rows:
-                raise WireError(f"features of {quantity} are sent in an unknown way")
-        return _Note(values, cells, raws_mode, raws, raw_cells, features, computed)
+        features, way, sigmas = None, NO_FEATURES, None
+        if head & HAS_EXTRAS:
+            extra = self.cursor.byte()
+            way = extra & WAY_BITS
+            whole = cells is None or way == COMPUTED_IN_FULL
+            can = (whole and scale != NOT_DECIMAL and rows) or way not in {COMPUTED, COMPUTED_IN_FULL}
+            if way > NO_FEATURES or extra > WAY_BITS | HAS_SIGMAS or not can or (extra & HAS_SIGMAS and not rows):
+                raise WireError(f"features or sigmas of {quantity} are sent in an unknown way")
+            features = decode_features(way, self.cursor)
+            sigmas = self.block(rows) if extra & HAS_SIGMAS else None
+        return _Note(values, count, cells, raws_mode, raws, raw_cells, features, way, sigmas)
 
     def finish(self) -> tuple[list[list[float]], list[int], list[Ints]]:
         """Read all codes; return the numbers, their scales and the integers behind them."""
@@ -177,14 +197,19 @@ def decode_groups(
         notes.append([reader.column(layout.sensor, quantity, layout.rows) for quantity in layout.quantities])
     numbers, scales, integers = reader.finish()
     stamps = _stamps(layouts, stamp_places, reader.integers, latest.stamp_ns)
-    computed = _computed(notes, scales, integers, stamps)
+    plain = {layout.rows: _Cells((0,) * layout.rows, None) for layout in layouts}
+    cells = [
+        [plain[layout.rows] if note.cells is None else _cells(reader.integers[note.cells], note) for note in mine]
+        for layout, mine in zip(layouts, notes, strict=True)
+    ]
+    computed = _computed(notes, cells, stamps, scales, integers)
     listed: list[tuple[int, ...]] = []
     groups = []
-    for layout, times, mine in zip(layouts, stamps, notes, strict=True):
+    for layout, times, mine, judged in zip(layouts, stamps, notes, cells, strict=True):
         listed.append(tuple(times.tolist()) if layout.shared is None else listed[layout.shared])
         columns = [
-            _column(quantity, layout.rows, note, numbers, reader.integers, computed.get(note.values))
-            for quantity, note in zip(layout.quantities, mine, strict=True)
+            _column(quantity, note, each, numbers, reader.integers, computed.get(note.values))
+            for quantity, note, each in zip(layout.quantities, mine, judged, strict=True)
         ]
         groups.append((listed[-1], tuple(columns)))
     return groups
@@ -209,46 +234,49 @@ def _stamps(
 
 
 def _computed(
-    notes: Sequence[Sequence[_Note]], scales: Sequence[int], integers: Sequence[Ints], stamps: Sequence[Ints]
+    notes: Sequence[Sequence[_Note]],
+    cells: Sequence[Sequence[_Cells]],
+    stamps: Sequence[Ints],
+    scales: Sequence[int],
+    integers: Sequence[Ints],
 ) -> dict[int, Features]:
     """Compute the features that were left to us, by the place of the values."""
-    alike: dict[int, list[tuple[int, Ints]]] = {}
-    for mine, times in zip(notes, stamps, strict=True):
-        for note in mine:
-            if note.computed:
-                alike.setdefault(len(times), []).append((note.values, times))
+    windows: dict[int, dict[int, Window]] = {COMPUTED: {}, COMPUTED_IN_FULL: {}}
+    for mine, judged, times_ns in zip(notes, cells, stamps, strict=True):
+        for note, (statuses, present) in zip(mine, judged, strict=True):
+            if note.way in windows:
+                own = scales[note.values], integers[note.values], times_ns
+                window = Window(*own) if present is None else window_of(*own, present, statuses)
+                windows[note.way][note.values] = window
     computed: dict[int, Features] = {}
-    for together in alike.values():
-        places = [place for place, _ in together]
-        table = np.array([integers[place] for place in places])
-        found = features_of(table, [scales[place] for place in places], np.array([times for _, times in together]))
-        for place, features in zip(places, found, strict=True):
-            if features is None:
-                raise WireError("features are left to be computed from numbers that are too large")
-            computed[place] = features
+    for way, chosen in windows.items():
+        computed.update(zip(chosen, compute(list(chosen.values()), in_full=way != COMPUTED), strict=True))
     return computed
+
+
+def _cells(cells: Ints, note: _Note) -> _Cells:
+    if not 0 <= int(cells.min()) <= int(cells.max()) <= MOST_CELL:
+        raise WireError("a cell has an impossible status")
+    other = cells >= CELL_OTHER
+    judged = np.where(other, cells - CELL_OTHER >> 1, np.where(cells == CELL_GOOD, 0, NOT_SENT))
+    present = (cells == CELL_GOOD) | (other & (cells & 1 == 0))
+    if int(np.count_nonzero(present)) != note.numbers:
+        raise WireError("a column has another count of numbers than its cells")
+    return _Cells(tuple(judged.tolist()), present)
 
 
 def _column(
     quantity: str,
-    rows: int,
     note: _Note,
+    cells: _Cells,
     numbers: Sequence[list[float]],
     integers: Sequence[Ints],
     computed: Features | None,
 ) -> Column:
+    statuses, present = cells
     values: tuple[float | None, ...] = tuple(numbers[note.values])
-    statuses: tuple[int, ...] = (0,) * rows
-    present: NDArray[np.bool_] | None = None
-    if note.cells is not None:
-        cells = integers[note.cells]
-        if not 0 <= int(cells.min()) <= int(cells.max()) <= MOST_CELL:
-            raise WireError(f"a cell of {quantity} has an impossible status")
-        other = cells >= CELL_OTHER
-        present = (cells == CELL_GOOD) | (other & (cells & 1 == 0))
+    if present is not None:
         values = _spread(values, present)
-        judged = np.where(other, cells - CELL_OTHER >> 1, np.where(cells == CELL_GOOD, 0, NOT_SENT))
-        statuses = tuple(judged.tolist())
     raws: tuple[float | None, ...] | None = None
     if note.raws_mode == SAME_RAWS:
         raws = values
@@ -261,7 +289,8 @@ def _column(
             if not 0 <= int(missing.min()) <= int(missing.max()) <= 1:
                 raise WireError("raw values are marked by something else than 0 and 1")
             raws = _spread(raws, missing == 0)
-    return Column(quantity, values, raws, statuses, computed or note.features)
+    sigmas = None if note.sigmas is None else sigmas_of(integers[note.sigmas], statuses)
+    return Column(quantity, values, raws, statuses, computed or note.features, sigmas)
 
 
 def _spread(numbers: tuple[float | None, ...], present: NDArray[np.bool_]) -> tuple[float | None, ...]:

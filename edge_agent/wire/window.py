@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.reading import Features
+from edge_agent.window import PERCENT, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,30 +19,35 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
 
 _SAFE: Final = float(1 << 61)
 """Below, no sum of products leaves int64."""
+_NEAR: Final = 1 << 40
+_EXACT: Final = float(1 << 53)
 
 
-def features_of(numbers: Ints, scales: Sequence[int], times_ns: Ints) -> list[Features | None]:
+def features_of(
+    numbers: Ints, scales: Sequence[int], times_ns: Ints, shares: Sequence[float] | None = None
+) -> list[Features | None]:
     """Describe columns of equal length.
 
     Args:
         numbers: (C, n) integers, n ≥ 1; a value is `integer / 10**scale`.
         scales: 0..9, per column.
-        times_ns: (C, n) stamps.
+        times_ns: (C, n) stamps, or (1, n) for all columns.
+        shares: of good readings, per column. None: only what version 2 had at first is described.
 
     Returns:
         One per column, all numbers as float32; None where the sums would leave int64.
     """
     count = numbers.shape[1]
+    if shares is not None:
+        numbers, times_ns = _in_time(numbers, times_ns)
     first = numbers[:, 0]
     rise = numbers - first[:, None]
-    ages = times_ns - times_ns[:, :1]
-    unit = np.maximum(np.abs(np.gcd.reduce(ages, axis=1)), 1)
-    ages //= unit[:, None]
-    safe = np.maximum(_largest(rise), _largest(ages)) ** 2 * count * count <= _SAFE
-    safe &= (np.abs(first.astype(np.float64)) * count <= _SAFE) & (_largest(times_ns) <= _SAFE)
+    ages, unit = _ages(times_ns)
+    safe = _are_safe(first, rise, times_ns, ages)
     powers = np.array([10.0**scale for scale in scales])
     total = rise.sum(axis=1)
     mean = (count * first + total) / (count * powers)
@@ -51,12 +57,71 @@ def features_of(numbers: Ints, scales: Sequence[int], times_ns: Ints) -> list[Fe
     width = count * (ages * ages).sum(axis=1) - age * age
     per_unit = (count * (rise * ages).sum(axis=1) - age * total) / np.where(width == 0, 1, width)
     slope = per_unit / powers * (NS_PER_S / unit)
-    table = np.array([mean, spread, numbers.min(axis=1) / powers, numbers.max(axis=1) / powers, slope])
+    table = [mean, spread, numbers.min(axis=1) / powers, numbers.max(axis=1) / powers, slope]
+    if shares is not None:
+        table += [*_beyond(first, rise, ages, powers, mean), np.array(shares)]
     with np.errstate(over="ignore", under="ignore"):
-        rows = table.astype(np.float32).T.tolist()
+        rows = np.array(table).astype(np.float32).T.tolist()
     return [Features(count, *row) if good else None for row, good in zip(rows, safe.tolist(), strict=True)]
 
 
-def _largest(table: Ints) -> NDArray[np.float64]:
+def are_safe(numbers: Ints, times_ns: Ints) -> list[bool]:
+    """Tell per row whether `features_of`, which takes the same, can describe it in full."""
+    count, widest = numbers.shape[1], float(np.abs(numbers).max())
+    if len(times_ns) == 1 and 0 <= widest < _NEAR and _largest(times_ns)[0] <= _SAFE:  # a look that mostly is enough
+        ages = times_ns[0] - times_ns[0, 0]
+        oldest = int(np.abs(ages).max()) // max(int(np.gcd.reduce(ages)), 1)
+        if (2 * count * max(widest, oldest)) ** 2 <= _SAFE:
+            return [True] * len(numbers)
+    numbers, times_ns = _in_time(numbers, times_ns)
+    first = numbers[:, 0]
+    safe: list[bool] = _are_safe(first, numbers - first[:, None], times_ns, _ages(times_ns)[0]).tolist()
+    return safe
+
+
+def _in_time(numbers: Ints, times_ns: Ints) -> tuple[Ints, Ints]:
+    """Put rows in the order of their stamps, and leave equal ones as they are."""
+    if (times_ns[:, 1:] >= times_ns[:, :-1]).all():
+        return numbers, times_ns
+    order = np.argsort(times_ns, axis=1, kind="stable")
+    return np.take_along_axis(numbers, np.broadcast_to(order, numbers.shape), axis=1), np.take_along_axis(
+        times_ns, order, axis=1
+    )
+
+
+def _ages(times_ns: Ints) -> tuple[Ints, Ints]:
+    """Count each row from its first stamp, in the greatest unit that divides all; return that too."""
+    ages = times_ns - times_ns[:, :1]
+    unit = np.maximum(np.abs(np.gcd.reduce(ages, axis=1)), 1)
+    ages //= unit[:, None]
+    return ages, unit
+
+
+def _are_safe(first: Ints, rise: Ints, times_ns: Ints, ages: Ints) -> NDArray[np.bool_]:
+    count = rise.shape[1]
+    origin = np.abs(first.astype(np.float64))
+    safe: NDArray[np.bool_] = np.maximum(_largest(rise), _largest(ages)) ** 2 * count * count <= _SAFE
+    safe &= (origin * count <= _SAFE) & (origin < _EXACT) & (_largest(times_ns) <= _SAFE)
+    return safe
+
+
+def _beyond(first: Ints, rise: Ints, ages: Ints, powers: Floats, mean: Floats) -> list[Floats]:
+    """Time-weighted mean, median, two percentiles, root mean square of differences; rows are in the order of time."""
+    count = rise.shape[1]
+    span = ages[:, -1]
+    area = ((ages[:, 1:] - ages[:, :-1]) * (rise[:, 1:] + rise[:, :-1])).sum(axis=1)
+    weighted = (first + area / (2 * np.maximum(span, 1))) / powers
+    ranked = np.sort(rise, axis=1)
+    found = []
+    for percent in (50, 5, 95):
+        low, high, hundredths = place_of(percent, count)
+        between = (PERCENT - hundredths) * ranked[:, low] + hundredths * ranked[:, high]
+        found.append((PERCENT * first + between) / (PERCENT * powers))
+    steps = rise[:, 1:] - rise[:, :-1]
+    jitter = np.sqrt((steps * steps).sum(axis=1) / max(count - 1, 1)) / powers
+    return [np.where(span == 0, mean, weighted), *found, jitter]
+
+
+def _largest(table: Ints) -> Floats:
     """Find the greatest magnitude in each row of (C, n)."""
     return np.abs(table.astype(np.float64)).max(axis=1)  # type: ignore[no-any-return]

@@ -17,6 +17,7 @@ from edge_agent.reading import Lane, Record, RecordKind
 from edge_agent.uplink.dialect import Announcement, Occasion
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.encode import encode_batch, encode_message
+from edge_agent.wire.formats.sparkplug_b import FEATURES
 from edge_agent.wire.rows import objects
 from tests.dialects.sparkplug_host import Host, Value
 from tests.wire.samples import ENVELOPE, MESSAGES, encoded
@@ -81,7 +82,7 @@ def test_a_birth_names_every_metric_with_unit_and_type_and_null_for_what_nobody_
     temperature = birth["air/temperature_c"]
     assert (temperature.value, temperature.properties) == (None, (("engUnit", "°C"),))
     assert {"air/temperature_c/raw", "roof/pressure_pa/mean", "clock", "event", "tombstone"} <= birth.keys()
-    assert len(birth) == 5 + 3 + 3 * (2 + 6)
+    assert len(birth) == 5 + 3 + 3 * (2 + len(FEATURES))
 
 
 def test_a_batch_is_one_message_of_values_with_their_own_times(gateway: Gateway) -> None:

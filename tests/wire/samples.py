@@ -101,6 +101,29 @@ CHANNELS: Final = Channels("node-1", (("air", ("temperature_c", "humidity_pct"))
 KNOWN: Final = Known({CHANNELS.id: CHANNELS}, {("node-1", 3, 42): PLAIN})
 """What `v2-channels` and `v2-next` refer to; the second refers to `v2-plain` or `v2-channels`."""
 
+
+def _with_extras() -> Batch:
+    """Features that follow from the rows and features of more than the rows, sigmas, readings that do not count."""
+    times = tuple((10_000 + 1000 * row + row * row % 7) * 1_000_000 for row in range(20))
+    values = tuple((2150 + wave) / 100 for wave in _WAVES)
+    sigmas = (None, 0.0141, *(0.0108,) * 18)
+    refused = (status_of(Flag.OUT_OF_RANGE), status_of(Flag.TOO_FAST), *(0,) * 16, NOT_SENT, status_of(Flag.OUTLIER))
+    suppressed = (*(0,) * 10, *(NOT_SENT,) * 10)
+    more = Features(40, 21.5, 0.25, 21.0, 22.0, 0.0078125, 21.515625, 21.5, 21.0625, 21.9375, 0.03125, 0.875)
+    columns = (
+        Column("temperature_c", values, None, (0,) * 20, None, sigmas, describe=True),
+        Column("humidity_pct", tuple(46.5 + wave / 10 for wave in _WAVES), None, refused, None, describe=True),
+        Column("soil_pct", tuple(float(wave) for wave in _WAVES), None, suppressed, more, (0.25,) * 20),
+    )
+    asked = encode_batch(Batch((Group("air", times, columns),)))
+    content = decode_message(encode_message(RecordKind.BATCH, ENVELOPE, asked)).content
+    if not isinstance(content, Batch):
+        raise TypeError
+    return content
+
+
+EXTRAS: Final = _with_extras()
+
 EVENT: Final = Event(EventKind.SENSOR_STATE, 10_500_000_000, "air", "lost", "no acknowledge at 0x76; check the wiring")
 TOMBSTONE: Final = Tombstone(7, 41, 35, 10_500, "byte cap", 1_000_000_000, 9_000_000_000)
 
@@ -114,6 +137,7 @@ MESSAGES: Final = {
         Message(replace(ENVELOPE, seq=43), NEXT),
         encode_batch(NEXT, channels=CHANNELS, reference=Reference(42, PLAIN)),
     ),
+    "v2-extras": (RecordKind.BATCH, Message(ENVELOPE, EXTRAS), encode_batch(EXTRAS)),
     "v2-event": (RecordKind.EVENT, Message(ENVELOPE, EVENT), encode_event(EVENT)),
     "v2-tombstone": (RecordKind.TOMBSTONE, Message(ENVELOPE, TOMBSTONE), encode_tombstone(TOMBSTONE)),
 }

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from edge_agent.clock import ClockQuality
 from edge_agent.reading import NOT_SENT, Event, EventKind, Features
 from edge_agent.wire.batch import Batch, Column, Envelope, Group, Tombstone
+from edge_agent.wire.extras import SIGMAS
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 COUNT = st.integers(0, (1 << 63) - 1)
 NAME = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 NUMBER = st.floats(allow_nan=False) | st.integers(-3000, 9000).map(lambda k: k / 100)
-FEATURES = st.builds(Features, st.integers(0, 1 << 31), FLOAT32, FLOAT32, FLOAT32, FLOAT32, FLOAT32)
+FEATURES = st.builds(Features, st.integers(0, 1 << 31), *[FLOAT32] * 5) | st.builds(
+    Features, st.integers(0, 1 << 31), *[FLOAT32] * 11
+)
+SIGMA = st.sampled_from(SIGMAS)
 STATUS = st.sampled_from([0, 0, 0, NOT_SENT, 7, 33, 0xFFFF])
 QUANTITY = st.sampled_from(["temperature_c", "pressure_pa", "soil_pct"]) | NAME
 TIMES = st.lists(INT64, max_size=20) | st.lists(st.sampled_from([0, 5, 10**9, 2 * 10**9]), max_size=20)
@@ -34,6 +40,25 @@ def columns(draw: st.DrawFn, rows: int) -> Column:
         None if raws is None else tuple(raws),
         statuses,
         draw(st.none() | FEATURES),
+        draw(st.none() | sigmas(statuses)),
+    )
+
+
+@st.composite
+def sigmas(draw: st.DrawFn, statuses: tuple[int, ...]) -> tuple[float | None, ...] | None:
+    """Such as come back as they were: some, and none where nothing was measured."""
+    drawn = draw(st.lists(SIGMA, min_size=len(statuses), max_size=len(statuses)))
+    kept = tuple(None if status == NOT_SENT else sigma for sigma, status in zip(drawn, statuses, strict=True))
+    return kept if any(kept) else None
+
+
+def asking(batch: Batch) -> Batch:
+    """The same, but whoever has no features asks for them."""
+    return Batch(
+        tuple(
+            replace(group, columns=tuple(replace(column, describe=True) for column in group.columns))
+            for group in batch.groups
+        )
     )
 
 

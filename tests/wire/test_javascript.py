@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import edge_agent.wire
 from edge_agent.errors import WireError
 from edge_agent.reading import EventKind, RecordKind
-from edge_agent.wire.batch import Batch, Message
+from edge_agent.wire.batch import Batch, Column, Group, Message
 from edge_agent.wire.codec import (
     Channels,
     Known,
@@ -30,9 +30,10 @@ from edge_agent.wire.codec import (
     encode_message,
     encode_tombstone,
 )
+from edge_agent.wire.extras import SIGMAS
 from edge_agent.wire.rows import objects
 from tests.wire.samples import CHANNELS, ENVELOPE, GOLDEN, MESSAGES, PLAIN, encoded
-from tests.wire.strategies import ENVELOPES, EVENTS, TOMBSTONES, batches
+from tests.wire.strategies import ENVELOPES, EVENTS, TOMBSTONES, asking, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,9 +99,38 @@ def test_golden_messages_have_their_golden_rows(node: Node, name: str) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(ENVELOPES, batches())
+@given(ENVELOPES, batches() | batches().map(asking))
 def test_any_batch_is_read_alike(node: Node, envelope: Any, batch: Batch) -> None:
     data = encode_message(RecordKind.BATCH, envelope, encode_batch(batch))
+    assert node.rows(data) == rows_of(data)
+
+
+def test_every_sigma_is_read_alike(node: Node) -> None:
+    column = Column("temperature_c", (20.0,) * len(SIGMAS), None, (0,) * len(SIGMAS), None, SIGMAS)
+    body = encode_batch(Batch((Group("air", tuple(range(len(SIGMAS))), (column,)),)))
+    data = encode_message(RecordKind.BATCH, ENVELOPE, body)
+    assert [row["sigma"] for row in node.rows(data)] == list(SIGMAS)
+    assert node.rows(data) == rows_of(data)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 60_000), st.integers(-2000, 9000), st.sampled_from([0, 0, 0, 7, 10, 33, -1])),
+        min_size=1,
+        max_size=70,
+    ),
+    st.sampled_from([1, 1000, 10**6]),
+    st.integers(0, 9),
+)
+def test_computed_features_are_read_alike(
+    node: Node, rows: list[tuple[int, int, int]], unit_ns: int, scale: int
+) -> None:
+    times, numbers, statuses = zip(*rows, strict=True)
+    values = tuple(number / 10**scale for number in numbers)
+    column = Column("temperature_c", values, None, statuses, None, describe=True)
+    body = encode_batch(Batch((Group("air", tuple(unit_ns * time for time in times), (column,)),)))
+    data = encode_message(RecordKind.BATCH, ENVELOPE, body)
     assert node.rows(data) == rows_of(data)
 
 

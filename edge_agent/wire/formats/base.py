@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_agent.reading import NOT_SENT, Flag, flags_of, quality_of
+from edge_agent.wire import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,7 @@ class Cell:
     Attributes:
         row: place in the column.
         value, raw: finite numbers; None where there is none.
+        sigma: standard deviation of the error of the value, if one was sent.
         quality: `good`, `estimated`, `suspect` or `bad`.
         flags: why it is not good; a reading without value says at least so.
     """
@@ -51,6 +53,7 @@ class Cell:
     row: int
     value: float | None
     raw: float | None
+    sigma: float | None
     quality: str
     flags: tuple[str, ...]
 
@@ -58,15 +61,17 @@ class Cell:
 def cells(column: Column) -> Iterator[Cell]:
     """Every reading of a column that was sent, in its order."""
     judged: dict[int, tuple[str, tuple[str, ...]]] = {}
-    raws = column.raws if column.raws is not None else [None] * len(column.values)
-    for row, (value, raw, status) in enumerate(zip(column.values, raws, column.statuses, strict=True)):
+    nothing = [None] * len(column.values)
+    raws = nothing if column.raws is None else column.raws
+    sigmas = nothing if column.sigmas is None else column.sigmas
+    for row, (value, raw, sigma, status) in enumerate(zip(column.values, raws, sigmas, column.statuses, strict=True)):
         if status == NOT_SENT:
             continue
         if status not in judged:
             judged[status] = judge(status)
         quality, flags = judged[status]
         number = finite(value)
-        yield Cell(row, number, finite(raw), quality, flags if flags or number is not None else ("no_value",))
+        yield Cell(row, number, finite(raw), sigma, quality, flags if flags or number is not None else ("no_value",))
 
 
 def judge(status: int) -> tuple[str, tuple[str, ...]]:
@@ -77,16 +82,9 @@ def judge(status: int) -> tuple[str, tuple[str, ...]]:
 
 def statistics(features: Features) -> Iterator[tuple[str, float]]:
     """Name and number of each feature that is one, as `edge-agent decode` names them; the count is an int."""
-    yield "count", features.count
-    for name, number in (
-        ("mean", features.mean),
-        ("std", features.std),
-        ("min", features.minimum),
-        ("max", features.maximum),
-        ("slope_per_s", features.slope_per_s),
-    ):
+    for name, number in rows.statistics(features):
         if math.isfinite(number):
-            yield name, float(number)
+            yield name, number if name == "count" else float(number)
 
 
 def finite(number: float | None) -> float | None:

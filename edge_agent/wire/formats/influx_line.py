@@ -2,8 +2,8 @@
 
 A point is identified by measurement, tags and time; the same again overwrites it with the same, so that a repetition
 does no harm. Readings: measurement = sensor, tags `node` and `quality`, one field per quantity, beside it `…_raw` and,
-where there are any, `…_flags`. Readings of one sensor, moment and quality share a line. A reading without value is a
-line with `…_flags` alone. Times in another quality than `synced` have the tag `t_quality`.
+where there are any, `…_sigma` and `…_flags`. Readings of one sensor, moment and quality share a line. A
+reading without value is a line with `…_flags` alone. Times in another quality than `synced` have the tag `t_quality`.
 https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
 """
 
@@ -90,6 +90,8 @@ def _readings(envelope: Envelope, group: Group) -> Iterator[str]:
                 fields[name] = float(cell.value)
             if cell.raw is not None:
                 fields[f"{name}_raw"] = float(cell.raw)
+            if cell.sigma is not None:
+                fields[f"{name}_sigma"] = cell.sigma
             if cell.flags:
                 fields[f"{name}_flags"] = " ".join(cell.flags)
     for stamp_ns, point in zip(group.times_ns, points, strict=True):

@@ -1,10 +1,10 @@
 """SenML packs in JSON (RFC 8428), one per record. Pure.
 
-Names are `edge/NODE/SENSOR/QUANTITY`; below a quantity stand `/raw`, where a reading is not good `/quality` (with the
-reasons, as text), and the features of the batch. Base time is a whole second, so that a time in it stays exact to the
-nanosecond, which the double nearest to a UNIX time would not be. Every pack tells in `clock` how far to trust its
-times. A pack cannot hold a time before 1978-07-04: below 2**28 s it would mean "so long ago" (RFC 8428, 4.5.3), so a
-record of a clock that nobody has set is published as JSON, on the topic `…/json`.
+Names are `edge/NODE/SENSOR/QUANTITY`; below a quantity stand `/raw`, `/sigma`, where a reading is not good `/quality`
+(with the reasons, as text), and the features of the batch. Base time is a whole second, so that a time in it stays
+exact to the nanosecond, which the double nearest to a UNIX time would not be. Every pack tells in `clock` how far to
+trust its times. A pack cannot hold a time before 1978-07-04: below 2**28 s it would mean "so long ago" (RFC 8428,
+4.5.3), so a record of a clock that nobody has set is published as JSON, on the topic `…/json`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ CONTENT_TYPE: Final = "application/senml+json"
 _UNITS: Final = {"c": "Cel", "pa": "Pa", "ppm": "ppm", "lx": "lx"}
 """By the end of a quantity's name, as IANA registers them; all but ppm are primary units."""
 _SECONDARY: Final = "ppm"
+_WITHOUT_UNIT: Final = {"count", "slope_per_s", "share_good"}
 _WITH_SECONDARY_UNITS: Final = 26
 """The version that says that a pack has secondary units (RFC 9100: 10 + 2**4)."""
 _FIRST_ABSOLUTE_NS: Final = (1 << 28) * NS_PER_S
@@ -94,6 +95,8 @@ def _readings(name: str, moments: list[int], column: Column) -> Iterator[Entry]:
             yield moment_ns, {"n": name, **unit, "v": cell.value}
         if cell.raw is not None:
             yield moment_ns, {"n": f"{name}/raw", **unit, "v": cell.raw}
+        if cell.sigma is not None:
+            yield moment_ns, {"n": f"{name}/sigma", **unit, "v": cell.sigma}
         if cell.flags:
             yield moment_ns, {"n": f"{name}/quality", "vs": " ".join((cell.quality, *cell.flags))}
 
@@ -105,7 +108,7 @@ def _features(name: str, moment_ns: int, column: Column) -> Iterator[Entry]:
         return
     unit = _unit(column.quantity)
     for statistic, number in statistics(features):
-        measured = unit if statistic in {"mean", "std", "min", "max"} else {}
+        measured = {} if statistic in _WITHOUT_UNIT else unit
         yield moment_ns, {"n": f"{name}/{statistic}", **measured, "v": number}
 
 

@@ -19,6 +19,7 @@ from edge_agent.wire.batch import Batch
 from edge_agent.wire.formats import json_document
 from edge_agent.wire.formats.base import cells, statistics
 from edge_agent.wire.formats.sparkplug_schema import DecodeError, Payload
+from edge_agent.wire.rows import MORE_FEATURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +31,7 @@ REBIRTH: Final = "Node Control/Rebirth"
 CLOCK: Final = "clock"
 EVENT: Final = "event"
 TOMBSTONE: Final = "tombstone"
-FEATURES: Final = ("count", "mean", "std", "min", "max", "slope_per_s")
+FEATURES: Final = ("count", "mean", "std", "min", "max", "slope_per_s", *MORE_FEATURES)
 _NS_PER_MS: Final = 1_000_000
 _GOOD: Final = 192
 _BAD: Final = 0
