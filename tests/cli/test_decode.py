@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_agent.cli.decode import READING_KEYS, decode, influx_line
-from tests.wire.samples import REFERRING
+from tests.wire.samples import ANNOUNCEMENT, REFERRING
 
 GOLDEN = Path(__file__).parent.parent / "wire" / "golden"
 
@@ -48,8 +48,41 @@ def test_a_damaged_file_is_named_and_the_others_are_still_decoded(tmp_path: Path
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 4 + 1
     problems = result.stderr.splitlines()
-    assert problems[0] == f"{damaged}: byte {len(good)}: the checksum does not match: the message was damaged"
-    assert problems[1] == f"{tmp_path / 'absent'}: No such file or directory"
+    assert problems[0] == f"{tmp_path / 'absent'}: No such file or directory"
+    assert problems[1] == f"{damaged}: byte {len(good)}: the checksum does not match: the message was damaged"
+
+
+def test_what_one_file_announces_holds_for_the_others_in_any_order(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text('edge/node-1/status {"announcement": "' + ANNOUNCEMENT.to_text() + '"}\n')
+    result = run(GOLDEN / "v2-plain.hex", GOLDEN / "v2-next.hex", GOLDEN / "v2-elsewhen.hex", status)
+    assert (result.exit_code, result.stderr) == (0, "")
+    expected = "".join((GOLDEN / f"{name}.ndjson").read_text() for name in ("v2-plain", "v2-next", "v2-elsewhen"))
+    assert result.stdout.startswith(expected)
+
+
+def test_messages_whose_announcement_is_nowhere_are_counted_and_the_others_printed(tmp_path: Path) -> None:
+    capture = tmp_path / "capture"
+    names = ("v2-announced", "v2-small", "v2-elsewhen", "v2-event", "v2-next")
+    messages = [bytes.fromhex((GOLDEN / f"{name}.hex").read_text()) for name in names]
+    capture.write_bytes(b"".join(messages))
+    result = run(capture)
+    assert result.exit_code == 1
+    assert result.stdout == (GOLDEN / "v2-small.ndjson").read_text() + (GOLDEN / "v2-event.ndjson").read_text()
+    assert result.stderr == (
+        f"{capture}: byte 0: refers to announcement {ANNOUNCEMENT.id:08x} of a birth message that is not in this "
+        "capture; capture edge/<node>/status too (2 more messages like this)\n"
+    )
+
+
+def test_a_missing_batch_that_another_refers_to_is_named(tmp_path: Path) -> None:
+    result = run(GOLDEN / "v2-teaching.hex", GOLDEN / "v2-next.hex")
+    assert result.exit_code == 0
+    event = tmp_path / "status"
+    event.write_text('{"announcement": "' + ANNOUNCEMENT.to_text() + '"}')
+    result = run(event, GOLDEN / "v2-next.hex")
+    assert result.exit_code == 1
+    assert "refers to the batch with seq 42 of node-1, epoch 3, which is not in this capture" in result.stderr
 
 
 def test_csv_has_a_header_and_readings_only() -> None:
