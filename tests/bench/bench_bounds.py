@@ -190,13 +190,14 @@ def bench_parts(folder: Path) -> None:
             continue
         rows = read_series(path)
         published = _Published(rows)
+        announcement = make_announcement(ENVELOPE, NS_PER_MS, published.announcement.sensors)
         sums = np.zeros(7)
         for first in range(0, 1200, 60):
             content = decode_message(
                 encode_message(RecordKind.BATCH, ENVELOPE, published.body(rows[first : first + 60]))
             ).content
             if isinstance(content, Batch):
-                sums += _parts(content, published.announcement)
+                sums += _parts(content, announcement)
         readings, *sizes = sums / 20
         print(f"{name:20s} {readings:8.0f} {' '.join(f'{size:8.1f}' for size in sizes)}")
 
