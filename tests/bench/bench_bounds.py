@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from tests.bench.bounds import Floats, Ints
 
 SIZES: Final = (60, 300, 1000)
-MOST_BATCHES: Final = {60: 40, 300: 10, 1000: 4}
+MOST_ROWS: Final = 3000
+"""Of a series, in batches that are spread over all of it; four batches are tried in any case."""
 UPTIME_MS: Final = 86_400_000
 """The node has run for so long when a series begins."""
 UNITS_MS: Final = (60_000, 1000, 1)
@@ -72,7 +73,7 @@ class Series:
     def batches(self, rows: int) -> Iterator[tuple[list[Part], Batch, list[Part], Batch]]:
         """Runs of so many rows, evenly over the series, each with the one before it."""
         count = len(self.times_ms) // rows
-        for number in range(1, count, max(1, count // MOST_BATCHES[rows])):
+        for number in range(1, count, max(1, count // max(4, MOST_ROWS // rows))):
             yield *self._batch(number, rows), *self._batch(number - 1, rows)
 
     def _batch(self, number: int, rows: int) -> tuple[list[Part], Batch]:
