@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from edge_agent.wire.batch import Message, StatusText
     from edge_agent.wire.codec import Known
 
 READING_KEYS: Final = (
@@ -44,10 +45,10 @@ READING_KEYS: Final = (
 def decode(files: tuple[str, ...], form: str) -> None:
     """Print what captured messages hold.
 
-    Takes binary messages one after another, hex text one message per line, JSON status messages, each with or
-    without its topic before it: what mosquitto_sub writes. Batches whose channels were announced once need the
-    announcement, from the status message or from a batch that bears it, anywhere in the files.
-    Without FILE, or with -, reads standard input.
+    Takes binary messages one after another, hex text one message per line, JSON status messages and what is sent with
+    format = "json", each with or without its topic before it: what mosquitto_sub writes. Batches whose channels were
+    announced once need the announcement, from the status message or from a batch that bears it, anywhere in the
+    files. Without FILE, or with -, reads standard input.
     """
     writer: Callable[[dict[str, Any]], None] = {
         "ndjson": _print_json,
@@ -90,7 +91,6 @@ def _decode_capture(shown: str, data: bytes, known: Known, writer: Callable[[dic
     """Print one capture; on damage, say so in one sentence. Returns whether all of it was good."""
     from edge_agent.errors import WireError
     from edge_agent.wire.codec import Unread, decode_stream
-    from edge_agent.wire.rows import objects
 
     unread: dict[str, list[int]] = {}
     problems = []
@@ -99,7 +99,7 @@ def _decode_capture(shown: str, data: bytes, known: Known, writer: Callable[[dic
             if isinstance(item, Unread):
                 unread.setdefault(item.reason, []).append(item.at)
                 continue
-            for row in objects(item):
+            for row in _rows(item):
                 writer(row)
     except WireError as error:
         problems.append(str(error))
@@ -107,6 +107,17 @@ def _decode_capture(shown: str, data: bytes, known: Known, writer: Callable[[dic
     for problem in problems:
         click.echo(f"{shown}: {problem}", err=True)
     return not problems
+
+
+def _rows(item: Message | StatusText) -> Iterable[dict[str, Any]]:
+    """What is printed of a message, or of a JSON object, which may be a record that was sent so."""
+    from edge_agent.wire.batch import StatusText
+    from edge_agent.wire.formats import json_document
+    from edge_agent.wire.rows import objects
+
+    if isinstance(item, StatusText) and json_document.is_record(item.fields):
+        return json_document.rows_of(item.fields)
+    return objects(item)
 
 
 def _others(count: int) -> str:

@@ -15,7 +15,7 @@ from edge_agent.errors import Truncated, UnknownReference, WireError
 from edge_agent.wire.batch import StatusText
 from edge_agent.wire.decode import read_message, read_taught
 from edge_agent.wire.known import Known
-from edge_agent.wire.limits import VERSION
+from edge_agent.wire.limits import MAX_MESSAGE_BYTES, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,13 @@ T = TypeVar("T")
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]+(?=[\r\n]|\Z)")
 _TOPIC: Final = re.compile(rb"[^\x00-\x20\x7f]{1,1024}[ \t]+(?=[^ \t\r\n])")
-_MAX_STATUS_BYTES: Final = 1 << 16
+_FOREIGN: Final = {
+    "InfluxDB line protocol": re.compile(rb"[^\s,]{1,300},[^\s=]{1,300}=[^\s]{1,3000} [A-Za-z_][A-Za-z0-9_]{0,300}="),
+    "a SenML pack": re.compile(rb'\[\s*\{"bn"'),
+    "a Sparkplug B topic": re.compile(rb"spBv1\.0/"),
+}
+"""What the agent sends too, if it is told to, for those that read it already."""
+_JSON_LOOKS: Final = (1 << 14, MAX_MESSAGE_BYTES)
 
 
 class Unread(NamedTuple):
@@ -95,7 +101,14 @@ def _skip(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
     return match.end() if match else at
 
 
+def _refuse_foreign(data: bytes, at: int) -> None:
+    for name, pattern in _FOREIGN.items():
+        if pattern.match(data, at):
+            raise WireError(f'this is {name}, which other programs read; here only formats "batch" and "json" are')
+
+
 def _payload_start(data: bytes, at: int) -> int:
+    _refuse_foreign(data, at)
     if data[at] in {VERSION, ord("{")} or _HEX.match(data, at):
         return at
     return _skip(_TOPIC, data, at)
@@ -104,6 +117,7 @@ def _payload_start(data: bytes, at: int) -> int:
 def _read_payload(data: bytes, at: int, read: Callable[[bytes, int], tuple[T, int]]) -> tuple[T | StatusText, int]:
     if data[at] == ord("{"):
         return _read_status(data, at)
+    _refuse_foreign(data, at)
     hexadecimal = _HEX.match(data, at)
     if hexadecimal is None:
         return read(data, at)
@@ -122,6 +136,7 @@ def _read_hex(octets: bytes, read: Callable[[bytes, int], tuple[T, int]]) -> T |
         if octets[end:].strip():
             raise WireError("bytes follow the end of a status message")
         return status
+    _refuse_foreign(octets, 0)
     item, end = read(octets, 0)
     if end != len(octets):
         raise WireError(f"{len(octets) - end} bytes follow the end of the message")
@@ -130,12 +145,12 @@ def _read_hex(octets: bytes, read: Callable[[bytes, int], tuple[T, int]]) -> T |
 
 def _read_status(data: bytes, at: int) -> tuple[StatusText, int]:
     # Undecodable bytes are carried along, so that the offset after the object can be counted in bytes.
-    text = data[at : at + _MAX_STATUS_BYTES].decode(errors="surrogateescape")
-    try:
-        fields, length = _JSON.raw_decode(text)
-    except (ValueError, RecursionError):
-        raise WireError("a status message is not whole JSON") from None
-    return StatusText(fields), at + len(text[:length].encode(errors="surrogateescape"))
+    for look in _JSON_LOOKS:
+        text = data[at : at + look].decode(errors="surrogateescape")
+        with suppress(ValueError, RecursionError):
+            fields, length = _JSON.raw_decode(text)
+            return StatusText(fields), at + len(text[:length].encode(errors="surrogateescape"))
+    raise WireError("a JSON message is not whole")
 
 
 def _refuse_constant(name: str) -> NoReturn:

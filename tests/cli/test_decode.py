@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_agent.cli.decode import READING_KEYS, decode, influx_line
-from tests.wire.samples import ANNOUNCEMENT, REFERRING
+from edge_agent.wire.formats.choose import rewriter
+from tests.wire.samples import ANNOUNCEMENT, MESSAGES, REFERRING, encoded
 
 GOLDEN = Path(__file__).parent.parent / "wire" / "golden"
 
@@ -110,6 +111,53 @@ def test_line_protocol_escapes_what_would_separate() -> None:
         "t_ns": 5,
     }
     assert influx_line(row) == "x\\ y\\,z=w,node=a\\ b\\,c\\=d,quality=good q\\=1\\ \\,=1.0 5"
+
+
+@pytest.mark.parametrize("hexadecimal", [True, False])
+def test_what_was_sent_as_json_is_printed_like_what_was_sent_as_batch(tmp_path: Path, hexadecimal: bool) -> None:
+    names = sorted(set(MESSAGES) - REFERRING)
+    capture = tmp_path / "capture"
+    payloads = [rewriter("json")(encoded(name)).payload for name in names]
+    lines = [b"edge/node-1/live " + (each.hex().encode() if hexadecimal else each) for each in payloads]
+    capture.write_bytes(b"\n".join(lines))
+    result = run(capture)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "".join((GOLDEN / f"{name}.ndjson").read_text() for name in names)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"kind": "batch", "seq": 1},
+        {"kind": "batch", "node": "n", "epoch": 1, "seq": 1, "readings": [7], "features": []},
+        {"kind": "batch", "node": "n", "epoch": 1, "seq": 1, "readings": [{"sensor": "s"}], "features": []},
+        {"kind": "batch", "node": "n", "epoch": 1, "seq": 1, "readings": [], "features": [[]]},
+    ],
+)
+@pytest.mark.parametrize("form", ["ndjson", "csv", "line"])
+def test_what_only_looks_like_a_batch_in_json_is_said_in_one_sentence(document: dict[str, object], form: str) -> None:
+    result = run("--format", form, stdin=json.dumps(document).encode())
+    assert result.exit_code == 1
+    assert result.stderr.startswith("standard input: a JSON object ")
+
+
+@pytest.mark.parametrize(("form", "name"), [("influx", "InfluxDB line protocol"), ("senml", "a SenML pack")])
+@pytest.mark.parametrize("message", ["v2-plain", "v2-event", "v2-tombstone"])
+@pytest.mark.parametrize("topic", ["", "edge/node-1/live "])
+def test_what_others_read_is_called_by_its_name(form: str, name: str, message: str, topic: str) -> None:
+    payload = rewriter(form)(encoded(message)).payload
+    for written in (payload, payload.hex().encode()):
+        result = run(stdin=topic.encode() + written + b"\n")
+        assert result.exit_code == 1
+        assert result.stderr == (
+            f"standard input: byte 0: this is {name}, which other programs read; "
+            'here only formats "batch" and "json" are\n'
+        )
+
+
+def test_sparkplug_is_called_by_its_name() -> None:
+    result = run(stdin=b"spBv1.0/growers/NDATA/node-1 \x08\x01")
+    assert "this is a Sparkplug B topic" in result.stderr
 
 
 def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
