@@ -102,6 +102,8 @@ def _skip(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
 
 
 def _refuse_foreign(data: bytes, at: int) -> None:
+    if data[at] in {VERSION, ord("{")}:
+        return  # in what is ours anything may stand
     for name, pattern in _FOREIGN.items():
         if pattern.match(data, at):
             raise WireError(f'this is {name}, which other programs read; here only formats "batch" and "json" are')

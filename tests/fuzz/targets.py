@@ -46,6 +46,8 @@ _QUANTITIES: Final = ("temperature_c", "humidity_pct", "pressure_pa", "illuminan
 _SECOND_NS: Final = 1_000_000_000
 _SHOWN_ROWS: Final = 200
 _ID_BYTES: Final = 4
+_BOMBS: Final = 1 / 1000
+"""How often a message that takes a second is tried."""
 
 
 def messages(rng: random.Random) -> None:
@@ -60,6 +62,8 @@ def messages(rng: random.Random) -> None:
             message = GOLDEN[place][:1] + packed(_with_damaged_data(rng, FIELDS[place]))
     if rng.random() < 0.95:
         message = sealed(message, SEEDS[place])
+    if rng.random() < _BOMBS:
+        message = sealed(GOLDEN[0][:1] + packed(_bomb(rng)))
     with suppress(WireError):
         _check(decode_message(message, known()))
 
@@ -141,6 +145,15 @@ def announcements(rng: random.Random) -> None:
 TARGETS: Final[dict[str, Callable[[random.Random], None]]] = {
     target.__name__: target for target in (messages, streams, round_trips, announcements)
 }
+
+
+def _bomb(rng: random.Random) -> list[Any]:
+    """A batch of many cells none of which costs a bit; some just keep to the caps, and some do not."""
+    groups = rng.choice((1, 2, 16, 17, MAX_GROUPS, MAX_GROUPS + 1))
+    columns = rng.choice((0, 1, 15, 16, MAX_COLUMNS, MAX_COLUMNS + 1))
+    rows = rng.choice((MAX_ROWS, MAX_ROWS // 16, MAX_ROWS // 16 + 1, MAX_ROWS + 1))
+    heads = b"\x00\x00" + b"\x00\x00\x00" * columns
+    return [12, "n", 1, 1, 1, 0, [[["s", rows, [0] * columns]] * groups, heads * groups]]
 
 
 def _with_damaged_data(rng: random.Random, fields: Any) -> Any:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.errors import WireError
+from edge_agent.reading import RecordKind
 from edge_agent.wire.batch import Message, StatusText
-from edge_agent.wire.codec import Known, Unread, decode_stream, learn_stream
-from tests.wire.samples import ANNOUNCEMENT, MESSAGES, PLAIN, REFERRING, encoded, known
+from edge_agent.wire.codec import Known, Unread, decode_stream, encode_event, encode_message, learn_stream
+from tests.wire.samples import ANNOUNCEMENT, ENVELOPE, EVENT, MESSAGES, PLAIN, REFERRING, encoded, known
 
 ALL = [encoded(name) for name in MESSAGES]
 MEANT = [message for _, message, _ in MESSAGES.values()]
@@ -124,6 +127,13 @@ def test_what_stands_before_the_damage_is_yielded_and_its_place_is_named() -> No
 def test_broken_text_is_a_wire_error(data: bytes) -> None:
     with pytest.raises(WireError, match=r"^byte 0: "):
         list(decode_stream(data))
+
+
+def test_what_is_ours_may_look_like_what_others_read() -> None:
+    looks = "air,node=n,quality=good temperature_c=1"
+    status = json.dumps({"state": "online", "site": looks, "a,b=c d": "e=f,g=h i=j"}).encode()
+    event = encode_message(RecordKind.EVENT, ENVELOPE, encode_event(replace(EVENT, cause=looks, subject="a,b=c d=")))
+    assert [type(item) for item in decode_stream(status + event + status)] == [StatusText, Message, StatusText]
 
 
 def test_nothing_is_nothing() -> None:
