@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent import __version__
 from edge_agent.alerting import Surroundings
-from edge_agent.clock import NS_PER_S, SystemClock
+from edge_agent.clock import NS_PER_S, Anchor, SystemClock
+from edge_agent.dialects.announcer import Announcer
 from edge_agent.dialects.choose import dialect_of, most_cells
 from edge_agent.health import (
     ByteCounts,
@@ -34,6 +35,7 @@ from edge_agent.scheduler import ClockWatch, Housekeeping, Job, SimulatedHouseke
 from edge_agent.settings import alert_settings, broker_of
 from edge_agent.uplink.session import LinkState, Session
 from edge_agent.uplink.worker import Offered, OutboxSide, PublishStatus, Stored, UplinkWorker
+from edge_agent.wire.announcement import make_announcement
 from edge_agent.wire.batch import Envelope, Tombstone
 from edge_agent.wire.encode import encode_message, encode_tombstone
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from edge_agent.config import model
     from edge_agent.pipeline import ChannelSettings
     from edge_agent.sampling.worker import SampledBus
+    from edge_agent.wire.announcement import Announcement
 from edge_agent.scheduler import Pace
 
 log = logging.getLogger(__name__)
@@ -88,8 +91,13 @@ class Agent:
         self._time_step_ns = max(1, round(config.batch.time_resolution_s * NS_PER_S))
         broker = broker_of(config)
 
+        self._channels = [(name, [channel.quantity for channel in own]) for name, own in settings.items()]
+        announced = config.batch.names == "announced" and config.uplink.format == "batch"
+        self._announcer = Announcer(self._announcement) if announced else None
         # Before the outbox is opened: what cannot be spoken is no reason to leave one open.
-        dialect = dialect_of(config, encode=self._encode, status=self._status, wall_ns=self._wall_ns)
+        dialect = dialect_of(
+            config, encode=self._encode, status=self._status, wall_ns=self._wall_ns, announcer=self._announcer
+        )
         self.outbox = Outbox(
             directory,
             max_bytes=round(config.outbox.max_mib * 1_048_576),
@@ -251,6 +259,7 @@ class Agent:
         if state != "online":
             return status_json(state, who)
         tally, anchor = self.outbox.tally(), self.clock.anchor()
+        announcement = self._announcer.announcement if self._announcer is not None else None
         states = {sensor.id: sensor.state.value for worker in self.bus_workers for sensor in worker.sensors}
         return status_json(
             state,
@@ -261,6 +270,7 @@ class Agent:
                 "location": self.config.gateway.location,
                 "t_ns": self._wall_ns(),
                 "t_quality": anchor.quality.name.lower(),
+                **({"announcement": announcement.to_text()} if announcement is not None else {}),
                 "records": asdict(tally),
                 "sensors": {
                     sensor.id: {
@@ -313,16 +323,24 @@ class Agent:
 
     def _encode(self, record: Record) -> bytes:
         """The message of a record, with its wall time by the best that is known now."""
+        anchor = Anchor(record.offset_ns, record.time_quality, 0)
+        return encode_message(record.kind, self._envelope(record.epoch, record.seq, record.boot, anchor), record.body)
+
+    def _announcement(self) -> Announcement:
+        """What holds for the batches of this run."""
+        envelope = self._envelope(self.outbox.epoch, 0, self.outbox.boot, self.clock.anchor())
+        return make_announcement(envelope, self._time_step_ns, self._channels)
+
+    def _envelope(self, epoch: int, seq: int, boot: int, anchor: Anchor) -> Envelope:
         step_ns = self._time_step_ns  # finer than the stamps themselves means nothing
-        envelope = Envelope(
+        return Envelope(
             node=self.config.gateway.id,
-            epoch=record.epoch,
-            seq=record.seq,
-            boot=record.boot,
-            offset_ns=(record.offset_ns + step_ns // 2) // step_ns * step_ns,
-            time_quality=record.time_quality,
+            epoch=epoch,
+            seq=seq,
+            boot=boot,
+            offset_ns=(anchor.offset_ns + step_ns // 2) // step_ns * step_ns,
+            time_quality=anchor.quality,
         )
-        return encode_message(record.kind, envelope, record.body)
 
 
 def _encode_dropped(dropped: Dropped) -> bytes:

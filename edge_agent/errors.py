@@ -17,7 +17,7 @@ EdgeAgentError
 │   └── BadReply         the reply breaks the protocol or reports an error         retryable
 └── WireError            bytes that are not a message of ours
     ├── UnknownVersion
-    ├── UnknownReference whole, but refers to channels or a batch that we do not have
+    ├── UnknownReference refers to an announcement or a batch that we do not have
     └── Truncated
 
 An implausible value is not an exception: it is a reading with a flag.
@@ -149,7 +149,13 @@ class UnknownVersion(WireError):
 
 
 class UnknownReference(WireError):
-    """The message is whole, but refers to a table of channels or to a batch that the receiver does not have."""
+    """The message refers to an announcement or to a batch that the receiver does not have.
+
+    Attributes:
+        end: offset of the first byte after the message: what follows can still be read.
+    """
+
+    end = 0
 
 
 class Truncated(WireError):

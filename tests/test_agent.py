@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.kalman import KalmanSettings
 from edge_agent.stages.median import MedianSettings
 from edge_agent.stages.validate import Limits
-from edge_agent.wire.batch import Batch
-from edge_agent.wire.codec import decode_message
+from edge_agent.uplink.dialect import Occasion
+from edge_agent.wire.batch import Batch, StatusText
+from edge_agent.wire.codec import Known, decode_message
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +93,30 @@ def test_an_outbox_that_had_to_be_set_aside_is_told_upstream(tmp_path: Path, clo
     assert isinstance(event, Event)
     assert (event.kind, event.subject, event.state) == (EventKind.OUTBOX_RESET, "outbox", "reset")
     assert "damaged-1.db" in event.cause
+    agent.drain(0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("", True),
+        ('[batch]\nnames = "announced"', True),
+        ('[batch]\nnames = "inline"', False),
+        ('format = "json"', False),
+    ],
+)
+def test_the_birth_announces_the_channels_unless_messages_name_them(
+    tmp_path: Path, clock: SimulatedClock, keys: str, told: bool
+) -> None:
+    settings = {"air": [ChannelSettings("temperature_c", Limits(-40, 85))]}
+    agent = Agent(parse_config(CONFIG + keys), settings=settings, clock=clock, rng=random.Random(1), directory=tmp_path)
+    known = Known()
+    for occasion in (Occasion.BIRTH, Occasion.HEARTBEAT, Occasion.FAREWELL):
+        (status,) = agent.uplink._dialect.announcements(occasion)
+        known.learn(StatusText(json.loads(status.payload)))
+    assert [(each.node, each.epoch, each.sensors) for each in known.announcements.values()] == [
+        ("g", agent.outbox.epoch, (("air", ("temperature_c",)),))
+    ] * told
     agent.drain(0)
 
 

@@ -159,6 +159,7 @@ class Batch:
 
     period_s: Annotated[float, Limits(at_least=0.1, at_most=3600)] = 60.0
     features: bool = True
+    names: Literal["announced", "inline"] = "announced"
     time_resolution_s: Annotated[float, Limits(at_least=1e-9, at_most=1)] = 0.001
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_agent.config.model import Config
+    from edge_agent.dialects.announcer import Announcer
     from edge_agent.reading import Record
     from edge_agent.uplink.dialect import Dialect
 
@@ -25,7 +26,12 @@ def most_cells(form: str) -> int | None:
 
 
 def dialect_of(
-    config: Config, *, encode: Callable[[Record], bytes], status: Callable[[str], bytes], wall_ns: Callable[[], int]
+    config: Config,
+    *,
+    encode: Callable[[Record], bytes],
+    status: Callable[[str], bytes],
+    wall_ns: Callable[[], int],
+    announcer: Announcer | None = None,
 ) -> Dialect:
     """The dialect that the configuration asks for.
 
@@ -34,6 +40,7 @@ def dialect_of(
         encode: the record as one of our own messages.
         status: the JSON of the retained status, given its state: `online`, `stopped`, `offline`.
         wall_ns: UNIX time as far as it is known.
+        announcer: chooses the form of our own messages; None: each stands alone.
 
     Raises:
         Unavailable: a library that it needs is not installed.
@@ -41,7 +48,7 @@ def dialect_of(
     uplink, gateway = config.uplink, config.gateway
     if uplink.format != "sparkplug-b":
         prefix = uplink.prefix or f"edge/{gateway.id}"
-        return OwnTopics(prefix, encode=encode, rewrite=rewriter(uplink.format), status=status)
+        return OwnTopics(prefix, encode=encode, rewrite=rewriter(uplink.format), status=status, announcer=announcer)
     try:
         from edge_agent.dialects.sparkplug_node import SparkplugNode  # noqa: PLC0415 an extra
     except ModuleNotFoundError:

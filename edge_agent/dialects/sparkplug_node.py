@@ -133,9 +133,9 @@ class SparkplugNode:
         identity = (("epoch", str(record.epoch)), ("seq", str(record.seq)), ("n", str(record.readings)))
         return Publication(self._topic("NDATA"), said, CONTENT_TYPE, (*identity, ("v", NAMESPACE)), before)
 
-    def missed(self) -> None:
-        """A number is used up that no host has seen, and if nobody was there, nobody heard the birth: begin anew."""
-        self._born = False
+    def answered(self, record: Record, *, taken: bool) -> None:  # noqa: ARG002 it is the same of all
+        """If not, a number is used up that no host has seen, and maybe nobody heard the birth: begin anew."""
+        self._born = self._born and taken
 
     def heard(self, payload: bytes) -> Sequence[Announcement]:
         """A birth, if that is what was asked for; there are no other commands."""

@@ -96,6 +96,11 @@ class Outbox:
             self._db.close()
             raise Unavailable(f"{directory} cannot be written: {error}; check permissions and free space") from None
 
+    @property
+    def boot(self) -> int:
+        """Number of the current boot."""
+        return self._boots.current
+
     # ---- what comes in
 
     @property

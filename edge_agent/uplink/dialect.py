@@ -68,8 +68,8 @@ class Dialect(Protocol):
     def publication(self, lane: Lane, record: Record) -> Publication:
         """The message of a record. Raises whatever if it cannot be made; then the record is undeliverable."""
 
-    def missed(self) -> None:
-        """A publication did not leave, or the broker did not take it, or had nobody to pass it on to."""
+    def answered(self, record: Record, *, taken: bool) -> None:
+        """The broker took a record's publication; or it did not leave, was refused, or there was nobody to have it."""
 
     def heard(self, payload: bytes) -> Sequence[Announcement]:
         """What a command asks us to say."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.reading import Lane, Record
-    from edge_agent.uplink.dialect import Announcement, Dialect
+    from edge_agent.uplink.dialect import Announcement, Dialect, Publication
     from edge_agent.uplink.mqtt import Broker
 
 log = logging.getLogger(__name__)
@@ -157,8 +157,7 @@ class UplinkWorker:
             case Puback(mid, code):
                 record = self._mids.pop(mid, None)
                 if record is not None:
-                    if code != 0:
-                        self._dialect.missed()
+                    self._dialect.answered(record, taken=code == 0)
                     self.session.acknowledged(now_ns, record, code)
             case Received(payload):
                 self._say(self._dialect.heard(payload))
@@ -226,19 +225,28 @@ class UplinkWorker:
             return  # it went down within this step, and the record is sent again after that
         try:
             said = self._dialect.publication(lane, record)
-            self._say(said.before)
-            mid = self._link.publish(said.topic, said.payload, said.content_type, said.user_properties)
+            try:
+                self._publish(self._link, record, said)
+            except TooLarge:  # maybe because of what it told beside the record
+                self._dialect.answered(record, taken=False)
+                plainer = self._dialect.publication(lane, record)
+                if len(plainer.payload) >= len(said.payload):
+                    raise
+                self._publish(self._link, record, plainer)
         except TooLarge as error:
-            self._dialect.missed()
+            self._dialect.answered(record, taken=False)
             self.session.undeliverable(self._clock.now_ns(), record, str(error))
         except Exception as error:
             # One record that cannot be put into a message must not hold up those behind it.
             log.exception("a record cannot be encoded epoch=%d seq=%d", record.epoch, record.seq)
-            self._dialect.missed()
+            self._dialect.answered(record, taken=False)
             self.session.undeliverable(self._clock.now_ns(), record, f"it cannot be encoded: {error}")
-        else:
-            self._mids[mid] = record
-            self.bytes_sent += len(said.payload)
+
+    def _publish(self, link: Link, record: Record, said: Publication) -> None:
+        self._say(said.before)
+        mid = link.publish(said.topic, said.payload, said.content_type, said.user_properties)
+        self._mids[mid] = record
+        self.bytes_sent += len(said.payload)
 
     def _announce(self, occasion: Occasion) -> None:
         if self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:

@@ -1,7 +1,7 @@
 """What one message holds. Pure.
 
-A message is self-contained: nothing in it refers to an earlier message, so any one can be lost, repeated or
-reordered without damage to another.
+As it is stored, a message is self-contained: nothing in it refers to another, so any one can be lost, repeated or
+reordered without damage to the others.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import ClockQuality
     from edge_agent.reading import Event, Features
+    from edge_agent.wire.announcement import Announcement
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +106,17 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as it is published."""
+    """One message as it is published.
+
+    Attributes:
+        envelope: identity and time.
+        content: what it tells.
+        announcement: one that it teaches beside that; later messages may go by it.
+    """
 
     envelope: Envelope
     content: Batch | Event | Tombstone
+    announcement: Announcement | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,29 @@
 """The door to the format: records to messages and back. Pure. Byte by byte in FORMAT.md."""
 
+from edge_agent.wire.announced import by_announcement, teaching
+from edge_agent.wire.announcement import Announcement, make_announcement, parse_announcement
 from edge_agent.wire.decode import decode_message
 from edge_agent.wire.encode import encode_batch, encode_event, encode_message, encode_tombstone
-from edge_agent.wire.known import Channels, Known, Reference
+from edge_agent.wire.known import Known, Reference
 from edge_agent.wire.limits import MAX_MESSAGE_BYTES, VERSION
-from edge_agent.wire.stream import decode_stream
+from edge_agent.wire.stream import Unread, decode_stream, learn_stream
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
     "VERSION",
-    "Channels",
+    "Announcement",
     "Known",
     "Reference",
+    "Unread",
+    "by_announcement",
     "decode_message",
     "decode_stream",
     "encode_batch",
     "encode_event",
     "encode_message",
     "encode_tombstone",
+    "learn_stream",
+    "make_announcement",
+    "parse_announcement",
+    "teaching",
 ]

@@ -1,7 +1,8 @@
 // Decoder of edge-agent's messages, version 2, written from FORMAT.md alone. No dependencies.
 //
-//   const decoder = new EdgeDecoder();          // remembers batches that later ones may refer to
-//   const message = decoder.decode(bytes);      // bytes: Uint8Array or Buffer, the payload of one MQTT message
+//   const decoder = new EdgeDecoder();          // remembers what later messages may refer to
+//   decoder.learn(text);                        // the payload of edge/<node>/status: who is there, with which channels
+//   const message = decoder.decode(bytes);      // bytes: Uint8Array or Buffer, the payload of any other topic
 //   for (const row of EdgeDecoder.rows(message)) console.log(EdgeDecoder.toJson(row));
 //
 // In Node and Node-RED: const { EdgeDecoder } = require("./decode.js"). In a browser: <script src="decode.js">.
@@ -18,8 +19,11 @@ const FEATURES = [
   "count", "mean", "std", "min", "max", "slope_per_s",
   "time_weighted_mean", "median", "p05", "p95", "rms_difference", "share_good",
 ];
-const CAPS = { message: 1 << 20, groups: 1024, columns: 64, rows: 65536, cells: 1 << 20, text: 256, array: 1024, map: 64 };
-const MOST_REMEMBERED = 64;
+const CAPS = {
+  message: 1 << 20, groups: 1024, columns: 64, rows: 65536, cells: 1 << 20, text: 256, array: 1024, map: 64,
+  announcement: 1 << 15, channels: 4096,
+};
+const MOST_REMEMBERED = { batches: 64, senders: 256, announcements: 256 };
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
 function check(right, what) {
@@ -32,10 +36,19 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return rest >>> 0;
 });
 
-function crc32(bytes) {
-  let rest = 0xffffffff;
+function crc32(bytes, start = 0) {
+  let rest = ~start >>> 0;
   for (const byte of bytes) rest = CRC_TABLE[(rest ^ byte) & 0xff] ^ (rest >>> 8);
   return (rest ^ 0xffffffff) >>> 0;
+}
+
+function adler32(bytes) {
+  let [a, b] = [1, 0];
+  for (const byte of bytes) {
+    a = (a + byte) % 65521;
+    b = (b + a) % 65521;
+  }
+  return b * 65536 + a;
 }
 
 // ---- bytes, msgpack, varints
@@ -139,17 +152,6 @@ function readArray(input, length, depth) {
 function readMap(input, length, depth) {
   check(length <= CAPS.map, "a map is too long");
   return new Map(Array.from({ length }, () => [readMsgpack(input, depth + 1), readMsgpack(input, depth + 1)]));
-}
-
-// The shortest msgpack of texts in arrays: what the id of a table is computed from.
-function packTexts(item) {
-  if (typeof item === "string") {
-    const text = new TextEncoder().encode(item);
-    const head = text.length < 32 ? [0xa0 | text.length] : [0xd9, text.length];
-    return [...head, ...text];
-  }
-  const head = item.length < 16 ? [0x90 | item.length] : [0xdc, item.length >> 8, item.length & 0xff];
-  return item.reduce((packed, each) => packed.concat(packTexts(each)), head);
 }
 
 const isInt = (field) => typeof field === "bigint";
@@ -501,15 +503,37 @@ function gcd(a, b) {
 
 class EdgeDecoder {
   constructor() {
-    this.tables = new Map();
-    this.batches = new Map();
+    this.announcements = new Map();
+    this.senders = new Map();
   }
 
-  // Learn a table of channels, as a birth message shows it: [[sensor, [quantity, …]], …]. Returns its id.
-  addTable(node, sensors) {
-    const id = crc32(Uint8Array.from(packTexts([node, sensors])));
-    this.tables.set(id, { node, sensors });
-    return id;
+  // Learn what a status message announces. Takes its payload, or the object in it; returns the id, or null without one.
+  learn(status) {
+    let told = status;
+    try {
+      if (status instanceof Uint8Array) told = JSON.parse(UTF8.decode(status));
+      else if (isText(status)) told = JSON.parse(status);
+    } catch {
+      throw new EdgeFormatError("a status message is not JSON");
+    }
+    const text = told?.announcement;
+    if (text === undefined || text === null) return null;
+    check(isText(text) && text.length <= 2 * CAPS.announcement, "an announcement is not a text of that length");
+    let binary;
+    try {
+      binary = atob(text);
+    } catch {
+      throw new EdgeFormatError("an announcement is not base64");
+    }
+    return this.announce(Uint8Array.from(binary, (each) => each.charCodeAt(0)));
+  }
+
+  announce(packed) {
+    const announcement = readAnnouncement(packed);
+    this.announcements.delete(announcement.id);
+    this.announcements.set(announcement.id, announcement);
+    if (this.announcements.size > MOST_REMEMBERED.announcements) forgetOldest(this.announcements);
+    return announcement.id;
   }
 
   decode(payload) {
@@ -518,19 +542,54 @@ class EdgeDecoder {
     check(bytes.length >= 6, "the message ends too early");
     check(bytes[0] === 2, `version ${bytes[0]} is not known here`);
     const end = bytes.length - 4;
-    const crc = new DataView(bytes.buffer, bytes.byteOffset).getUint32(end);
-    check(crc32(bytes.subarray(0, end)) === crc, "the message is damaged");
+    const checksum = new DataView(bytes.buffer, bytes.byteOffset).getUint32(end);
+    const isRight = (start) => check(crc32(bytes.subarray(0, end), start) === checksum, "the message is damaged");
+    if (bytes[1] >= 0xc4 && bytes[1] <= 0xc6) {
+      const input = new Bytes(bytes.subarray(1, end));
+      const content = readMsgpack(input);
+      check(input.at === end - 1, "something follows the message");
+      return this.readAnnounced(new Bytes(content), isRight);
+    }
+    isRight(0);
     const input = new Bytes(bytes.subarray(1, end));
-    const [first, node, epoch, seq, boot, offsetNs, body] = array(readMsgpack(input), 7, "the envelope");
+    const [first, node, epoch, seq, boot, offsetNs, body, taught = null] = array(readMsgpack(input), 7, "the envelope");
     check(input.at === end - 1, "something follows the message");
     check(isInt(first) && first >= 0n && first < 16n, "an unknown kind");
     check(isCount(epoch) && isCount(seq) && isCount(boot) && isInt64(offsetNs), "the envelope is wrong");
     const kind = Number(first & 3n);
     const message = { node, epoch, seq, boot, offsetNs, timeQuality: TIME_QUALITIES[Number(first >> 2n)] };
-    check(kind < 3 && (isText(node) || (node === null && kind === 0)), "an unknown kind, or no node");
-    if (kind === 1) return Object.assign(message, { event: readEvent(body) });
-    if (kind === 2) return Object.assign(message, { tombstone: readTombstone(body) });
-    this.readBatch(message, body);
+    check(kind < 3 && isText(node), "an unknown kind, or no node");
+    check(taught === null || taught instanceof Uint8Array, "what is announced is no bin");
+    if (kind === 1) message.event = readEvent(body);
+    else if (kind === 2) message.tombstone = readTombstone(body);
+    else this.readBatch(message, body);
+    if (taught) this.announce(taught);
+    return message;
+  }
+
+  readAnnounced(input, isRight) {
+    const id = input.view.getUint32(input.take(4));
+    const told = this.announcements.get(id);
+    check(told, `announcement ${id.toString(16).padStart(8, "0")} is not known: wait for a status message`);
+    isRight(told.seed);
+    const message = { node: told.node, epoch: told.epoch, seq: input.varint(), boot: told.boot };
+    const form = input.byte();
+    check(form < 64, "a batch in an unknown form");
+    if (form & 1) message.epoch = input.varint();
+    let quality = told.quality;
+    if (form & 2) [message.boot, quality] = [input.varint(), input.count(3, "time qualities")];
+    check(isCount(message.epoch) && isCount(message.seq) && isCount(message.boot), "the envelope is wrong");
+    message.offsetNs = int64(told.offsetNs + (form & 4 ? input.signedVarint() : 0n) * told.stepNs);
+    message.timeQuality = TIME_QUALITIES[quality];
+    const reference = form & 8 ? int64(message.seq - input.signedVarint()) : null;
+    const bits = form & 16 ? input.slice(Math.ceil(told.channels / 8)) : null;
+    let place = 0;
+    const isChosen = () => (bits ? (bits[place >> 3] >> (place++ & 7)) & 1 : true);
+    const chosen = told.sensors.map(({ sensor, quantities }) => ({ sensor, quantities: quantities.filter(isChosen) }));
+    for (; bits && place < 8 * bits.length; place++) check(!((bits[place >> 3] >> (place & 7)) & 1), "too many columns");
+    const groups = chosen.filter(({ quantities }) => quantities.length);
+    for (const group of groups) group.extent = form & 32 ? input.signedVarint() : input.varint();
+    this.readGroups(message, groups, input.bytes.subarray(input.at), reference);
     return message;
   }
 
@@ -538,8 +597,10 @@ class EdgeDecoder {
     const [listed, data, reference = null] = array(body, 2, "the body");
     array(listed, 0, "the list of groups");
     check(data instanceof Uint8Array, "the data are no bin");
-    const groups = isInt(listed[0]) ? this.groupsOfTable(message, listed) : listed.map(readGroup);
-    check(isText(message.node), "a batch without a node");
+    this.readGroups(message, listed.map(readGroup), data, reference);
+  }
+
+  readGroups(message, groups, data, reference) {
     check(groups.length <= CAPS.groups, "too many groups");
     const earlier = this.earlier(message, reference);
     const heads = new Bytes(data);
@@ -573,47 +634,29 @@ class EdgeDecoder {
         if (!always && base === null && group.timesNs.length) base = group.timesNs[0];
       }
       const columns = group.columns.map((column) =>
-        column.decode(group.timesNs, earlier && earlier.lastOf(group.sensor, column.quantity)));
+        column.decode(group.timesNs, earlier && earlier.numbers.get(JSON.stringify([group.sensor, column.quantity]))));
       return { sensor: group.sensor, timesNs: group.timesNs, columns };
     });
     this.remember(message);
   }
 
-  groupsOfTable(message, [id, ...extents]) {
-    const table = this.tables.get(Number(id));
-    check(table, `the table of channels ${id} is not known: wait for the birth message`);
-    check(message.node === null || message.node === table.node, "the table is another node's");
-    message.node = table.node;
-    check(extents.length <= table.sensors.length, "more groups than the table has sensors");
-    return extents.flatMap((given, number) => {
-      if (given === null) return [];
-      const [sensor, quantities] = table.sensors[number];
-      if (isInt(given)) return [{ sensor, extent: given, quantities }];
-      const [extent, mask] = array(given, 2, "a group");
-      check(isInt(extent) && isCount(mask) && mask >> BigInt(quantities.length) === 0n, "a group of an unknown shape");
-      return [{ sensor, extent, quantities: quantities.filter((_, bit) => (mask >> BigInt(bit)) & 1n) }];
-    });
-  }
-
   earlier(message, reference) {
     if (reference === null) return null;
     check(isCount(reference), "the reference is wrong");
-    const found = this.batches.get(`${message.node}/${message.epoch}/${reference}`);
+    const found = this.senders.get(`${message.node}/${message.epoch}`)?.get(reference);
     check(found, `batch ${reference}, which this one refers to, is not known`);
-    const filled = found.groups.find((group) => group.timesNs.length);
-    return {
-      lastStamp: filled ? filled.timesNs[filled.timesNs.length - 1] : null,
-      lastOf(sensor, quantity) {
-        const columns = found.groups.flatMap((group) => (group.sensor === sensor ? group.columns : []));
-        const column = columns.filter((each) => each.quantity === quantity).pop();
-        return column && lastNumber(column.values);
-      },
-    };
+    return found;
   }
 
+  // Of a batch only what a reference needs: its last stamp, and the last number of each column.
   remember(message) {
-    this.batches.set(`${message.node}/${message.epoch}/${message.seq}`, message);
-    if (this.batches.size > MOST_REMEMBERED) this.batches.delete(this.batches.keys().next().value);
+    const sender = `${message.node}/${message.epoch}`;
+    const batches = this.senders.get(sender) ?? new Map();
+    this.senders.delete(sender);
+    this.senders.set(sender, batches);
+    batches.set(message.seq, lastOf(message.groups));
+    if (batches.size > MOST_REMEMBERED.batches) forgetOldest(batches);
+    if (this.senders.size > MOST_REMEMBERED.senders) forgetOldest(this.senders);
   }
 
   // ---- the same objects as `edge-agent decode` prints
@@ -648,16 +691,40 @@ class EdgeDecoder {
   }
 }
 
+function forgetOldest(map) {
+  map.delete(map.keys().next().value);
+}
+
+function readAnnouncement(packed) {
+  check(packed.length <= CAPS.announcement, "an announcement is too long");
+  const input = new Bytes(packed);
+  const [node, epoch, boot, offsetNs, quality, stepNs, listed] = array(readMsgpack(input), 7, "an announcement");
+  check(input.at === packed.length, "something follows an announcement");
+  check(isText(node) && isCount(epoch) && isCount(boot) && isInt64(offsetNs), "an announcement is wrong");
+  check(isCount(quality) && quality < 4n && isCount(stepNs) && stepNs > 0n, "an announcement without time");
+  const sensors = array(listed, 0, "the list of sensors").map((entry) => {
+    const [sensor, quantities] = array(entry, 2, "a sensor");
+    check(isText(sensor), "a sensor without a name");
+    return { sensor, quantities: readQuantities(quantities) };
+  });
+  const channels = sensors.reduce((sum, { quantities }) => sum + quantities.length, 0);
+  check(channels <= CAPS.channels, "too many channels");
+  const [id, seed] = [crc32(packed), adler32(packed)];
+  return { id, seed, node, epoch, boot, offsetNs, quality: Number(quality), stepNs, sensors, channels };
+}
+
 function readGroup(field) {
   const [sensor, extent, listed] = array(field, 3, "a group");
   check(isText(sensor) && isInt(extent), "a group without a name or an extent");
-  let quantities;
-  if (isCount(listed)) {
-    quantities = Array.from({ length: 63 }, (_, code) => code).filter((code) => (listed >> BigInt(code)) & 1n).map(quantityOf);
-  } else {
-    quantities = array(listed, 0, "the list of quantities").map((each) => (isText(each) ? each : quantityOf(each)));
-  }
-  return { sensor, extent, quantities };
+  return { sensor, extent, quantities: readQuantities(listed) };
+}
+
+function readQuantities(listed) {
+  const quantities = isCount(listed)
+    ? Array.from({ length: 63 }, (_, code) => code).filter((code) => (listed >> BigInt(code)) & 1n).map(quantityOf)
+    : array(listed, 0, "the list of quantities").map((each) => (isText(each) ? each : quantityOf(each)));
+  check(quantities.length <= CAPS.columns, "too many columns");
+  return quantities;
 }
 
 function quantityOf(code) {
@@ -678,6 +745,18 @@ function readTombstone(body) {
   check([first_seq, last_seq, records, readings].every(isCount) && isText(reason), "a tombstone of an unknown shape");
   check(isInt64(firstNs) && isInt64(lastNs), "a tombstone without times");
   return { first_seq, last_seq, records, readings, reason, firstNs, lastNs };
+}
+
+function lastOf(groups) {
+  const filled = groups.find((group) => group.timesNs.length);
+  const numbers = new Map();
+  for (const { sensor, columns } of groups) {
+    for (const { quantity, values } of columns) {
+      const number = lastNumber(values);
+      if (number !== null && Number.isFinite(number)) numbers.set(JSON.stringify([sensor, quantity]), number);
+    }
+  }
+  return { lastStamp: filled ? filled.timesNs[filled.timesNs.length - 1] : null, numbers };
 }
 
 function lastNumber(values) {
@@ -725,4 +804,4 @@ function isoUtc(wallNs) {
   return `${moment}.${fraction.toString().padStart(9, "0").replace(/0+$/, "").padEnd(3, "0")}Z`;
 }
 
-if (typeof module !== "undefined") module.exports = { EdgeDecoder, EdgeFormatError, crc32 };
+if (typeof module !== "undefined") module.exports = { EdgeDecoder, EdgeFormatError, crc32, adler32 };

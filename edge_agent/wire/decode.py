@@ -7,43 +7,39 @@ message or a WireError.
 from __future__ import annotations
 
 import zlib
-from typing import Any, Final
-
-import msgpack
+from typing import TYPE_CHECKING, Any
 
 from edge_agent.clock import ClockQuality
 from edge_agent.errors import Truncated, UnknownReference, UnknownVersion, WireError
 from edge_agent.reading import Event, EventKind, RecordKind
+from edge_agent.wire.announced import announcement_of, open_announced
+from edge_agent.wire.announcement import parse_announcement
 from edge_agent.wire.batch import Batch, Envelope, Group, Message, Tombstone
 from edge_agent.wire.cursor import Cursor
-from edge_agent.wire.known import Channels, Known, Latest
+from edge_agent.wire.fields import COUNT, INT64, array, integer, octets, take_element, text
+from edge_agent.wire.known import Known, Latest
 from edge_agent.wire.limits import (
     CRC_BYTES,
     ENVELOPE_FIELDS,
     KIND_BITS,
     MAX_CELLS,
-    MAX_COLUMNS,
-    MAX_GROUPS,
     MAX_MESSAGE_BYTES,
     MAX_ROWS,
-    MAX_TEXT_BYTES,
-    QUANTITY_CODES,
     VERSION,
 )
+from edge_agent.wire.names import unpack_quantities
 from edge_agent.wire.table import Layout, decode_groups
 
-_INT64: Final = (-(1 << 63), (1 << 63) - 1)
-_COUNT: Final = (0, (1 << 63) - 1)
-_FIRST_LOOK: Final = 4096
-NOTHING_KNOWN: Final = Known()
+if TYPE_CHECKING:
+    from edge_agent.wire.announcement import Announcement
 
 
-def decode_message(data: bytes, known: Known = NOTHING_KNOWN) -> Message:
+def decode_message(data: bytes, known: Known | None = None) -> Message:
     """Decode exactly one message.
 
     Args:
         data: the message.
-        known: what it may refer to.
+        known: what it may refer to; None: nothing.
 
     Raises:
         UnknownVersion: its version is not 2. UnknownReference: it refers to what is not known. Truncated: it ends
@@ -57,131 +53,112 @@ def decode_message(data: bytes, known: Known = NOTHING_KNOWN) -> Message:
     return message
 
 
-def read_message(data: bytes, start: int, known: Known = NOTHING_KNOWN) -> tuple[Message, int]:
+def read_message(data: bytes, start: int, known: Known | None = None) -> tuple[Message, int]:
     """Decode the message that starts at `start` of a longer capture.
 
     Returns:
         The message, and the offset of the first byte after it.
 
     Raises:
-        WireError: as `decode_message`.
+        WireError: as `decode_message`. UnknownReference says where the next message begins.
     """
+    known = known or Known()
+    content, end = _take(data, start)
+    try:
+        if isinstance(content, bytes):
+            announcement = announcement_of(content, known.announcements)
+            _check(data, start, end, announcement.seed)
+            envelope, layouts, columns, reference = open_announced(content, announcement)
+            message = Message(envelope, _batch(layouts, columns, _latest(envelope, reference, known)))
+        else:
+            _check(data, start, end)
+            message = _message(content, known)
+    except UnknownReference as error:
+        error.end = end + CRC_BYTES
+        raise
+    return message, end + CRC_BYTES
+
+
+def read_taught(data: bytes, start: int) -> tuple[Announcement | None, int]:
+    """Read only what the message that starts at `start` teaches, and where the next one begins.
+
+    Raises:
+        WireError: it is damaged as far as that can be told without knowing what it refers to.
+    """
+    content, end = _take(data, start)
+    if isinstance(content, bytes):
+        return None, end + CRC_BYTES
+    _check(data, start, end)
+    return _taught(array(content, ENVELOPE_FIELDS + 1, "the message", exact=False)), end + CRC_BYTES
+
+
+def _take(data: bytes, start: int) -> tuple[Any, int]:
+    """Take the element that stands between version and checksum; return it and the offset of its end."""
     if start >= len(data):
         raise Truncated("an empty message")
     if data[start] != VERSION:
         raise UnknownVersion(f"format version {data[start]} is not known, only {VERSION}")
-    fields, end = _unpack(data, start + 1)
+    content, end = take_element(data, start + 1)
     if end + CRC_BYTES > len(data):
         raise Truncated("the message ends before its checksum")
     if end + CRC_BYTES - start > MAX_MESSAGE_BYTES:
         raise WireError(f"a message holds at most {MAX_MESSAGE_BYTES} bytes")
-    expected = zlib.crc32(memoryview(data)[start:end])
-    if expected != int.from_bytes(data[end : end + CRC_BYTES], "big"):
+    return content, end
+
+
+def _check(data: bytes, start: int, end: int, seed: int = 0) -> None:
+    if zlib.crc32(memoryview(data)[start:end], seed) != int.from_bytes(data[end : end + CRC_BYTES], "big"):
         raise WireError("the checksum does not match: the message was damaged")
-    return _message(fields, known), end + CRC_BYTES
 
 
-def _unpack(data: bytes, start: int) -> tuple[Any, int]:
-    """Take one msgpack element from `start`, looking at more and more bytes until it is whole."""
-    look = _FIRST_LOOK
-    while True:
-        piece = data[start : start + min(look, MAX_MESSAGE_BYTES)]
-        unpacker = msgpack.Unpacker(
-            raw=False,
-            strict_map_key=True,
-            max_buffer_size=MAX_MESSAGE_BYTES,
-            max_str_len=MAX_TEXT_BYTES,
-            max_bin_len=MAX_MESSAGE_BYTES,
-            max_array_len=MAX_GROUPS,
-            max_map_len=MAX_COLUMNS,
-            max_ext_len=MAX_TEXT_BYTES,
-        )
-        unpacker.feed(piece)
-        try:
-            fields = unpacker.unpack()
-        except msgpack.OutOfData:
-            if len(piece) == MAX_MESSAGE_BYTES:
-                raise WireError(f"a message holds at most {MAX_MESSAGE_BYTES} bytes") from None
-            if start + len(piece) == len(data):
-                raise Truncated("the message ends too early") from None
-            look *= 8
-        except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-            raise WireError(f"the message is not msgpack as the format wants it: {error}") from None
-        else:
-            return fields, start + int(unpacker.tell())
+def _taught(fields: list[Any]) -> Announcement | None:
+    more = fields[ENVELOPE_FIELDS + 1 :]
+    return None if not more or more[0] is None else parse_announcement(octets(more[0], "an announcement"))
 
 
 def _message(fields: Any, known: Known) -> Message:
-    first, node, epoch, seq, boot, offset_ns, body = _array(fields, ENVELOPE_FIELDS + 1, "the message")
+    fields = array(fields, ENVELOPE_FIELDS + 1, "the message", exact=False)
+    first, node, epoch, seq, boot, offset_ns, body = fields[: ENVELOPE_FIELDS + 1]
     most = max(ClockQuality) << KIND_BITS | (1 << KIND_BITS) - 1
-    quality, kind = divmod(_integer(first, (0, most), "kind and time quality"), 1 << KIND_BITS)
-    kind = _integer(kind, (0, max(RecordKind)), "kind")
-    if kind == RecordKind.BATCH:
-        groups, data, reference = _batch_fields(body)
-        channels = _channels(groups, known)
-        layouts = _inline(groups) if channels is None else _by_reference(groups, channels)
-        if node is None and channels is not None:
-            node = channels.node
+    quality, kind = divmod(integer(first, (0, most), "kind and time quality"), 1 << KIND_BITS)
+    kind = integer(kind, (0, max(RecordKind)), "kind")
     envelope = Envelope(
-        _text(node, "node"),
-        _integer(epoch, _COUNT, "epoch"),
-        _integer(seq, _COUNT, "seq"),
-        _integer(boot, _COUNT, "boot"),
-        _integer(offset_ns, _INT64, "offset_ns"),
+        text(node, "node"),
+        integer(epoch, COUNT, "epoch"),
+        integer(seq, COUNT, "seq"),
+        integer(boot, COUNT, "boot"),
+        integer(offset_ns, INT64, "offset_ns"),
         ClockQuality(quality),
     )
-    if kind == RecordKind.BATCH:
-        return Message(envelope, _batch(layouts, data, _latest(envelope, reference, known)))
-    return Message(envelope, _event(body) if kind == RecordKind.EVENT else _tombstone(body))
-
-
-def _batch_fields(body: Any) -> tuple[list[Any], Any, int | None]:
-    """Take a batch apart: groups, data, and the seq of the batch that it refers to."""
-    groups, data, *more = _array(body, 2, "a batch", exact=False)
-    reference = None if not more or more[0] is None else _integer(more[0], _COUNT, "a reference")
-    return _array(groups, 0, "the groups", exact=False), data, reference
-
-
-def _channels(groups: list[Any], known: Known) -> Channels | None:
-    """Find the table that the groups refer to; None if they name themselves."""
-    if not groups or type(groups[0]) is not int:
-        return None
-    try:
-        return known.channels[groups[0]]
-    except KeyError:
-        raise UnknownReference(f"the channels {groups[0]:#x} are not known") from None
+    announcement = _taught(fields)
+    if kind == RecordKind.EVENT:
+        return Message(envelope, _event(body), announcement)
+    if kind == RecordKind.TOMBSTONE:
+        return Message(envelope, _tombstone(body), announcement)
+    groups, data, *references = array(body, 2, "a batch", exact=False)
+    reference = None if not references or references[0] is None else integer(references[0], COUNT, "a reference")
+    layouts = _layouts(array(groups, 0, "the groups", exact=False))
+    return Message(envelope, _batch(layouts, data, _latest(envelope, reference, known)), announcement)
 
 
 def _latest(envelope: Envelope, reference: int | None, known: Known) -> Latest:
     if reference is None:
         return Latest(None)
     try:
-        return Latest(known.batches[envelope.node, envelope.epoch, reference])
+        return known.batches[envelope.node, envelope.epoch, reference]
     except KeyError:
-        raise UnknownReference(f"the batch refers to seq {reference}, which is not known") from None
+        raise UnknownReference(
+            f"refers to the batch with seq {reference} of {envelope.node}, epoch {envelope.epoch}, "
+            "which is not in this capture"
+        ) from None
 
 
-def _inline(groups: list[Any]) -> list[Layout]:
+def _layouts(groups: list[Any]) -> list[Layout]:
     layouts: list[Layout] = []
     for group in groups:
-        sensor, extent, quantities = _array(group, 3, "a group")
+        sensor, extent, quantities = array(group, 3, "a group")
         rows, shared = _extent(extent, layouts)
-        layouts.append(Layout(_text(sensor, "sensor"), rows, _quantities(quantities), shared))
-    return layouts
-
-
-def _by_reference(entries: list[Any], channels: Channels) -> list[Layout]:
-    layouts: list[Layout] = []
-    if len(entries) - 1 > len(channels.sensors):
-        raise WireError("the batch has more groups than its table of channels")
-    for entry, (sensor, quantities) in zip(entries[1:], channels.sensors, strict=False):
-        if entry is None:
-            continue
-        extent, bits = (entry, -1) if type(entry) is int else _array(entry, 2, "a group")
-        rows, shared = _extent(extent, layouts)
-        _integer(bits, (-1, (1 << len(quantities)) - 1), "quantities")
-        chosen = [quantity for place, quantity in enumerate(quantities) if bits >> place & 1]
-        layouts.append(Layout(sensor, rows, chosen, shared))
+        layouts.append(Layout(text(sensor, "sensor"), rows, unpack_quantities(quantities), shared))
     return layouts
 
 
@@ -189,86 +166,41 @@ def _batch(layouts: list[Layout], data: Any, latest: Latest) -> Batch:
     cells = sum(layout.rows * max(1, len(layout.quantities)) for layout in layouts)
     if cells > MAX_CELLS:  # all caps before anything is expanded
         raise WireError(f"the batch has {cells} cells, more than {MAX_CELLS}")
-    decoded = decode_groups(Cursor(_octets(data, "column data")), layouts, latest)
+    decoded = decode_groups(Cursor(octets(data, "column data")), layouts, latest)
     return Batch(tuple(Group(layout.sensor, *columns) for layout, columns in zip(layouts, decoded, strict=True)))
 
 
 def _extent(field: Any, earlier: list[Layout]) -> tuple[int, int | None]:
     """Read how many rows a group has or, if that is negative, the earlier group whose times it shares."""
-    extent = _integer(field, (-len(earlier), MAX_ROWS), "rows")
+    extent = integer(field, (-len(earlier), MAX_ROWS), "rows")
     return (earlier[-1 - extent].rows, -1 - extent) if extent < 0 else (extent, None)
 
 
-def _quantities(field: Any) -> list[str]:
-    if type(field) is int:
-        bits = _integer(field, _COUNT, "quantities")
-        codes: list[Any] = [code for code in range(bits.bit_length()) if bits >> code & 1]
-    else:
-        codes = _array(field, 0, "quantities", exact=False)
-    if len(codes) > MAX_COLUMNS:
-        raise WireError(f"a group has {len(codes)} columns, more than {MAX_COLUMNS}")
-    return [_quantity(code) for code in codes]
-
-
-def _quantity(field: Any) -> str:
-    if type(field) is not int:
-        return _text(field, "quantity")
-    code = _integer(field, _COUNT, "quantity")
-    # A newer sender may know more quantities; their numbers are still worth having.
-    return QUANTITY_CODES[code] if code < len(QUANTITY_CODES) else f"quantity_{code}"
-
-
 def _event(body: Any) -> Event:
-    kind, boot_ns, subject, state, cause, *more = _array(body, 5, "an event", exact=False)
+    kind, boot_ns, subject, state, cause, *more = array(body, 5, "an event", exact=False)
     try:
-        event_kind = EventKind(_text(kind, "event kind"))
+        event_kind = EventKind(text(kind, "event kind"))
     except ValueError:
         raise WireError(f"an event of the unknown kind {kind!r}") from None
     return Event(
         event_kind,
-        _integer(boot_ns, _INT64, "boot_ns"),
-        _text(subject, "subject"),
-        _text(state, "state"),
-        _text(cause, "cause"),
-        _integer(more[0], _INT64, "errno") if more and more[0] is not None else None,
-        _text(more[1], "severity") if len(more) > 1 and more[1] is not None else None,
+        integer(boot_ns, INT64, "boot_ns"),
+        text(subject, "subject"),
+        text(state, "state"),
+        text(cause, "cause"),
+        integer(more[0], INT64, "errno") if more and more[0] is not None else None,
+        text(more[1], "severity") if len(more) > 1 and more[1] is not None else None,
     )
 
 
 def _tombstone(body: Any) -> Tombstone:
-    first_seq, last_seq, records, readings, reason, first_ns, last_ns = _array(body, 7, "a tombstone")
+    first_seq, last_seq, records, readings, reason, first_ns, last_ns = array(body, 7, "a tombstone")
     return Tombstone(
-        _integer(first_seq, _COUNT, "first_seq"),
-        _integer(last_seq, _COUNT, "last_seq"),
-        _integer(records, _COUNT, "records"),
-        _integer(readings, _COUNT, "readings"),
-        _text(reason, "reason"),
-        _integer(first_ns, _INT64, "first_ns"),
-        _integer(last_ns, _INT64, "last_ns"),
+        integer(first_seq, COUNT, "first_seq"),
+        integer(last_seq, COUNT, "last_seq"),
+        integer(records, COUNT, "records"),
+        integer(readings, COUNT, "readings"),
+        text(reason, "reason"),
+        integer(first_ns, INT64, "first_ns"),
+        integer(last_ns, INT64, "last_ns"),
     )
-
-
-def _array(field: Any, least: int, what: str, *, exact: bool = True) -> list[Any]:
-    """Take the known elements of an array; what a newer sender appended is left out."""
-    if type(field) is not list or len(field) < least:
-        raise WireError(f"{what} is not an array of at least {least}")
-    return field[:least] if exact else field
-
-
-def _integer(field: Any, limits: tuple[int, int], what: str) -> int:
-    low, high = limits
-    if type(field) is not int or not low <= field <= high:
-        raise WireError(f"{what} is not an integer from {low} to {high}")
-    return field
-
-
-def _text(field: Any, what: str) -> str:
-    if type(field) is not str:
-        raise WireError(f"{what} is not a text")
-    return field
-
-
-def _octets(field: Any, what: str) -> bytes:
-    if type(field) is not bytes:
-        raise WireError(f"{what} are not bytes")
-    return field

@@ -7,7 +7,6 @@ because the best known time of its boot may have changed meanwhile.
 from __future__ import annotations
 
 import zlib
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
@@ -25,29 +24,24 @@ from edge_agent.wire.limits import (
     MAX_MESSAGE_BYTES,
     MAX_ROWS,
     MAX_TEXT_BYTES,
-    QUANTITY_BITS,
-    QUANTITY_CODES,
     VERSION,
 )
+from edge_agent.wire.names import checked_text, pack_quantities
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from edge_agent.reading import Event, RecordKind
-    from edge_agent.wire.batch import Batch, Column, Envelope, Tombstone
-    from edge_agent.wire.known import Channels, Reference
+    from edge_agent.wire.batch import Batch, Envelope, Tombstone
+    from edge_agent.wire.known import Reference
 
-_CODE_OF: Final = {quantity: code for code, quantity in enumerate(QUANTITY_CODES)}
-_FIXARRAY: Final = 0x90
+FIXARRAY: Final = 0x90
+"""First byte of a msgpack array, plus its length."""
 
 
-def encode_batch(batch: Batch, *, channels: Channels | None = None, reference: Reference | None = None) -> bytes:
+def encode_batch(batch: Batch, *, reference: Reference | None = None) -> bytes:
     """Encode a batch into the body of a message.
 
     Args:
         batch: what to encode.
-        channels: known to every receiver, who then needs no names. They are written all the same if the batch is
-            not of these channels, in this order.
         reference: a batch of the same node and epoch that the receiver has confirmed: numbers are then written
             relative to its last ones. None: the batch stands alone.
 
@@ -61,46 +55,15 @@ def encode_batch(batch: Batch, *, channels: Channels | None = None, reference: R
     extents = [
         len(group.times_ns) if other is None else -1 - other for group, other in zip(batch.groups, shared, strict=True)
     ]
-    heads = _by_reference(batch, extents, channels) if channels is not None else None
-    if heads is None:
-        heads = [
-            [_checked_text(group.sensor, "a sensor id"), extent, _quantities(group.columns)]
-            for group, extent in zip(batch.groups, extents, strict=True)
+    heads = [
+        [
+            checked_text(group.sensor, "a sensor id"),
+            extent,
+            pack_quantities(column.quantity for column in group.columns),
         ]
-    return _pack([heads, data] if reference is None else [heads, data, reference.seq])
-
-
-def _by_reference(batch: Batch, extents: list[int], channels: Channels) -> list[Any] | None:
-    """Name the groups by their places in the table; None if they are not in it, or in another order."""
-    heads: list[Any] = [channels.id]
-    groups = iter(zip(batch.groups, extents, strict=True))
-    group, extent = next(groups, (None, 0))
-    for sensor, quantities in channels.sensors:
-        if group is None or group.sensor != sensor:
-            heads.append(None)
-            continue
-        mine = tuple(column.quantity for column in group.columns)
-        if mine == quantities:
-            heads.append(extent)
-        else:
-            bits = sum(1 << place for place, quantity in enumerate(quantities) if quantity in mine)
-            if mine != tuple(quantity for quantity in quantities if quantity in mine):
-                return None
-            heads.append([extent, bits])
-        group, extent = next(groups, (None, 0))
-    return heads if group is None else None
-
-
-def _quantities(columns: Sequence[Column]) -> int | list[int | str]:
-    """Name the columns: as bits of one integer where all have codes that ascend, else one by one."""
-    codes = [_CODE_OF.get(column.quantity) for column in columns]
-    known = [code for code in codes if code is not None and code < QUANTITY_BITS]
-    if len(known) == len(codes) and all(low < high for low, high in pairwise(known)):
-        return sum(1 << code for code in known)
-    return [
-        _checked_text(column.quantity, "a quantity") if code is None else code
-        for code, column in zip(codes, columns, strict=True)
+        for group, extent in zip(batch.groups, extents, strict=True)
     ]
+    return _pack([heads, data] if reference is None else [heads, data, reference.seq])
 
 
 def _check(batch: Batch) -> list[int | None]:
@@ -131,14 +94,14 @@ def encode_event(event: Event) -> bytes:
     fields: list[Any] = [
         event.kind.value,
         event.boot_ns,
-        _checked_text(event.subject, "a subject"),
-        _checked_text(event.state, "a state"),
+        checked_text(event.subject, "a subject"),
+        checked_text(event.state, "a state"),
         _cut_text(event.cause),
     ]
     if event.errno is not None or event.severity is not None:
         fields.append(event.errno)
     if event.severity is not None:
-        fields.append(_checked_text(event.severity, "a severity"))
+        fields.append(checked_text(event.severity, "a severity"))
     return _pack(fields)
 
 
@@ -157,14 +120,13 @@ def encode_tombstone(tombstone: Tombstone) -> bytes:
     )
 
 
-def encode_message(kind: RecordKind, envelope: Envelope, body: bytes, *, named: bool = True) -> bytes:
+def encode_message(kind: RecordKind, envelope: Envelope, body: bytes) -> bytes:
     """Put the envelope around a body, which is not looked into.
 
     Args:
         kind: what the body is.
         envelope: identity and time.
         body: made by one of the functions above.
-        named: whether the node is named; only a batch by `channels` can do without.
 
     Raises:
         WireError: the message would be larger than MAX_MESSAGE_BYTES, or the node's id is too long.
@@ -172,7 +134,7 @@ def encode_message(kind: RecordKind, envelope: Envelope, body: bytes, *, named: 
     fields = _pack(
         [
             int(kind) | int(envelope.time_quality) << KIND_BITS,
-            _checked_text(envelope.node, "a node id") if named else None,
+            checked_text(envelope.node, "a node id"),
             envelope.epoch,
             envelope.seq,
             envelope.boot,
@@ -180,23 +142,24 @@ def encode_message(kind: RecordKind, envelope: Envelope, body: bytes, *, named: 
         ]
     )
     # The body becomes one more element: only the length in the array's first byte tells.
-    start = bytes((VERSION, _FIXARRAY | ENVELOPE_FIELDS + 1))
-    message = start + fields[1:] + body
+    start = bytes((VERSION, FIXARRAY | ENVELOPE_FIELDS + 1))
+    return sealed(start + fields[1:] + body)
+
+
+def sealed(message: bytes, start: int = 0) -> bytes:
+    """Append the checksum, which begins with `start`.
+
+    Raises:
+        WireError: the message would be larger than MAX_MESSAGE_BYTES.
+    """
     if len(message) + CRC_BYTES > MAX_MESSAGE_BYTES:
         raise WireError(f"a message holds at most {MAX_MESSAGE_BYTES} bytes, not {len(message) + CRC_BYTES}")
-    return message + zlib.crc32(message).to_bytes(CRC_BYTES, "big")
+    return message + zlib.crc32(message, start).to_bytes(CRC_BYTES, "big")
 
 
 def _pack(fields: list[Any]) -> bytes:
     packed: bytes = msgpack.packb(fields)
     return packed
-
-
-def _checked_text(text: str, what: str) -> str:
-    octets = text.encode(errors="replace")  # msgpack would refuse half a surrogate pair
-    if len(octets) > MAX_TEXT_BYTES:
-        raise WireError(f"{what} has at most {MAX_TEXT_BYTES} bytes: {text[:40]}…")
-    return octets.decode()
 
 
 def _cut_text(text: str) -> str:

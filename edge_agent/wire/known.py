@@ -1,44 +1,30 @@
-"""What a message may refer to instead of saying it again: the table of channels, and an earlier batch. Pure.
+"""What a message may refer to instead of saying it again: an announcement, and an earlier batch. Pure.
 
-A message that refers to nothing stands alone, and so do all that the pipeline makes. One that refers to a table needs
-whoever reads it to have been told the table, which never changes under its id. One that refers to a batch needs that
-batch, so a sender refers only to what the receiver has confirmed: then no loss ever spoils what comes after it.
+A message that refers to nothing stands alone, and so do all that the pipeline makes. One that refers to an announcement
+needs whoever reads it to have been told that. One that refers to a batch needs that batch, so a sender refers only to
+what the receiver has confirmed: then no loss ever spoils what comes after it.
 """
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections import deque
+from contextlib import suppress
 from math import isfinite
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgpack
+from edge_agent.errors import WireError
+from edge_agent.wire.announcement import announcement_in_text
+from edge_agent.wire.batch import Batch, StatusText
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from edge_agent.wire.announcement import Announcement
+    from edge_agent.wire.batch import Envelope, Message
 
-    from edge_agent.wire.batch import Batch
-
+MOST_BATCHES: Final = 64
+"""Of one node and epoch."""
+MOST_CHANNELS: Final = 1 << 18
+"""Of all announcements together; and four times as many of all batches."""
 _EXACT_END: Final = float(1 << 53)
-
-
-@dataclass(frozen=True)
-class Channels:
-    """All channels of a node, in the order in which a batch names them.
-
-    Attributes:
-        node: id of the gateway.
-        sensors: id of each sensor and its quantities.
-    """
-
-    node: str
-    sensors: tuple[tuple[str, tuple[str, ...]], ...]
-
-    @cached_property
-    def id(self) -> int:
-        """What a message says instead: 0..2**32-1, the CRC-32 of node and sensors as msgpack."""
-        return zlib.crc32(msgpack.packb([self.node, [[sensor, list(own)] for sensor, own in self.sensors]]))
 
 
 class Reference(NamedTuple):
@@ -46,19 +32,6 @@ class Reference(NamedTuple):
 
     seq: int
     batch: Batch
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What a receiver has and a message may refer to.
-
-    Attributes:
-        channels: by id.
-        batches: by node, epoch and seq.
-    """
-
-    channels: Mapping[int, Channels] = field(default_factory=dict)
-    batches: Mapping[tuple[str, int, int], Batch] = field(default_factory=dict)
 
 
 class Latest:
@@ -75,8 +48,70 @@ class Latest:
                 if number is not None and isfinite(number):
                     self._numbers[group.sensor, column.quantity] = number
         self.empty = not self._numbers
+        self.size = 1 + len(self._numbers)
 
     def integer(self, sensor: str, quantity: str, scale: int) -> int:
         """The last number in decimals of the new column; 0 if there is none, or none that is exact."""
         scaled = self._numbers.get((sensor, quantity), 0.0) * 10.0**scale
         return round(scaled) if abs(scaled) < _EXACT_END else 0
+
+
+class Known:
+    """What a receiver was told. The oldest is forgotten, so that no stranger fills the memory.
+
+    Attributes:
+        announcements: by id.
+        batches: what the last ones of each node and epoch ended with, by node, epoch and seq.
+    """
+
+    def __init__(self) -> None:
+        self.announcements: dict[int, Announcement] = {}
+        self.batches: dict[tuple[str, int, int], Latest] = {}
+        self._channels = self._numbers = 0
+        self._recent: dict[tuple[str, int], deque[int]] = {}
+
+    def learn(self, item: Message | StatusText) -> None:
+        """Take in what a message or a status tells: an announcement, and the end of a batch."""
+        if isinstance(item, StatusText):
+            with suppress(WireError):  # whoever else says "announcement" may mean something else
+                self.add(announcement_in_text(item.fields.get("announcement")))
+            return
+        if item.announcement is not None:
+            self.add(item.announcement)
+        if isinstance(item.content, Batch):
+            self.add_batch(item.envelope, item.content)
+
+    def add(self, announcement: Announcement) -> None:
+        """Learn an announcement."""
+        self._forget(announcement.id)
+        self.announcements[announcement.id] = announcement
+        self._channels += announcement.channels + 1
+        while self._channels > MOST_CHANNELS:
+            self._forget(next(iter(self.announcements)))
+
+    def add_batch(self, envelope: Envelope, batch: Batch) -> None:
+        """Learn how a batch ended."""
+        sender = envelope.node, envelope.epoch
+        recent = self._recent.pop(sender, None) or deque()
+        self._recent[sender] = recent  # whoever was silent longest comes first
+        if envelope.seq not in recent:
+            recent.append(envelope.seq)
+        self._forget_batch(*sender, envelope.seq)
+        latest = self.batches[*sender, envelope.seq] = Latest(batch)
+        self._numbers += latest.size
+        if len(recent) > MOST_BATCHES:
+            self._forget_batch(*sender, recent.popleft())
+        while self._numbers > 4 * MOST_CHANNELS:
+            silent = next(iter(self._recent))
+            for seq in self._recent.pop(silent):
+                self._forget_batch(*silent, seq)
+
+    def _forget(self, number: int) -> None:
+        forgotten = self.announcements.pop(number, None)
+        if forgotten is not None:
+            self._channels -= forgotten.channels + 1
+
+    def _forget_batch(self, node: str, epoch: int, seq: int) -> None:
+        forgotten = self.batches.pop((node, epoch, seq), None)
+        if forgotten is not None:
+            self._numbers -= forgotten.size

@@ -11,6 +11,8 @@ MAX_COLUMNS: Final = 64
 MAX_ROWS: Final = 65_536
 MAX_CELLS: Final = 1 << 20
 MAX_TEXT_BYTES: Final = 256
+MAX_ANNOUNCEMENT_BYTES: Final = 1 << 15
+MAX_ANNOUNCED_CHANNELS: Final = 4096
 
 QUANTITY_CODES: Final = ("temperature_c", "humidity_pct", "pressure_pa", "co2_ppm", "illuminance_lx")
 """Quantities that travel as their place in this list. Appended to, never changed; others travel as text."""

@@ -22,7 +22,15 @@ from pcodec import ChunkConfig, standalone
 from edge_agent.clock import NS_PER_S, ClockQuality
 from edge_agent.reading import Flag, RecordKind, status_of
 from edge_agent.wire.batch import Batch, Column, Envelope, Group
-from edge_agent.wire.codec import Channels, Known, Reference, decode_message, encode_batch, encode_message
+from edge_agent.wire.codec import (
+    Known,
+    Reference,
+    by_announcement,
+    decode_message,
+    encode_batch,
+    encode_message,
+    make_announcement,
+)
 from tests.bench.bench_path import measurements
 from tests.bench.bench_wire import KINDS, _Published, read_series, shared_series
 from tests.bench.bounds import Part, decimals, doubles, ideals, others
@@ -30,10 +38,12 @@ from tests.bench.bounds import Part, decimals, doubles, ideals, others
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from edge_agent.wire.codec import Announcement
     from tests.bench.bounds import Floats, Ints
 
 SIZES: Final = (60, 300, 1000)
-MOST_BATCHES: Final = {60: 40, 300: 10, 1000: 4}
+MOST_ROWS: Final = 3000
+"""Of a series, in batches that are spread over all of it; four batches are tried in any case."""
 UPTIME_MS: Final = 86_400_000
 """The node has run for so long when a series begins."""
 UNITS_MS: Final = (60_000, 1000, 1)
@@ -63,7 +73,7 @@ class Series:
     def batches(self, rows: int) -> Iterator[tuple[list[Part], Batch, list[Part], Batch]]:
         """Runs of so many rows, evenly over the series, each with the one before it."""
         count = len(self.times_ms) // rows
-        for number in range(1, count, max(1, count // MOST_BATCHES[rows])):
+        for number in range(1, count, max(1, count // max(4, MOST_ROWS // rows))):
             yield *self._batch(number, rows), *self._batch(number - 1, rows)
 
     def _batch(self, number: int, rows: int) -> tuple[list[Part], Batch]:
@@ -87,10 +97,10 @@ class Series:
         )
         return Group(f"room-{node}", tuple((self.times_ms[own] * NS_PER_MS).tolist()), columns)
 
-    def channels(self) -> Channels:
-        """The table of all nodes."""
+    def announcement(self) -> Announcement:
+        """Of all nodes."""
         own = tuple(self.quantities.values())
-        return Channels(ENVELOPE.node, tuple((f"room-{node}", own) for node in sorted(set(self.nodes))))
+        return make_announcement(ENVELOPE, NS_PER_MS, [(f"room-{node}", own) for node in sorted(set(self.nodes))])
 
 
 def _quantities(names: list[str]) -> list[str]:
@@ -104,9 +114,24 @@ def _quantities(names: list[str]) -> list[str]:
     return quantities
 
 
-def checked(body: bytes, batch: Batch, known: Known, *, named: bool) -> int:
-    """Bytes of the whole message, once it has been decoded and compared."""
-    message = encode_message(RecordKind.BATCH, ENVELOPE, body, named=named)
+def checked(body: bytes, batch: Batch, announcement: Announcement | None = None, before: Batch | None = None) -> int:
+    """Bytes of the whole message, once it has been decoded and compared.
+
+    Args:
+        body: of the message.
+        batch: what it holds.
+        announcement: what it goes by; None: it stands alone.
+        before: the batch that it may refer to.
+    """
+    known = Known()
+    message: bytes | None = encode_message(RecordKind.BATCH, ENVELOPE, body)
+    if before is not None:
+        known.add_batch(replace(ENVELOPE, seq=ENVELOPE.seq - 1), before)
+    if announcement is not None and message is not None:
+        known.add(announcement)
+        message = by_announcement(message, announcement)
+    if message is None:
+        raise AssertionError("a batch cannot be sent by announcement")
     content = decode_message(message, known).content
     if not isinstance(content, Batch) or len(content.groups) != len(batch.groups):
         raise AssertionError("a message does not decode to what was encoded")
@@ -123,7 +148,8 @@ def bench_sizes(folder: Path) -> None:
     """Print a line per series and size."""
     print("\n## Bytes per reading, whole messages; rice, adaptive, primed: computed without any envelope")
     print(f"{'series':20s} {'rows':>5s} {' '.join(f'{name:>12s}' for name in SHOWN)} | ", end="")
-    print("  rice  adaptive  primed |  alone  table  next | alone/rice table/rice table/least next/(primed + 4 B)")
+    print("  rice  adaptive  primed |  alone announced  next | alone/rice announced/rice announced/least", end="")
+    print("  next/(primed + 4 B)")
     for path in sorted(folder.glob("*.csv")):
         series = Series(path)
         for rows in SIZES:
@@ -131,16 +157,15 @@ def bench_sizes(folder: Path) -> None:
 
 
 def _size_line(series: Series, rows: int) -> None:
-    channels = series.channels()
+    announcement = series.announcement()
     total: dict[str, float] = {}
     readings = 0
     for parts, batch, earlier, before in series.batches(rows):
-        known = Known({channels.id: channels}, {(ENVELOPE.node, ENVELOPE.epoch, ENVELOPE.seq - 1): before})
         sizes: dict[str, float] = {**others(parts), **ideals(parts, earlier)}
-        sizes["alone"] = checked(encode_batch(batch), batch, known, named=True)
-        sizes["table"] = checked(encode_batch(batch, channels=channels), batch, known, named=False)
-        body = encode_batch(batch, channels=channels, reference=Reference(ENVELOPE.seq - 1, before))
-        sizes["next"] = checked(body, batch, known, named=False)
+        sizes["alone"] = checked(encode_batch(batch), batch)
+        sizes["announced"] = checked(encode_batch(batch), batch, announcement)
+        body = encode_batch(batch, reference=Reference(ENVELOPE.seq - 1, before))
+        sizes["next"] = checked(body, batch, announcement, before)
         for name, size in sizes.items():
             total[name] = total.get(name, 0.0) + size
         readings += rows * len(series.fields)
@@ -149,13 +174,11 @@ def _size_line(series: Series, rows: int) -> None:
     each = {name: size / readings for name, size in total.items()}
     print(f"{series.name:20s} {rows:5d} {' '.join(f'{each[name]:12.3f}' for name in SHOWN)} | ", end="")
     print(f"{each['rice']:6.3f} {each['adaptive']:9.3f} {each['primed']:7.3f} | ", end="")
-    print(f"{each['alone']:6.3f} {each['table']:6.3f} {each['next']:5.3f} | ", end="")
+    print(f"{each['alone']:6.3f} {each['announced']:9.3f} {each['next']:5.3f} | ", end="")
     least = min(each["rice"], each["adaptive"])
-    print(
-        f"{each['alone'] / each['rice']:10.3f} {each['table'] / each['rice']:10.3f} {each['table'] / least:10.3f}",
-        end="",
-    )
-    print(f"{each['next'] / (each['primed'] + 4 / (rows * len(series.fields))):10.3f}")
+    announced = each["announced"]
+    print(f"{each['alone'] / each['rice']:10.3f} {announced / each['rice']:14.3f} {announced / least:15.3f}", end="")
+    print(f"{each['next'] / (each['primed'] + 4 / (rows * len(series.fields))):20.3f}")
 
 
 def bench_parts(folder: Path) -> None:
@@ -168,35 +191,39 @@ def bench_parts(folder: Path) -> None:
             continue
         rows = read_series(path)
         published = _Published(rows)
+        announcement = make_announcement(ENVELOPE, NS_PER_MS, published.announcement.sensors)
         sums = np.zeros(7)
         for first in range(0, 1200, 60):
-            content = decode_message(published.message(rows[first : first + 60])).content
+            content = decode_message(
+                encode_message(RecordKind.BATCH, ENVELOPE, published.body(rows[first : first + 60]))
+            ).content
             if isinstance(content, Batch):
-                sums += _parts(content)
+                sums += _parts(content, announcement)
         readings, *sizes = sums / 20
         print(f"{name:20s} {readings:8.0f} {' '.join(f'{size:8.1f}' for size in sizes)}")
 
 
-def _parts(batch: Batch) -> Floats:
+def _parts(batch: Batch, announcement: Announcement) -> Floats:
     def size(change: Callable[[Column], Column | None]) -> int:
         groups = tuple(
             replace(group, columns=tuple(new for column in group.columns if (new := change(column)) is not None))
             for group in batch.groups
         )
-        return len(encode_message(RecordKind.BATCH, ENVELOPE, encode_batch(Batch(groups))))
+        _heads, data = msgpack.unpackb(encode_batch(Batch(groups)))
+        return len(data)
 
     def flagged(column: Column) -> Column:
         odd = status_of(Flag.TOO_FAST)
         statuses = tuple(odd if row % 33 == 7 else status for row, status in enumerate(column.statuses))
         return replace(column, statuses=statuses, raws=None, features=None)
 
-    empty = len(encode_message(RecordKind.BATCH, ENVELOPE, encode_batch(Batch(()))))
     times = size(lambda _: None)
     values = size(lambda column: replace(column, raws=None, features=None))
     raws = size(lambda column: replace(column, features=None))
     whole = size(lambda column: column)
+    envelope = checked(encode_batch(batch), batch, announcement) - whole
     readings = sum(len(column.values) for group in batch.groups for column in group.columns)
-    parts = (empty, times - empty, values - times, raws - values, whole - raws, size(flagged) - values)
+    parts = (envelope, times, values - times, raws - values, whole - raws, size(flagged) - values)
     return np.array([readings, *parts], dtype=np.float64)
 
 

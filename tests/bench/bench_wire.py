@@ -11,6 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock
+from edge_agent.dialects.announcer import TEACH_EVERY
 from edge_agent.open_batch import rounded
 from edge_agent.outbox.worker import Store
 from edge_agent.pipeline import ChannelSettings, Pipeline
@@ -19,10 +20,20 @@ from edge_agent.reading import Measurement, RecordKind
 from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.validate import Limits
 from edge_agent.wire.batch import Batch, Column, Envelope, Group
-from edge_agent.wire.codec import decode_message, encode_batch, encode_message
+from edge_agent.wire.codec import (
+    Known,
+    by_announcement,
+    decode_message,
+    encode_batch,
+    encode_message,
+    make_announcement,
+    teaching,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from edge_agent.wire.codec import Announcement
 
 ROWS: Final = 60
 MOST_ROWS: Final = 6_000
@@ -94,13 +105,34 @@ def _batches(rows: list[Row]) -> Iterator[list[Row]]:
         yield rows[first : first + ROWS]
 
 
-def _message(body: bytes) -> bytes:
-    return encode_message(RecordKind.BATCH, ENVELOPE, body)
+class Sizes(NamedTuple):
+    """Bytes of a batch as a message that stands alone, and as the daemon sends it on the average.
+
+    That is by announcement, but for one batch of `TEACH_EVERY`, which stands alone and teaches.
+    """
+
+    alone: float
+    sent: float
 
 
-def _values_only(batch: list[Row]) -> bytes:
-    """One message with just what was recorded; decoded again and compared bit by bit."""
-    by_sensor: dict[str, list[Measurement]] = {}
+def sizes_of(body: bytes, meant: Batch | None, announcement: Announcement) -> Sizes:
+    """Sizes of a batch; each form is decoded again and compared."""
+    alone = encode_message(RecordKind.BATCH, ENVELOPE, body)
+    message = by_announcement(alone, announcement)
+    if message is None:
+        raise AssertionError("a batch cannot be sent by announcement")
+    known = Known()
+    known.add(announcement)
+    content = decode_message(alone).content
+    if content != decode_message(message, known).content or meant not in {None, content}:
+        raise AssertionError("a message does not decode to what was encoded")
+    taught = len(teaching(alone, announcement))
+    return Sizes(len(alone), (len(message) * (TEACH_EVERY - 1) + taught) / TEACH_EVERY)
+
+
+def _values_only(batch: list[Row], announcement: Announcement) -> Sizes:
+    """Messages with just what was recorded; decoded again and compared bit by bit."""
+    by_sensor: dict[str, list[Measurement]] = {sensor: [] for sensor, _own in announcement.sensors}
     for row in batch:
         for each in row.measurements:
             by_sensor.setdefault(each.sensor, []).append(each)
@@ -114,11 +146,9 @@ def _values_only(batch: list[Row]) -> bytes:
             ),
         )
         for sensor, own in by_sensor.items()
+        if own
     )
-    message = _message(encode_batch(Batch(groups)))
-    if decode_message(message).content != Batch(groups):
-        raise AssertionError("a message does not decode to what was encoded")
-    return message
+    return sizes_of(encode_batch(Batch(groups)), Batch(groups), announcement)
 
 
 class _Published:
@@ -128,6 +158,7 @@ class _Published:
         self._stored: list[Store] = []
         self._clock = SimulatedClock(0, start_ns=rows[0].measurements[0].boot_ns)
         sensors = {each.sensor: each.quantities for row in rows for each in row.measurements}
+        self.announcement = make_announcement(ENVELOPE, NS_PER_MS, sensors.items())
         self._pipeline = Pipeline(
             {name: [self._settings(quantity) for quantity in quantities] for name, quantities in sensors.items()},
             clock=self._clock,
@@ -154,7 +185,7 @@ class _Published:
             self._stored.append(message)
         return True
 
-    def message(self, batch: list[Row]) -> bytes:
+    def body(self, batch: list[Row]) -> bytes:
         """One batch as it is published; its raw values are compared with what was recorded."""
         expected: dict[tuple[str, str], list[float | None]] = {}
         for row in batch:
@@ -164,8 +195,8 @@ class _Published:
                     expected.setdefault((each.sensor, quantity), []).append(value)
         self._pipeline.step()
         self._pipeline.seal()
-        message = _message(self._stored.pop().content.body)
-        content = decode_message(message).content
+        body = self._stored.pop().content.body
+        content = decode_message(encode_message(RecordKind.BATCH, ENVELOPE, body)).content
         if not isinstance(content, Batch):
             raise TypeError("a batch was published as something else")
         for group in content.groups:
@@ -177,7 +208,7 @@ class _Published:
                     raise AssertionError(f"{group.sensor}.{column.quantity} is not what was recorded")
         if expected:
             raise AssertionError(f"missing: {list(expected)}")
-        return message
+        return body
 
 
 def bench_wire() -> None:
@@ -187,9 +218,12 @@ def bench_wire() -> None:
     if folder is None:
         print("left out: no recorded series at ../shared/data/series; set EDGE_AGENT_SHARED to where shared/ is")
         return
+    print(f"one message in {TEACH_EVERY} stands alone and teaches, the others go by announcement; beside it all alone")
     print(
-        f"{'series':22s} {'JSON':>6s} {'+zlib-6':>8s} {'values':>7s} {'published':>10s}   JSON/values  zlib/published"
+        f"{'series':22s} {'JSON':>6s} {'+zlib-6':>8s} {'values':>7s} {'alone':>7s} {'published':>10s} {'alone':>7s}",
+        end="",
     )
+    print("   JSON/values  zlib/published")
     for path in sorted(folder.glob("*.csv")):
         rows = read_series(path)
         if not rows:
@@ -200,11 +234,13 @@ def bench_wire() -> None:
         for batch in _batches(rows):
             readings = sum(len(each.values) for row in batch for each in row.measurements)
             text = json.dumps([row.fields for row in batch]).encode()
-            costs = (len(text), len(zlib.compress(text, 6)), len(_values_only(batch)), len(published.message(batch)))
+            values = _values_only(batch, published.announcement)
+            whole = sizes_of(published.body(batch), None, published.announcement)
+            costs = (len(text), len(zlib.compress(text, 6)), values.sent, values.alone, whole.sent, whole.alone)
             sizes.append(tuple(cost / readings for cost in costs))
-        plain, packed, values, sent = (sum(column) / len(sizes) for column in zip(*sizes, strict=True))
+        plain, packed, bare, bare_alone, sent, alone = (sum(column) / len(sizes) for column in zip(*sizes, strict=True))
         print(
-            f"{path.stem:22s} {plain:6.1f} {packed:8.2f} {values:7.3f} {sent:10.3f}   {plain / values:11.1f} "
-            f"{packed / sent:15.2f}   median batch {median(size[2] for size in sizes):.3f} / "
-            f"{median(size[3] for size in sizes):.3f}"
+            f"{path.stem:22s} {plain:6.1f} {packed:8.2f} {bare:7.3f} {bare_alone:7.3f} {sent:10.3f} {alone:7.3f}   "
+            f"{plain / bare:11.1f} {packed / sent:15.2f}   median batch {median(size[2] for size in sizes):.3f} / "
+            f"{median(size[4] for size in sizes):.3f}"
         )

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_agent.cli.decode import READING_KEYS, decode, influx_line
-from tests.wire.samples import REFERRING
+from edge_agent.wire.formats.choose import rewriter
+from tests.wire.samples import ANNOUNCEMENT, MESSAGES, REFERRING, encoded
 
 GOLDEN = Path(__file__).parent.parent / "wire" / "golden"
 
@@ -48,8 +49,41 @@ def test_a_damaged_file_is_named_and_the_others_are_still_decoded(tmp_path: Path
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 4 + 1
     problems = result.stderr.splitlines()
-    assert problems[0] == f"{damaged}: byte {len(good)}: the checksum does not match: the message was damaged"
-    assert problems[1] == f"{tmp_path / 'absent'}: No such file or directory"
+    assert problems[0] == f"{tmp_path / 'absent'}: No such file or directory"
+    assert problems[1] == f"{damaged}: byte {len(good)}: the checksum does not match: the message was damaged"
+
+
+def test_what_one_file_announces_holds_for_the_others_in_any_order(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text('edge/node-1/status {"announcement": "' + ANNOUNCEMENT.to_text() + '"}\n')
+    result = run(GOLDEN / "v2-plain.hex", GOLDEN / "v2-next.hex", GOLDEN / "v2-elsewhen.hex", status)
+    assert (result.exit_code, result.stderr) == (0, "")
+    expected = "".join((GOLDEN / f"{name}.ndjson").read_text() for name in ("v2-plain", "v2-next", "v2-elsewhen"))
+    assert result.stdout.startswith(expected)
+
+
+def test_messages_whose_announcement_is_nowhere_are_counted_and_the_others_printed(tmp_path: Path) -> None:
+    capture = tmp_path / "capture"
+    names = ("v2-announced", "v2-small", "v2-elsewhen", "v2-event", "v2-next")
+    messages = [bytes.fromhex((GOLDEN / f"{name}.hex").read_text()) for name in names]
+    capture.write_bytes(b"".join(messages))
+    result = run(capture)
+    assert result.exit_code == 1
+    assert result.stdout == (GOLDEN / "v2-small.ndjson").read_text() + (GOLDEN / "v2-event.ndjson").read_text()
+    assert result.stderr == (
+        f"{capture}: byte 0: refers to announcement {ANNOUNCEMENT.id:08x} of a birth message that is not in this "
+        "capture; capture edge/<node>/status too (2 more messages like this)\n"
+    )
+
+
+def test_a_missing_batch_that_another_refers_to_is_named(tmp_path: Path) -> None:
+    result = run(GOLDEN / "v2-teaching.hex", GOLDEN / "v2-next.hex")
+    assert result.exit_code == 0
+    event = tmp_path / "status"
+    event.write_text('{"announcement": "' + ANNOUNCEMENT.to_text() + '"}')
+    result = run(event, GOLDEN / "v2-next.hex")
+    assert result.exit_code == 1
+    assert "refers to the batch with seq 42 of node-1, epoch 3, which is not in this capture" in result.stderr
 
 
 def test_csv_has_a_header_and_readings_only() -> None:
@@ -77,6 +111,53 @@ def test_line_protocol_escapes_what_would_separate() -> None:
         "t_ns": 5,
     }
     assert influx_line(row) == "x\\ y\\,z=w,node=a\\ b\\,c\\=d,quality=good q\\=1\\ \\,=1.0 5"
+
+
+@pytest.mark.parametrize("hexadecimal", [True, False])
+def test_what_was_sent_as_json_is_printed_like_what_was_sent_as_batch(tmp_path: Path, hexadecimal: bool) -> None:
+    names = sorted(set(MESSAGES) - REFERRING)
+    capture = tmp_path / "capture"
+    payloads = [rewriter("json")(encoded(name)).payload for name in names]
+    lines = [b"edge/node-1/live " + (each.hex().encode() if hexadecimal else each) for each in payloads]
+    capture.write_bytes(b"\n".join(lines))
+    result = run(capture)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "".join((GOLDEN / f"{name}.ndjson").read_text() for name in names)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"kind": "batch", "seq": 1},
+        {"kind": "batch", "node": "n", "epoch": 1, "seq": 1, "readings": [7], "features": []},
+        {"kind": "batch", "node": "n", "epoch": 1, "seq": 1, "readings": [{"sensor": "s"}], "features": []},
+        {"kind": "batch", "node": "n", "epoch": 1, "seq": 1, "readings": [], "features": [[]]},
+    ],
+)
+@pytest.mark.parametrize("form", ["ndjson", "csv", "line"])
+def test_what_only_looks_like_a_batch_in_json_is_said_in_one_sentence(document: dict[str, object], form: str) -> None:
+    result = run("--format", form, stdin=json.dumps(document).encode())
+    assert result.exit_code == 1
+    assert result.stderr.startswith("standard input: a JSON object ")
+
+
+@pytest.mark.parametrize(("form", "name"), [("influx", "InfluxDB line protocol"), ("senml", "a SenML pack")])
+@pytest.mark.parametrize("message", ["v2-plain", "v2-event", "v2-tombstone"])
+@pytest.mark.parametrize("topic", ["", "edge/node-1/live "])
+def test_what_others_read_is_called_by_its_name(form: str, name: str, message: str, topic: str) -> None:
+    payload = rewriter(form)(encoded(message)).payload
+    for written in (payload, payload.hex().encode()):
+        result = run(stdin=topic.encode() + written + b"\n")
+        assert result.exit_code == 1
+        assert result.stderr == (
+            f"standard input: byte 0: this is {name}, which other programs read; "
+            'here only formats "batch" and "json" are\n'
+        )
+
+
+def test_sparkplug_is_called_by_its_name() -> None:
+    result = run(stdin=b"spBv1.0/growers/NDATA/node-1 \x08\x01")
+    assert "this is a Sparkplug B topic" in result.stderr
 
 
 def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:

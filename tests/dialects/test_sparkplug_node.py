@@ -135,7 +135,7 @@ def test_numbers_go_round_after_255(gateway: Gateway) -> None:
 def test_after_a_message_that_nobody_heard_the_node_is_born_again(gateway: Gateway) -> None:
     record = Record(1, 3, 42, RecordKind.BATCH, 2, 0, ClockQuality.SYNCED, 4, encoded("v2-small"))
     gateway.node.publication(Lane.LIVE, record)
-    gateway.node.missed()
+    gateway.node.answered(record, taken=False)
     gateway.send(encoded("v2-small"))
     gateway.send(encoded("v2-small"))
     assert gateway.host.kinds == ["NBIRTH", "NBIRTH", "NDATA", "NDATA"]

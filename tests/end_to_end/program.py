@@ -14,12 +14,14 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.clock import NS_PER_S, SystemClock
-from edge_agent.wire.codec import decode_message
+from edge_agent.wire.codec import Known, decode_message, learn_stream
 from edge_agent.wire.rows import objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from edge_agent.wire.batch import Message
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,16 @@ class Captured:
 
     topic: str
     payload: bytes
+    known: Known
+    """What has been announced on the way to the same recorder."""
+
+    def message(self) -> Message:
+        """What it holds."""
+        return decode_message(self.payload, self.known)
 
     def objects(self) -> list[dict[str, Any]]:
         """What `edge-agent decode` would print of it."""
-        return list(objects(decode_message(self.payload)))
+        return list(objects(self.message()))
 
 
 class Recorder:
@@ -39,6 +47,7 @@ class Recorder:
 
     def __init__(self, port: int, topics: str = "edge/#") -> None:
         self.messages: list[Captured] = []
+        self.known = Known()
         self._news = threading.Event()
         self._subscribed = threading.Event()
         self._lost = threading.Event()
@@ -77,7 +86,7 @@ class Recorder:
 
     def identities(self, epoch: int | None = None) -> Counter[tuple[int, int]]:
         """(epoch, seq) of every record that arrived, and how often it did."""
-        decoded = [decode_message(each.payload).envelope for each in self.records()]
+        decoded = [each.message().envelope for each in self.records()]
         return Counter((each.epoch, each.seq) for each in decoded if epoch is None or each.epoch == epoch)
 
     def wait_for(self, enough: Callable[[Recorder], bool], seconds: float = 20) -> None:
@@ -90,7 +99,9 @@ class Recorder:
             clock.wait(self._news, min(deadline_ns, clock.now_ns() + NS_PER_S // 5))
 
     def _keep(self, topic: str, payload: bytes) -> None:
-        self.messages.append(Captured(topic, payload))
+        self.messages.append(Captured(topic, payload, self.known))
+        if topic.startswith("edge/"):
+            learn_stream(payload, self.known)
         self._news.set()
 
 

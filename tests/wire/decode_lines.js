@@ -1,6 +1,6 @@
 // Reads one JSON object per line, prints what decode.js makes of it and one line to end it.
-//   {"table": [node, sensors]}  learns a table   -> its id
-//   {"hex": "02…"}              decodes          -> its rows, or {"error": …}
+//   {"status": {…}}   learns what it announces -> its id
+//   {"hex": "02…"}    decodes                  -> its rows, or {"error": …}
 "use strict";
 const path = require("path");
 const readline = require("readline");
@@ -11,14 +11,14 @@ readline.createInterface({ input: process.stdin }).on("line", (line) => {
   const asked = JSON.parse(line);
   const answer = [];
   if (asked.forget) decoder = new EdgeDecoder();
-  if (asked.table) answer.push(String(decoder.addTable(...asked.table)));
-  if (asked.hex !== undefined) {
-    try {
+  try {
+    if (asked.status !== undefined) answer.push(String(decoder.learn(asked.status)));
+    if (asked.hex !== undefined) {
       const message = decoder.decode(Buffer.from(asked.hex, "hex"));
       for (const row of EdgeDecoder.rows(message)) answer.push(EdgeDecoder.toJson(row));
-    } catch (error) {
-      answer.push(JSON.stringify({ error: error.message, ours: error instanceof EdgeFormatError }));
     }
+  } catch (error) {
+    answer.push(JSON.stringify({ error: error.message, ours: error instanceof EdgeFormatError }));
   }
   process.stdout.write(`${answer.join("\n")}\n.\n`);
 });

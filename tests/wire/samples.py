@@ -16,14 +16,18 @@ from edge_agent.clock import ClockQuality
 from edge_agent.reading import NOT_SENT, Event, EventKind, Features, Flag, RecordKind, status_of
 from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message, Tombstone
 from edge_agent.wire.codec import (
-    Channels,
+    Announcement,
     Known,
     Reference,
+    by_announcement,
     decode_message,
     encode_batch,
     encode_event,
     encode_message,
     encode_tombstone,
+    make_announcement,
+    parse_announcement,
+    teaching,
 )
 from edge_agent.wire.rows import objects
 from edge_agent.wire.window import features_of
@@ -97,9 +101,18 @@ def _plain(first_s: int) -> Batch:
 
 PLAIN: Final = _plain(10)
 NEXT: Final = _plain(30)
-CHANNELS: Final = Channels("node-1", (("air", ("temperature_c", "humidity_pct")), ("roof", ("pressure_pa",))))
-KNOWN: Final = Known({CHANNELS.id: CHANNELS}, {("node-1", 3, 42): PLAIN})
-"""What `v2-channels` and `v2-next` refer to; the second refers to `v2-plain` or `v2-channels`."""
+ANNOUNCEMENT: Final = make_announcement(
+    ENVELOPE, 1_000_000, (("air", ("temperature_c", "humidity_pct")), ("roof", ("pressure_pa", "soil_pct")))
+)
+TWIN: Final = parse_announcement(
+    bytes.fromhex(
+        "98a66e6f64652d320302cf1886724f99ee1c0003ce000f42409292a36169720392a4726f6f669202a8736f696c5f706374c40490f05f87"
+    )
+)
+"""Another one of the same id: the same channels of another node, and four bytes to make the id the same."""
+EARLIER: Final = Envelope("node-1", 1 << 62, 7, 1, ENVELOPE.offset_ns - 3_000_000, ClockQuality.NONE)
+"""Of the same node before it started anew."""
+ROOF: Final = Batch((PLAIN.groups[1],))
 
 
 def _with_extras() -> Batch:
@@ -131,30 +144,50 @@ MESSAGES: Final = {
     "v2-small": (RecordKind.BATCH, Message(ENVELOPE, SMALL), encode_batch(SMALL)),
     "v2-full": (RecordKind.BATCH, Message(ENVELOPE, FULL), encode_batch(FULL)),
     "v2-plain": (RecordKind.BATCH, Message(ENVELOPE, PLAIN), encode_batch(PLAIN)),
-    "v2-channels": (RecordKind.BATCH, Message(ENVELOPE, PLAIN), encode_batch(PLAIN, channels=CHANNELS)),
+    "v2-teaching": (RecordKind.BATCH, Message(ENVELOPE, PLAIN, ANNOUNCEMENT), encode_batch(PLAIN)),
+    "v2-announced": (RecordKind.BATCH, Message(ENVELOPE, PLAIN), encode_batch(PLAIN)),
+    "v2-elsewhen": (RecordKind.BATCH, Message(EARLIER, ROOF), encode_batch(ROOF)),
     "v2-next": (
         RecordKind.BATCH,
         Message(replace(ENVELOPE, seq=43), NEXT),
-        encode_batch(NEXT, channels=CHANNELS, reference=Reference(42, PLAIN)),
+        encode_batch(NEXT, reference=Reference(42, PLAIN)),
     ),
     "v2-extras": (RecordKind.BATCH, Message(ENVELOPE, EXTRAS), encode_batch(EXTRAS)),
     "v2-event": (RecordKind.EVENT, Message(ENVELOPE, EVENT), encode_event(EVENT)),
     "v2-tombstone": (RecordKind.TOMBSTONE, Message(ENVELOPE, TOMBSTONE), encode_tombstone(TOMBSTONE)),
 }
 
-REFERRING: Final = {"v2-channels", "v2-next"}
-"""Those that do not stand alone."""
+REFERRING: Final = {"v2-announced", "v2-elsewhen", "v2-next"}
+"""Those that go by the announcement; `v2-next` refers to `v2-plain` beside that."""
+
+
+def known() -> Known:
+    """A receiver that was told all of this."""
+    heard = Known()
+    heard.add(ANNOUNCEMENT)
+    heard.add_batch(ENVELOPE, PLAIN)
+    return heard
 
 
 def encoded(name: str) -> bytes:
     """The whole message `name`."""
     kind, message, body = MESSAGES[name]
-    return encode_message(kind, message.envelope, body, named=name not in REFERRING)
+    alone = encode_message(kind, message.envelope, body)
+    if message.announcement is not None:
+        return teaching(alone, message.announcement)
+    return announced(alone) if name in REFERRING else alone
+
+
+def announced(alone: bytes, announcement: Announcement = ANNOUNCEMENT) -> bytes:
+    """The same message by announcement, which must be possible."""
+    message = by_announcement(alone, announcement)
+    assert message is not None
+    return message
 
 
 def ndjson(data: bytes) -> str:
     """What `edge-agent decode` prints for a message."""
-    rows = objects(decode_message(data, KNOWN))
+    rows = objects(decode_message(data, known()))
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 

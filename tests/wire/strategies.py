@@ -76,3 +76,9 @@ def batches(draw: st.DrawFn) -> Batch:
 ENVELOPES = st.builds(Envelope, NAME, COUNT, COUNT, COUNT, INT64, st.sampled_from(ClockQuality))
 EVENTS = st.builds(Event, st.sampled_from(EventKind), INT64, NAME, NAME, NAME)
 TOMBSTONES = st.builds(Tombstone, COUNT, COUNT, COUNT, COUNT, NAME, INT64, INT64)
+STEPS = st.sampled_from([1, 1000, 1_000_000]) | st.integers(1, (1 << 63) - 1)
+
+
+def channels_of(batch: Batch) -> list[tuple[str, tuple[str, ...]]]:
+    """Sensors and quantities of a batch, as an announcement would say them."""
+    return [(group.sensor, tuple(column.quantity for column in group.columns)) for group in batch.groups]

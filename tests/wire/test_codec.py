@@ -24,7 +24,7 @@ from edge_agent.wire.codec import (
     encode_tombstone,
 )
 from edge_agent.wire.cursor import varint
-from tests.wire.samples import ENVELOPE, EVENT, FULL, KNOWN, MESSAGES, SMALL, TOMBSTONE, encoded
+from tests.wire.samples import ENVELOPE, EVENT, FULL, MESSAGES, SMALL, TOMBSTONE, encoded, known
 from tests.wire.strategies import ENVELOPES, EVENTS, TOMBSTONES, batches
 
 
@@ -63,25 +63,25 @@ def test_a_tombstone_comes_back(envelope: Envelope, tombstone: Tombstone) -> Non
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_the_samples_come_back(name: str) -> None:
-    assert decode_message(encoded(name), KNOWN) == MESSAGES[name][1]
+    assert decode_message(encoded(name), known()) == MESSAGES[name][1]
 
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_every_truncation_is_a_wire_error(name: str) -> None:
-    message = encoded(name)
+    message, heard = encoded(name), known()
     for length in range(len(message)):
         with pytest.raises(Truncated):
-            decode_message(message[:length], KNOWN)
+            decode_message(message[:length], heard)
 
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_every_bit_flip_is_a_wire_error(name: str) -> None:
-    message = encoded(name)
+    message, heard = encoded(name), known()
     for bit in range(8 * len(message)):
         flipped = bytearray(message)
         flipped[bit // 8] ^= 1 << bit % 8
         with pytest.raises(WireError):
-            decode_message(bytes(flipped))
+            decode_message(bytes(flipped), heard)
 
 
 @pytest.mark.parametrize("name", ["v2-small", "v2-full", "v2-plain"])
@@ -144,7 +144,7 @@ def test_fields_that_a_newer_sender_appends_are_ignored() -> None:
     body = msgpack.unpackb(encode_batch(SMALL))
     body[0][0].append({"new": 1})
     body += [None, "newer"]
-    longer = packed(12, "node-1", 3, 42, 2, ENVELOPE.offset_ns, body, ["newest"], {"a": b"1"})
+    longer = packed(12, "node-1", 3, 42, 2, ENVELOPE.offset_ns, body, None, ["newest"], {"a": b"1"})
     assert decode_message(longer) == Message(ENVELOPE, SMALL)
     event = [*msgpack.unpackb(encode_event(EVENT)), None, None, "newest"]
     assert decode_message(packed(13, "node-1", 3, 42, 2, ENVELOPE.offset_ns, event)).content == EVENT

@@ -19,21 +19,22 @@ from hypothesis import strategies as st
 import edge_agent.wire
 from edge_agent.errors import WireError
 from edge_agent.reading import EventKind, RecordKind
-from edge_agent.wire.batch import Batch, Column, Group, Message
+from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message
 from edge_agent.wire.codec import (
-    Channels,
     Known,
     Reference,
+    by_announcement,
     decode_message,
     encode_batch,
     encode_event,
     encode_message,
     encode_tombstone,
+    make_announcement,
 )
 from edge_agent.wire.extras import SIGMAS
 from edge_agent.wire.rows import objects
-from tests.wire.samples import CHANNELS, ENVELOPE, GOLDEN, MESSAGES, PLAIN, encoded
-from tests.wire.strategies import ENVELOPES, EVENTS, TOMBSTONES, asking, batches
+from tests.wire.samples import ANNOUNCEMENT, ENVELOPE, GOLDEN, MESSAGES, PLAIN, TWIN, encoded
+from tests.wire.strategies import ENVELOPES, EVENTS, STEPS, TOMBSTONES, asking, batches, channels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,8 +92,8 @@ def rows_of(data: bytes, known: Known | None = None) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", ["v2-plain", *(name for name in MESSAGES if name != "v2-plain")])
 def test_golden_messages_have_their_golden_rows(node: Node, name: str) -> None:
     node.ask(forget=True)
-    (told,) = node.ask(table=[CHANNELS.node, [[sensor, list(own)] for sensor, own in CHANNELS.sensors]])
-    assert int(told) == CHANNELS.id
+    (told,) = node.ask(status={"state": "online", "announcement": ANNOUNCEMENT.to_text()})
+    assert int(told) == ANNOUNCEMENT.id
     node.rows(encoded("v2-plain"))
     golden = [json.loads(line) for line in (GOLDEN / f"{name}.ndjson").read_text().splitlines()]
     assert node.rows(bytes.fromhex((GOLDEN / f"{name}.hex").read_text())) == golden
@@ -147,16 +148,23 @@ def test_events_and_tombstones_are_read_alike(node: Node, envelope: Any, event: 
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
-@given(batches(), batches())
-def test_a_batch_that_refers_to_another_is_read_alike(node: Node, first: Batch, second: Batch) -> None:
-    named = {group.sensor: tuple(dict.fromkeys(column.quantity for column in group.columns)) for group in second.groups}
-    channels = Channels("node-1", tuple(named.items()))
-    node.ask(forget=True, table=[channels.node, [[sensor, list(own)] for sensor, own in channels.sensors]])
-    node.rows(encode_message(RecordKind.BATCH, ENVELOPE, encode_batch(first)))
-    body = encode_batch(second, channels=channels, reference=Reference(42, first))
-    data = encode_message(RecordKind.BATCH, replace(ENVELOPE, seq=43), body)
-    known = Known({channels.id: channels}, {("node-1", 3, 42): first})
-    assert node.rows(data) == rows_of(data, known)
+@given(ENVELOPES, ENVELOPES, STEPS, batches(), batches())
+def test_a_batch_that_refers_is_read_alike(
+    node: Node, told: Envelope, envelope: Envelope, step_ns: int, first: Batch, second: Batch
+) -> None:
+    envelope = replace(envelope, node=told.node, offset_ns=told.offset_ns)
+    earlier = replace(envelope, seq=42)
+    announcement = make_announcement(told, step_ns, channels_of(second))
+    node.ask(forget=True, status={"announcement": announcement.to_text()})
+    node.rows(encode_message(RecordKind.BATCH, earlier, encode_batch(first)))
+    alone = encode_message(RecordKind.BATCH, envelope, encode_batch(second, reference=Reference(42, first)))
+    known = Known()
+    known.add(announcement)
+    for data in (alone, by_announcement(alone, announcement)):
+        known.add_batch(earlier, first)
+        if data is not None:
+            assert node.rows(data) == rows_of(data, known)
+            node.rows(encode_message(RecordKind.BATCH, earlier, encode_batch(first)))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -187,8 +195,31 @@ def test_damage_that_the_checksum_misses_is_read_alike_or_refused(node: Node, na
 
 def test_what_it_does_not_have_it_does_not_guess(node: Node) -> None:
     node.ask(forget=True)
-    (told,) = node.rows(encoded("v2-channels"))
-    assert "not known" in told["error"]
+    (told,) = node.rows(encoded("v2-announced"))
+    assert f"announcement {ANNOUNCEMENT.id:08x} is not known" in told["error"]
     (told,) = node.rows(b"\x01" + encoded("v2-small")[1:])
     assert told["error"] == "version 1 is not known here"
     assert Message(ENVELOPE, PLAIN) == decode_message(encoded("v2-plain"))
+
+
+def test_a_message_that_teaches_is_enough(node: Node) -> None:
+    node.ask(forget=True)
+    node.rows(encoded("v2-teaching"))
+    assert node.rows(encoded("v2-announced")) == rows_of(encoded("v2-plain"))
+
+
+@pytest.mark.parametrize("said", ["no base64", 7, [1], "AAAA", "", ANNOUNCEMENT.to_text()[:-8]])
+def test_what_is_no_announcement_is_an_error_of_the_format(node: Node, said: object) -> None:
+    told = json.loads(node.ask(forget=True, status={"announcement": said})[0])
+    assert told["ours"], told
+
+
+def test_a_status_without_announcement_teaches_nothing(node: Node) -> None:
+    assert node.ask(forget=True, status={"state": "offline"}) == ["null\n"]
+    assert node.ask(status=json.dumps({"announcement": ANNOUNCEMENT.to_text()})) == [f"{ANNOUNCEMENT.id}\n"]
+
+
+def test_another_announcement_of_the_same_id_is_found_out(node: Node) -> None:
+    assert node.ask(forget=True, status={"announcement": TWIN.to_text()}) == [f"{ANNOUNCEMENT.id}\n"]
+    (told,) = node.rows(encoded("v2-announced"))
+    assert (told["error"], told["ours"]) == ("the message is damaged", True)

@@ -1,0 +1,65 @@
+"""How sensors and quantities are named in a message. Pure."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.errors import WireError
+from edge_agent.wire.fields import COUNT, array, integer, text
+from edge_agent.wire.limits import MAX_COLUMNS, MAX_TEXT_BYTES, QUANTITY_BITS, QUANTITY_CODES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_CODE_OF: Final = {quantity: code for code, quantity in enumerate(QUANTITY_CODES)}
+
+
+def pack_quantities(quantities: Iterable[str]) -> int | list[int | str]:
+    """Name them: as bits of one integer where all have codes that ascend, else one by one.
+
+    Raises:
+        WireError: one is longer than the format takes.
+    """
+    names = list(quantities)
+    codes = [_CODE_OF.get(name) for name in names]
+    known = [code for code in codes if code is not None and code < QUANTITY_BITS]
+    if len(known) == len(codes) and all(low < high for low, high in pairwise(known)):
+        return sum(1 << code for code in known)
+    return [checked_text(name, "a quantity") if code is None else code for code, name in zip(codes, names, strict=True)]
+
+
+def unpack_quantities(field: Any) -> list[str]:
+    """Read what `pack_quantities` wrote.
+
+    Raises:
+        WireError: it is something else.
+    """
+    if type(field) is int:
+        bits = integer(field, COUNT, "quantities")
+        codes: list[Any] = [code for code in range(bits.bit_length()) if bits >> code & 1]
+    else:
+        codes = array(field, 0, "quantities", exact=False)
+    if len(codes) > MAX_COLUMNS:
+        raise WireError(f"a group has {len(codes)} columns, more than {MAX_COLUMNS}")
+    return [_quantity(code) for code in codes]
+
+
+def _quantity(field: Any) -> str:
+    if type(field) is not int:
+        return text(field, "quantity")
+    code = integer(field, COUNT, "quantity")
+    # A newer sender may know more quantities; their numbers are still worth having.
+    return QUANTITY_CODES[code] if code < len(QUANTITY_CODES) else f"quantity_{code}"
+
+
+def checked_text(name: str, what: str) -> str:
+    """The text as msgpack takes it.
+
+    Raises:
+        WireError: it is longer than the format takes.
+    """
+    encoded = name.encode(errors="replace")  # msgpack would refuse half a surrogate pair
+    if len(encoded) > MAX_TEXT_BYTES:
+        raise WireError(f"{what} has at most {MAX_TEXT_BYTES} bytes: {name[:40]}…")
+    return encoded.decode()
