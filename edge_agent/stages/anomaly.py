@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.reading import Flag
 from edge_agent.stages import level, surprise
+from edge_agent.stages.classic import Classic
 from edge_agent.stages.findings import AnomalyKind
 from edge_agent.stages.lasting import Flatline, Noise, Pace
 from edge_agent.stages.level import Level
@@ -33,7 +34,7 @@ _UNUSED: Final = Flag.NO_VALUE | Flag.OUT_OF_RANGE
 _MINUTE: Final = 60
 # Readings from which the grain of a chip is learned, where nobody knows it.
 _GRAIN_READINGS: Final = 240
-_OWN: Final = 5
+_OWN: Final = 6
 _FIXED: Final = _OWN + surprise.STATE_SIZE + level.STATE_SIZE + Flatline.STATE_SIZE + Noise.STATE_SIZE + Pace.STATE_SIZE
 
 
@@ -44,10 +45,13 @@ class AnomalySettings:
     Attributes:
         threshold: score from which an anomaly is told, > 0; each more makes false alarms ten times rarer.
         resolution: smallest difference that the chip tells, canonical unit.
+        z_score, jump_per_s: limits of the classic rules; None: a rule is not looked at. See `Classic`.
     """
 
     threshold: float = THRESHOLD
     resolution: float | None = None
+    z_score: float | None = None
+    jump_per_s: float | None = None
 
     def build(self) -> Detector:
         """A detector that has seen nothing yet."""
@@ -63,6 +67,9 @@ class Detector:
         self._flatline = Flatline(settings.threshold)
         self._noise = Noise(settings.threshold)
         self._pace = Pace(settings.threshold)
+        self._classic: Classic | None = None
+        if settings.z_score is not None or settings.jump_per_s is not None:
+            self._classic = Classic(settings.z_score, settings.jump_per_s, settings.resolution or 0.0)
         self._minute: list[float] = []  # surprises of this one
         self._last = 0.0
         self._started = False
@@ -87,7 +94,7 @@ class Detector:
                 as the one before.
 
         Returns:
-            What was found, in order; at most a few in a minute.
+            What was found, each rule's in order; at most a few in a minute.
         """
         usable = _usable(values, flags)
         if usable is None:
@@ -107,11 +114,14 @@ class Detector:
         if innovations is None or innovations[0] is None:
             surprises = list(map(sub, measured, [self._last, *measured[:-1]]))
         else:
-            surprises = innovations  # type: ignore[assignment]  # a filter estimates every usable reading or none
+            surprises = innovations  # a filter estimates every usable reading or none
         if self._to_learn_grain:
             self._learn_grain(measured)
         self._last = measured[-1]
-        return self._run(times_ns, measured, surprises)
+        found = self._run(times_ns, measured, surprises)
+        if self._classic is not None:
+            found += self._classic.run(times_ns, measured)
+        return found
 
     def _run(self, times_ns: Sequence[int], values: Sequence[float], surprises: list[float]) -> list[Anomaly]:
         """Cut a block at long steps and at the end of each minute."""
@@ -178,9 +188,9 @@ class Detector:
     def state(self) -> tuple[float, ...]:
         """Everything that `restore` needs to go on as if nothing had happened: finite numbers, the stamps whole."""
         return (
-            *(_FIXED, float(self._started), self._last, self._grain, self._to_learn_grain),
+            *(_FIXED, float(self._started), self._last, self._grain, self._to_learn_grain, len(self._minute)),
             *(*self._surprise.state(), *self._level.state(), *self._flatline.state(), *self._noise.state()),
-            *(*self._pace.state(), *self._minute),
+            *(*self._pace.state(), *self._minute, *(() if self._classic is None else self._classic.state())),
         )
 
     def restore(self, state: Sequence[float]) -> None:
@@ -189,9 +199,13 @@ class Detector:
         Raises:
             ValueError: the state is none of a detector's.
         """
-        if len(state) < _FIXED or state[0] != _FIXED or len(state) >= _FIXED + _MINUTE:
+        if (
+            len(state) < _FIXED
+            or state[0] != _FIXED
+            or (self._classic is None and len(state) != _FIXED + int(state[5]))
+        ):
             raise ValueError(f"{len(state)} numbers are no state of an anomaly detector")
-        _, started, self._last, self._grain, to_learn = state[:_OWN]
+        _, started, self._last, self._grain, to_learn, minute = state[:_OWN]
         self._started, self._to_learn_grain = bool(started), int(to_learn)
         at = _OWN
         for part, size in (
@@ -203,7 +217,9 @@ class Detector:
         ):
             part.restore(state[at : at + size])
             at += size
-        self._minute = list(state[at:])
+        self._minute = list(state[at : at + int(minute)])
+        if self._classic is not None:
+            self._classic.restore(state[at + int(minute) :])
 
 
 def _usable(values: Sequence[float | None], flags: Sequence[Flag]) -> list[int] | None:

@@ -30,9 +30,9 @@ class AnomalyKind(Enum):
 class Phase(Enum):
     """What is told: something that happened, or one end of something that lasts."""
 
-    ONCE = ""
-    BEGAN = "began"
-    ENDED = "ended"
+    ONCE = 0
+    BEGAN = 1
+    ENDED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,9 @@ class Anomaly:
         kind: in what way odd.
         at_ns: stamp of the reading at which it was found or, for surprises and jumps, that was odd.
         since_ns: stamp at which it began; `at_ns` for what happened at once.
-        score: -log10 of the probability of such a thing in one look at the channel, by its own history; 0 to 12. A
-            look is a reading, a minute's worth of them, or five minutes, by kind.
+        score: larger is odder, 0 to 12: -log10 of the probability of such a thing in one look at the channel, by its
+            own history. A look is a minute's worth of readings, or five minutes. For the classic rules it is how many
+            times the limit was exceeded.
         value: what was measured; for drift the difference, for bursts the noise (standard deviation), for gaps
             seconds.
         expected: what it was expected to be, in the same unit.
@@ -58,3 +59,8 @@ class Anomaly:
     value: float
     expected: float
     phase: Phase = Phase.ONCE
+
+    @property
+    def state(self) -> str:
+        """One word for it: the kind, with `-ended` at the end of what lasted."""
+        return f"{self.kind.value}-ended" if self.phase is Phase.ENDED else self.kind.value
