@@ -29,7 +29,7 @@ _MEMORY: Final = 10_000
 _THINNEST: Final = 0.1
 # Slots for which one channel's mean waits for the other's, which comes with its own batch.
 _WAITING: Final = 24
-# A drift has ended when this share of it is left.
+# A drift has ended when this share of it is left, or when it has lasted as long as the long mean.
 _OVER: Final = 0.5
 _NONE: Final = -1
 _FIXED: Final = 9 + RARITY_SIZE
@@ -73,7 +73,7 @@ class Siblings:
         self._since_ns = _NONE  # of the drift that was told of
         self._drift = 0.0  # how far it was then
         self._score = 0.0
-        self._before = 0.0  # what was usual then
+        self._lasted = 0  # slots
         self._largest = 0.0  # of this hour
         self._late: list[float] = []  # of the hours before, not learned yet
         self._rarity = Rarity(_MEMORY, _THINNEST)
@@ -120,18 +120,17 @@ class Siblings:
         self._short += (difference - self._short) / min(self._count, _SHORT)
         off = abs(self._short - self._long)
         if self._since_ns >= 0:
-            # It ends where it came from, or where it has been for so long that this has become usual.
-            if abs(self._short - self._before) <= _OVER * self._drift:
-                self._long = self._before
-            elif off > _OVER * self._drift:
-                self._long += (self._short - self._long) / _LONG
+            self._lasted += 1
+            if off > _OVER * self._drift and self._lasted < _LONG:
                 return None
             anomaly = self._tell(now_ns, Phase.ENDED)
             self._since_ns = _NONE
+            if self._lasted == _LONG:  # what has been so for a week is usual
+                self._long = self._short
             return anomaly
         score = self._rarity.score(off) if self._rarity.total >= _FIRST else 0.0
         if score >= self._threshold:
-            self._since_ns, self._drift, self._score, self._before = now_ns, off, score, self._long
+            self._since_ns, self._drift, self._score, self._lasted = now_ns, off, score, 0
             return self._tell(now_ns, Phase.BEGAN)
         self._long += (self._short - self._long) / min(self._count, _LONG)
         self._largest = max(self._largest, off)
@@ -149,7 +148,7 @@ class Siblings:
         """Everything that `restore` needs; of the open slots, nothing."""
         return (
             *(self._count, self._last, self._short, self._long, self._since_ns, self._drift, self._score),
-            *(self._before, self._largest, *self._rarity.state(), *self._late),
+            *(self._lasted, self._largest, *self._rarity.state(), *self._late),
         )
 
     def restore(self, state: Sequence[float]) -> None:
@@ -164,5 +163,6 @@ class Siblings:
             :9
         ]
         self._count, self._last, self._since_ns = int(count), int(last), int(since_ns)
+        self._lasted = int(lasted)
         self._rarity.restore(state[9:_FIXED])
         self._late = list(state[_FIXED:])
