@@ -159,9 +159,7 @@ class Siblings:
         """
         if not _FIXED <= len(state) <= _FIXED + _LATE:
             raise ValueError(f"{len(state)} numbers are no state of a pair of siblings")
-        count, last, self._short, self._long, since_ns, self._drift, self._score, self._before, self._largest = state[
-            :9
-        ]
+        count, last, self._short, self._long, since_ns, self._drift, self._score, lasted, self._largest = state[:9]
         self._count, self._last, self._since_ns = int(count), int(last), int(since_ns)
         self._lasted = int(lasted)
         self._rarity.restore(state[9:_FIXED])
