@@ -12,6 +12,7 @@ from functools import reduce
 from itertools import groupby, islice
 from math import isfinite
 from operator import attrgetter, or_
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -26,11 +27,13 @@ from edge_agent.stages.validate import Limits, Validator
 from edge_agent.wire.batch import Column, Group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from edge_agent.stages.anomaly import AnomalySettings
     from edge_agent.stages.auto import AutoSettings
     from edge_agent.stages.kalman import KalmanSettings
     from edge_agent.stages.median import MedianSettings
+    from edge_agent.watch import Watch
 
 _NO_FLAG: Final = Flag(0)
 _WHOLE: Final = 1.5 * 2.0**52
@@ -52,6 +55,8 @@ class ChannelSettings:
         deadband: which readings are not worth sending.
         send_raw: whether the calibrated measurement travels beside the filtered value.
         derived: how it is computed from other quantities of the sensor; None if it is measured.
+        anomaly: how it is watched; None: it is not.
+        sibling: the channel that measures the same, as `sensor.quantity`; None if there is none.
     """
 
     quantity: str
@@ -63,6 +68,8 @@ class ChannelSettings:
     deadband: DeadbandSettings = DeadbandSettings(0.0, 300 * NS_PER_S)  # noqa: RUF009 it is frozen
     send_raw: bool = True
     derived: Derived | None = None
+    anomaly: AnomalySettings | None = None
+    sibling: str | None = None
 
 
 @dataclass(slots=True)
@@ -97,7 +104,7 @@ class Counts:
 class _Channel:
     """One quantity of one sensor: the state of its stages, and its part of the open batch."""
 
-    def __init__(self, settings: ChannelSettings, counts: Counts) -> None:
+    def __init__(self, settings: ChannelSettings, counts: Counts, watch: Watch | None) -> None:
         self.quantity = settings.quantity
         self.derived = settings.derived
         self.last_value: float | None = None
@@ -110,6 +117,7 @@ class _Channel:
         self._counts = counts
         self._validator = Validator(settings.limits)
         self._filter = settings.filter.build() if settings.filter is not None else None
+        self._watch = watch
         self._deadband = Deadband(settings.deadband)
 
     def judge(
@@ -126,7 +134,10 @@ class _Channel:
 
     def take(self, times_ns: Sequence[int], flags: list[Flag], raws: list[float | None]) -> None:
         """Filter a block that was judged, and take it into the open batch."""
-        filtered = raws if self._filter is None else self._filter.run(times_ns, raws, flags).values
+        estimates = None if self._filter is None else self._filter.run(times_ns, raws, flags)
+        if self._watch is not None:
+            self._watch.take(times_ns, raws, flags, estimates)
+        filtered = raws if estimates is None else estimates.values
         values = rounded(filtered, self._settings.resolution)
         good = flags.count(_NO_FLAG)
         statuses = [0] * good if good == len(flags) else [status_of(flag) for flag in flags]
@@ -188,11 +199,19 @@ class OpenBatch:
         settings: of its channels.
         counts: where its readings are counted when they are processed.
         time_step_ns: stamps are rounded down to multiples of it.
+        watches: of the channels that are watched, by quantity.
     """
 
-    def __init__(self, name: str, settings: Sequence[ChannelSettings], counts: Counts, time_step_ns: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Sequence[ChannelSettings],
+        counts: Counts,
+        time_step_ns: int,
+        watches: Mapping[str, Watch] = MappingProxyType({}),
+    ) -> None:
         self.waiting: list[Measurement] = []
-        self.channels = {each.quantity: _Channel(each, counts) for each in settings}
+        self.channels = {each.quantity: _Channel(each, counts, watches.get(each.quantity)) for each in settings}
         self.width = len(self.channels)
         self._derived = [(each, each.derived) for each in self.channels.values() if each.derived is not None]
         self.times_ns: list[int] = []

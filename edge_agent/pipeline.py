@@ -16,6 +16,7 @@ from edge_agent.open_batch import ChannelSettings, Counts, OpenBatch, describe
 from edge_agent.outbox.outbox import Content
 from edge_agent.outbox.worker import Commit, Store, StoreSegment
 from edge_agent.reading import NOT_SENT, Event, Measurement, Quality, RecordKind, quality_of
+from edge_agent.watch import Findings, Watch
 from edge_agent.wire.batch import Batch, Group, Tombstone
 from edge_agent.wire.encode import encode_batch, encode_event, encode_tombstone
 
@@ -63,8 +64,11 @@ class Pipeline:
         self.inbox: Inbox[Measurement | Event] = Inbox(INBOX_LIMIT)
         self.counts = Counts()
         self.batches = 0
+        self.findings = Findings(self._store_event)
+        self.watches = _watches(sensors, self.findings)
         self._sensors = {
-            name: OpenBatch(name, settings, self.counts, time_step_ns) for name, settings in sensors.items()
+            name: OpenBatch(name, settings, self.counts, time_step_ns, self.watches[name])
+            for name, settings in sensors.items()
         }
         self._clock = clock
         self._batch_ns = batch_ns
@@ -187,3 +191,22 @@ class Pipeline:
         log.error("processing fell behind: measurements were dropped readings=%d", readings)
         body = encode_tombstone(Tombstone(0, 0, 0, readings, "processing fell behind", first_ns, last_ns))
         self._store(Store(Content(RecordKind.TOMBSTONE, readings, first_ns, last_ns, body)))
+
+
+def _watches(sensors: Mapping[str, Sequence[ChannelSettings]], findings: Findings) -> dict[str, dict[str, Watch]]:
+    """Those of all channels that are watched, by sensor and quantity; siblings know of each other."""
+    watches = {
+        name: {
+            each.quantity: Watch(f"{name}.{each.quantity}", each.anomaly, findings.tell)
+            for each in settings
+            if each.anomaly is not None
+        }
+        for name, settings in sensors.items()
+    }
+    for name, settings in sensors.items():
+        for each in settings:
+            if each.sibling is not None and each.quantity in watches[name]:
+                sensor, _, quantity = each.sibling.partition(".")
+                if quantity in watches.get(sensor, {}):
+                    watches[name][each.quantity].pair(watches[sensor][quantity])
+    return watches

@@ -116,6 +116,7 @@ class EventKind(Enum):
     BUS_STATE = "bus-state"
     TIME_FIX = "time-fix"
     OUTBOX_RESET = "outbox-reset"
+    ANOMALY = "anomaly"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Event:
     Attributes:
         kind: what it tells.
         boot_ns: when.
-        subject: what it is about: a sensor id, the name of a bus, `clock`, `outbox`.
+        subject: what it is about: a sensor id, a channel as `sensor.quantity`, the name of a bus, `clock`, `outbox`.
         state: what the subject is now, one word.
         cause: one sentence with evidence and, where there is one, the fix.
         errno: the kernel's reason, where it gave one.

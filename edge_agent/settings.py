@@ -17,6 +17,7 @@ from edge_agent.quantity import QUANTITIES, Quantity
 from edge_agent.sampling.breaker import Rung
 from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.sampling.worker import SampledBus
+from edge_agent.stages.anomaly import AnomalySettings
 from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.calibrate import Calibration
 from edge_agent.stages.deadband import DeadbandSettings
@@ -179,7 +180,16 @@ def _channel(sensor: model.Sensor, name: str, altitude_m: float | None) -> Chann
         deadband=DeadbandSettings(channel.deadband, round(channel.heartbeat_s * NS_PER_S)),
         send_raw=channel.send_raw,
         derived=derived,
+        anomaly=None if derived is not None else _anomaly(channel, raw_resolution),
+        sibling=channel.sibling,
     )
+
+
+def _anomaly(channel: model.Channel, resolution: float) -> AnomalySettings | None:
+    """How one channel is watched; what is derived is odd when what it is derived from is."""
+    if channel.anomaly == "none":
+        return None
+    return AnomalySettings(channel.anomaly_threshold, resolution, channel.anomaly_z_score, channel.anomaly_jump_per_s)
 
 
 def _filter(

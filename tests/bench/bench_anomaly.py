@@ -66,7 +66,9 @@ def rows_of(recording: nab.Recording, kinds: set[AnomalyKind], anomalies: list[A
 
 def windowed_gaussian(recording: nab.Recording) -> list[float]:
     """The detector of that name: tail of a normal distribution over the last 6400 rows, moved on by 100."""
-    scores, window, coming = [], [], []
+    scores: list[float] = []
+    window: list[float] = []
+    coming: list[float] = []
     mean, deviation = 0.0, 1.0
     for value in recording.values:
         scores.append(1.0 - 0.5 * erfc(abs(value - mean) / deviation / sqrt(2.0)) if window else 0.0)
@@ -86,22 +88,24 @@ def corpus(folder: Path) -> None:
     recordings = nab.load(folder)
     rows = sum(len(each.values) for each in recordings)
     print(f"\n## NAB, standard profile, {len(recordings)} files, {rows:,} rows, one setting and one threshold\n")
+    silent = [[0.0] * len(each.values) for each in recordings]
+    first_rows = [{first for first, _ in each.windows} for each in recordings]
     perfect = [
-        [float(row in {first for first, _ in each.windows}) for row in range(len(each.values))] for each in recordings
+        [float(row in first) for row in range(len(each.values))]
+        for each, first in zip(recordings, first_rows, strict=True)
     ]
     gaussian = [windowed_gaussian(each) for each in recordings]
     print(
-        f"The scorer gives nothing said {nab.best(recordings, [[0.0] * len(each.values) for each in recordings]).points:.1f},"
-        f" first rows of all windows {nab.best(recordings, perfect).points:.1f}, Windowed Gaussian at its best threshold"
-        f" {nab.best(recordings, gaussian).points:.1f} and at its own {nab.at(recordings, gaussian, 1.0).points:.1f}"
-        " (published: 0, 100, 39.6).\n"
+        f"The scorer gives silence {nab.best(recordings, silent).points:.1f}, the first rows of all windows"
+        f" {nab.best(recordings, perfect).points:.1f}, and Windowed Gaussian {nab.best(recordings, gaussian).points:.1f}"
+        f" at its best threshold, {nab.at(recordings, gaussian, 1.0).points:.1f} at 1 (published: 0, 100, 39.6).\n"
     )
-    anomalies = []
-    for each in recordings:
-        anomalies.append(found([second * NS_PER_S for second in each.since_s], each.values, AnomalySettings(LEAST)))
-    print(
-        "| detector | half it was tuned on | other half | all | false alarms | windows hit | threshold |\n|-|-|-|-|-|-|-|"
-    )
+    anomalies = [
+        found([second * NS_PER_S for second in each.since_s], each.values, AnomalySettings(LEAST))
+        for each in recordings
+    ]
+    print("| detector | half it was tuned on | other half | all | false alarms | windows hit | threshold |")
+    print("|-|-|-|-|-|-|-|")
     for what, kinds in (
         ("**all kinds**", set(AnomalyKind)),
         ("`level` alone", {AnomalyKind.LEVEL}),
@@ -268,9 +272,7 @@ def main() -> None:
     if (folder / "labels" / "combined_windows.json").is_file():
         corpus(folder)
     else:
-        print(
-            f"no NAB at {folder}: git clone --depth 1 https://github.com/numenta/NAB, and give its folder or set NAB_DIR"
-        )
+        print(f"no NAB at {folder}: git clone --depth 1 https://github.com/numenta/NAB, and give its folder or NAB_DIR")
     shared = Path(os.environ.get("EDGE_AGENT_SHARED", Path(__file__).parents[3] / "shared"))
     if shared.is_dir():
         spikes(shared)
