@@ -95,10 +95,11 @@ def corpus(folder: Path) -> None:
         for each, first in zip(recordings, first_rows, strict=True)
     ]
     gaussian = [windowed_gaussian(each) for each in recordings]
+    quiet, early, usual = (nab.best(recordings, each).points for each in (silent, perfect, gaussian))
     print(
-        f"The scorer gives silence {nab.best(recordings, silent).points:.1f}, the first rows of all windows"
-        f" {nab.best(recordings, perfect).points:.1f}, and Windowed Gaussian {nab.best(recordings, gaussian).points:.1f}"
-        f" at its best threshold, {nab.at(recordings, gaussian, 1.0).points:.1f} at 1 (published: 0, 100, 39.6).\n"
+        f"The scorer gives silence {quiet:.1f}, the first rows of all windows {early:.1f}, and Windowed Gaussian"
+        f" {usual:.1f} at its best threshold, {nab.at(recordings, gaussian, 1.0).points:.1f} at 1"
+        " (published: 0, 100, 39.6).\n"
     )
     anomalies = [
         found([second * NS_PER_S for second in each.since_s], each.values, AnomalySettings(LEAST))
