@@ -41,13 +41,13 @@ class Watch:
         self.name = name
         self.detector = settings.build()
         self._tell = tell
-        self._pairs: list[tuple[Siblings, int]] = []
+        self._pairs: list[tuple[Siblings, int, str]] = []
 
     def pair(self, other: Watch) -> None:
         """Compare with a channel that measures the same. A drift is told of this one, as its difference from that."""
         siblings = Siblings(THRESHOLD)
-        self._pairs.append((siblings, 0))
-        other._pairs.append((siblings, 1))
+        self._pairs.append((siblings, 0, self.name))
+        other._pairs.append((siblings, 1, self.name))
 
     def take(
         self,
@@ -59,9 +59,9 @@ class Watch:
         """Look at a block; see `Detector.run`."""
         for anomaly in self.detector.run(times_ns, values, flags, estimates):
             self._tell(self.name, anomaly)
-        for siblings, side in self._pairs:
+        for siblings, side, name in self._pairs:
             for anomaly in siblings.take(side, times_ns, values):
-                self._tell(self.name, anomaly)
+                self._tell(name, anomaly)
 
 
 class _Told:
