@@ -251,6 +251,7 @@ class Agent:
             clock=ClockHealth(self.clock.anchor().quality.name.lower(), self.watch.steps),
             max_rss_bytes=max_rss_bytes,
             cpu_s=cpu_s,
+            anomalies=dict(self.pipeline.findings.counts),
         )
 
     def _status(self, state: str) -> bytes:

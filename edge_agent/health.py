@@ -75,7 +75,7 @@ class ClockHealth:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The file that `--report` writes. Fields are only ever added."""
+    """The file that `--report` writes. Fields are only ever added. `anomalies` counts what was odd, by kind."""
 
     node: str
     epoch: int
@@ -90,6 +90,7 @@ class Report:
     clock: ClockHealth
     max_rss_bytes: int
     cpu_s: float
+    anomalies: Mapping[str, int]
 
     def to_json(self) -> str:
         """JSON text, one key per line at the top."""

@@ -1,14 +1,15 @@
 """What stages remember across a restart: plain numbers, and how their stamps move when the machine was rebooted. Pure.
 
-Kept as JSON, so that a later version can read what it knows and leave the rest.
+Kept as JSON, so that a later version can read what it knows and leave the rest; deflated, because it goes to a card.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.clock import NS_PER_S, ClockQuality
 
@@ -21,6 +22,7 @@ _VERSION: Final = 1
 _LONG_AGO_NS: Final = 365 * 86_400 * NS_PER_S
 """How old everything is when nobody knows."""
 _MOST: Final = 1 << 63
+_MOST_BYTES: Final = 1 << 26
 _KNOWN: Final = ClockQuality.HOLDOVER
 
 
@@ -42,7 +44,7 @@ class Remembered:
 def write_memory(clock: Clock, remembered: Iterable[Remembered]) -> bytes:
     """Put states together with the boot that their stamps belong to."""
     anchor = clock.anchor()
-    return json.dumps(
+    text = json.dumps(
         {
             "version": _VERSION,
             "boot": clock.boot_id(),
@@ -53,21 +55,33 @@ def write_memory(clock: Clock, remembered: Iterable[Remembered]) -> bytes:
         },
         separators=(",", ":"),
         allow_nan=False,
-    ).encode()
+    )
+    return zlib.compress(text.encode())
 
 
-def read_memory(body: bytes, clock: Clock) -> tuple[list[Remembered], int]:
+class Memory(NamedTuple):
+    """What was remembered.
+
+    Attributes:
+        states: of all stages.
+        shift_ns: what to add to their stamps to get nanoseconds since this boot: 0 within one boot, else by wall time,
+            and where that is not known on both sides, so much that all of it is long ago.
+        is_dated: whether that much is known.
+    """
+
+    states: Sequence[Remembered]
+    shift_ns: int
+    is_dated: bool
+
+
+def read_memory(body: bytes, clock: Clock) -> Memory:
     """Read states, of this boot or another.
-
-    Returns:
-        They, and what to add to their stamps to get nanoseconds since this boot: 0 within one boot, else by wall
-        time, and where that is not known on both sides, so much that all of it is long ago.
 
     Raises:
         ValueError: it is none that this version knows.
     """
     try:
-        fields = json.loads(body)
+        fields = json.loads(_inflated(body))
         if fields["version"] != _VERSION:
             raise ValueError(f"version {fields['version']}")
         found = [Remembered(str(owner), str(stage), tuple(numbers)) for owner, stage, *numbers in fields["states"]]
@@ -78,12 +92,23 @@ def read_memory(body: bytes, clock: Clock) -> tuple[list[Remembered], int]:
     if not all(_is_number(number) for each in found for number in each.numbers):
         raise ValueError("a saved state holds something else than finite numbers")
     if same:
-        return found, 0
+        return Memory(found, 0, is_dated=True)
     now_ns, anchor = clock.now_ns(), clock.anchor()
     if min(quality, anchor.quality) < _KNOWN:
-        return found, now_ns - saved_ns - _LONG_AGO_NS
+        return Memory(found, now_ns - saved_ns - _LONG_AGO_NS, is_dated=False)
     # Wall time may have stepped backwards; what is remembered never lies ahead.
-    return found, min(offset_ns - anchor.offset_ns, now_ns - saved_ns)
+    return Memory(found, min(offset_ns - anchor.offset_ns, now_ns - saved_ns), is_dated=True)
+
+
+def _inflated(body: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(body, _MOST_BYTES)
+    except zlib.error as error:
+        raise ValueError(f"no saved states: {error}") from None
+    if not unpacker.eof:
+        raise ValueError("no saved states: cut off, or too large")
+    return text
 
 
 def _is_number(number: object) -> bool:

@@ -13,6 +13,7 @@ from functools import reduce
 from itertools import groupby
 from math import isfinite
 from operator import attrgetter, or_
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
@@ -28,11 +29,13 @@ from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.encode import encode_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from edge_agent.stages.anomaly import AnomalySettings
     from edge_agent.stages.auto import AutoSettings
     from edge_agent.stages.kalman import KalmanSettings
     from edge_agent.stages.median import MedianSettings
+    from edge_agent.watch import Watch
 
 _NO_FLAG: Final = Flag(0)
 _REFUSED: Final = frozenset({Quality.BAD, Quality.ESTIMATED})
@@ -59,6 +62,8 @@ class ChannelSettings:
         send_raw: whether the calibrated measurement travels beside the filtered value.
         send_sigma: whether the standard deviation of the filter's error does.
         derived: how it is computed from other quantities of the sensor; None if it is measured.
+        anomaly: how it is watched; None: it is not.
+        sibling: the channel that measures the same, as `sensor.quantity`; None if there is none.
     """
 
     quantity: str
@@ -72,6 +77,8 @@ class ChannelSettings:
     send_raw: bool = True
     send_sigma: bool = False
     derived: Derived | None = None
+    anomaly: AnomalySettings | None = None
+    sibling: str | None = None
 
 
 @dataclass(slots=True)
@@ -106,7 +113,7 @@ class Counts:
 class _Channel:
     """One quantity of one sensor: the state of its stages, and its part of the open batch."""
 
-    def __init__(self, settings: ChannelSettings, counts: Counts) -> None:
+    def __init__(self, settings: ChannelSettings, counts: Counts, watch: Watch | None) -> None:
         self.quantity = settings.quantity
         self.derived = settings.derived
         self.last_value: float | None = None
@@ -119,6 +126,7 @@ class _Channel:
         self._counts = counts
         self._validator = Validator(settings.limits)
         self._filter = settings.filter.build() if settings.filter is not None else None
+        self._watch = watch
         self._sends_sigma = settings.send_sigma and self._filter is not None
         self._reducer = settings.reduce.build()
         self._lead: deque[tuple[int, float | None]] = deque(maxlen=_LEAD)
@@ -138,6 +146,8 @@ class _Channel:
     def take(self, times_ns: Sequence[int], flags: list[Flag], raws: list[float | None]) -> Taken:
         """Filter a block that was judged, and take it into the open batch."""
         estimates = None if self._filter is None else self._filter.run(times_ns, raws, flags)
+        if self._watch is not None:
+            self._watch.take(times_ns, raws, flags, estimates)
         values = rounded(raws if estimates is None else estimates.values, self._settings.resolution)
         good = flags.count(_NO_FLAG)
         statuses = [0] * good if good == len(flags) else [status_of(flag) for flag in flags]
@@ -153,8 +163,10 @@ class _Channel:
 
     def remembered(self, sensor: str) -> list[Remembered]:
         """What its stages know that a restart should not have to learn again."""
-        owner = f"{sensor}.{self.quantity}"
-        return [] if self._filter is None else [Remembered(owner, self._filter_stage, self._filter.state())]
+        own = [] if self._watch is None else self._watch.remembered()
+        if self._filter is not None:
+            own.append(Remembered(f"{sensor}.{self.quantity}", self._filter_stage, self._filter.state()))
+        return own
 
     def restore(self, remembered: Remembered, shift_ns: int) -> None:
         """Go on where an earlier run ended; what belongs to another kind of filter is left alone.
@@ -166,6 +178,8 @@ class _Channel:
             filter_ = self._settings.filter.build()  # so that a state of which half is good changes nothing
             filter_.restore(tuple(remembered.numbers), shift_ns)
             self._filter = filter_
+        elif self._watch is not None:
+            self._watch.restore(remembered)
 
     @property
     def _filter_stage(self) -> str:
@@ -277,6 +291,7 @@ class OpenBatch:
         settings: of its channels.
         counts: where its readings are counted when they are processed.
         time_step_ns: stamps are rounded down to multiples of it.
+        watches: of the channels that are watched, by quantity.
         show: takes sensor, quantity and block of each channel that somebody looks at.
         looked_at: their quantities.
     """
@@ -288,11 +303,12 @@ class OpenBatch:
         counts: Counts,
         time_step_ns: int,
         *,
+        watches: Mapping[str, Watch] = MappingProxyType({}),
         show: Callable[[str, str, Taken], object] | None = None,
         looked_at: frozenset[str] = frozenset(),
     ) -> None:
         self.waiting: list[Measurement] = []
-        self.channels = {each.quantity: _Channel(each, counts) for each in settings}
+        self.channels = {each.quantity: _Channel(each, counts, watches.get(each.quantity)) for each in settings}
         self.width = len(self.channels)
         self._derived = [(each, each.derived) for each in self.channels.values() if each.derived is not None]
         self.times_ns: list[int] = []

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.alerting import Alerting, Surroundings
 from edge_agent.clock import NS_PER_S, Inbox
-from edge_agent.memory import read_memory, write_memory
+from edge_agent.memory import Memory, Remembered, read_memory, write_memory
 from edge_agent.open_batch import ChannelSettings, Counts, OpenBatch
 from edge_agent.outbox.outbox import Content
 from edge_agent.outbox.worker import Commit, SaveState, Store, StoreSegment
 from edge_agent.reading import NOT_SENT, Event, Measurement, Quality, RecordKind, quality_of
+from edge_agent.watch import Findings, Watch
 from edge_agent.wire.batch import Batch, Group, Tombstone
 from edge_agent.wire.encode import encode_batch, encode_event, encode_tombstone
 
@@ -37,8 +38,9 @@ MAX_OPEN_CELLS: Final = 50_000
 STAGES: Final = "stages"
 ALERTS: Final = "alerts"
 """Names under which the store keeps what is remembered across a restart."""
-REMEMBER_NS: Final = 600 * NS_PER_S
-"""How often what stages have learned is saved; each time costs the card about 1 KiB per channel."""
+REMEMBER_NS: Final = 3600 * NS_PER_S
+"""How often what stages have learned is saved; each time costs the card about 3 KiB per channel."""
+_TIMELINE: Final = "timeline"
 _NOTHING_AROUND: Final = Surroundings(lambda: 0, lambda: "", lambda: "")
 
 
@@ -75,18 +77,22 @@ class Pipeline:
         self.counts = Counts()
         self.batches = 0
         self.alerting = Alerting(alerts, self._alert, around)
+        self.findings = Findings(self._store_event)
+        self.watches = _watches(sensors, self.findings)
         self._sensors = {
             name: OpenBatch(
                 name,
                 settings,
                 self.counts,
                 time_step_ns,
+                watches=self.watches[name],
                 show=self.alerting.saw,
                 looked_at=self.alerting.watches(name),
             )
             for name, settings in sensors.items()
         }
         self._looked_at = [batch for batch in self._sensors.values() if batch.looked_at]
+        self._timeline_ns = 0
         self._remember_due_ns = clock.now_ns() + REMEMBER_NS
         self._clock = clock
         self._batch_ns = batch_ns
@@ -124,16 +130,26 @@ class Pipeline:
             if body is None:
                 continue
             try:
-                remembered, shift_ns = read_memory(body, self._clock)
-                self.alerting.restore(remembered, shift_ns)
-                for each in remembered:
-                    sensor, _, quantity = each.owner.partition(".")
-                    batch = self._sensors.get(sensor)
-                    channel = batch.channels.get(quantity) if batch is not None else None
-                    if channel is not None:
-                        channel.restore(each, shift_ns)
+                memory = read_memory(body, self._clock)
+                self.alerting.restore(memory.states, memory.shift_ns)
+                for each in memory.states:
+                    self._restore(each, memory)
             except ValueError as error:
                 log.warning("what was remembered cannot be used, and is learned anew reason=%r", str(error))
+
+    def _restore(self, remembered: Remembered, memory: Memory) -> None:
+        if remembered.stage == _TIMELINE:
+            # Where nobody knows how long it was, detectors find out by themselves that time began anew.
+            self._timeline_ns = int(remembered.numbers[0]) + (memory.shift_ns if memory.is_dated else 0)
+            for watches in self.watches.values():
+                for watch in watches.values():
+                    watch.shift_ns = self._timeline_ns
+            return
+        sensor, _, quantity = remembered.owner.partition(".")
+        batch = self._sensors.get(sensor)
+        channel = batch.channels.get(quantity) if batch is not None else None
+        if channel is not None:
+            channel.restore(remembered, memory.shift_ns)
 
     def step(self) -> int | None:
         """Take in what arrived; seal and secure what is due."""
@@ -237,6 +253,8 @@ class Pipeline:
             for channel in batch.channels.values()
             for each in channel.remembered(name)
         ]
+        if any(self.watches.values()):
+            learned.append(Remembered("", _TIMELINE, (self._timeline_ns,)))
         for name, remembered in ((STAGES, learned), (ALERTS, self.alerting.remembered())):
             if remembered:
                 self._store(SaveState(name, write_memory(self._clock, remembered)))
@@ -253,3 +271,22 @@ class Pipeline:
         log.error("processing fell behind: measurements were dropped readings=%d", readings)
         body = encode_tombstone(Tombstone(0, 0, 0, readings, "processing fell behind", first_ns, last_ns))
         self._store(Store(Content(RecordKind.TOMBSTONE, readings, first_ns, last_ns, body)))
+
+
+def _watches(sensors: Mapping[str, Sequence[ChannelSettings]], findings: Findings) -> dict[str, dict[str, Watch]]:
+    """Those of all channels that are watched, by sensor and quantity; siblings know of each other."""
+    watches = {
+        name: {
+            each.quantity: Watch(f"{name}.{each.quantity}", each.anomaly, findings.tell)
+            for each in settings
+            if each.anomaly is not None
+        }
+        for name, settings in sensors.items()
+    }
+    for name, settings in sensors.items():
+        for each in settings:
+            if each.sibling is not None and each.quantity in watches[name]:
+                sensor, _, quantity = each.sibling.partition(".")
+                if quantity in watches.get(sensor, {}):
+                    watches[name][each.quantity].pair(watches[sensor][quantity])
+    return watches

@@ -163,6 +163,7 @@ class EventKind(Enum):
     TIME_FIX = "time-fix"
     OUTBOX_RESET = "outbox-reset"
     ALERT = "alert"
+    ANOMALY = "anomaly"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,8 @@ class Event:
     Attributes:
         kind: what it tells.
         boot_ns: when.
-        subject: what it is about: a sensor id, the name of a bus or an alert, `clock`, `outbox`.
+        subject: what it is about: a sensor id, a channel as `sensor.quantity`, the name of a bus or an alert, `clock`,
+            `outbox`.
         state: what the subject is now, one word; an alert is `firing` or `resolved`.
         cause: one sentence with evidence and, where there is one, the fix.
         errno: the kernel's reason, where it gave one.

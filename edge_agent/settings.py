@@ -18,6 +18,7 @@ from edge_agent.sampling.breaker import Rung
 from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.sampling.worker import SampledBus
 from edge_agent.stages.alerts import AlertSettings, parse_condition
+from edge_agent.stages.anomaly import AnomalySettings
 from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.calibrate import Calibration
 from edge_agent.stages.derive import derivation
@@ -184,7 +185,16 @@ def _channel(sensor: model.Sensor, name: str, altitude_m: float | None) -> Chann
         send_raw=channel.send_raw,
         send_sigma=channel.send_sigma,
         derived=derived,
+        anomaly=None if derived is not None else _anomaly(channel, raw_resolution),
+        sibling=channel.sibling,
     )
+
+
+def _anomaly(channel: model.Channel, resolution: float) -> AnomalySettings | None:
+    """How one channel is watched; what is derived is odd when what it is derived from is."""
+    if channel.anomaly == "none":
+        return None
+    return AnomalySettings(channel.anomaly_threshold, resolution, channel.anomaly_z_score, channel.anomaly_jump_per_s)
 
 
 def _filter(

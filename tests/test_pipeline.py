@@ -25,6 +25,7 @@ from edge_agent.reading import (
     status_of,
 )
 from edge_agent.stages.alerts import AlertSettings, parse_condition
+from edge_agent.stages.anomaly import AnomalySettings
 from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.derive import derivation
 from edge_agent.stages.kalman import KalmanSettings
@@ -522,9 +523,9 @@ def test_events_of_other_kinds_are_not_urgent() -> None:
     assert not stored.content.urgent
 
 
-def test_what_a_filter_has_learned_is_saved_every_ten_minutes_and_at_the_end() -> None:
+def test_what_a_filter_has_learned_is_saved_every_hour_and_at_the_end() -> None:
     bench = Bench({"air": [replace(PLAIN, filter=AutoSettings(0.5, 0.01))]})
-    for second in range(1300):
+    for second in range(7400):
         bench.measure(second, 20.0 + 0.1 * (second % 2))
     saved = [each for each in bench.stored if isinstance(each, SaveState)]
     assert [each.name for each in saved] == ["stages", "stages"]
@@ -533,7 +534,7 @@ def test_what_a_filter_has_learned_is_saved_every_ten_minutes_and_at_the_end() -
 
     again = Bench({"air": [replace(PLAIN, filter=AutoSettings(0.5, 0.01))], "new": [PLAIN]})
     again.pipeline.restore([last.body, None])
-    again.measure(1300, 20.0)
+    again.measure(7400, 20.0)
     again.pipeline.finish()
     (batch,) = again.batches()
     # One that had just begun would take the first reading as it is.
@@ -581,3 +582,43 @@ def test_smoothed_values_know_what_came_after_them(smoothed: bool) -> None:
     statuses = [status for column in columns for status in column.statuses]
     assert statuses[200] == status_of(Flag.OUTLIER), "what stands in for a refused reading is still no measurement"
     assert abs(errors[200]) < 0.1
+
+
+WATCHED = replace(PLAIN, filter=AutoSettings(0.1, 0.01), anomaly=AnomalySettings(5.0, 0.01))
+
+
+@pytest.mark.parametrize("boot", ["simulated", "another"])
+def test_what_a_detector_has_learned_goes_on_in_another_run_and_another_boot(boot: str) -> None:
+    noise = random.Random(3)
+    sensors = {"air": [WATCHED], "twin": [replace(WATCHED, sibling="air.temperature_c")]}
+    bench = Bench(sensors, batch_s=600, durability_s=600)
+    for second in range(3000):
+        for sensor in sensors:
+            bench.measure(second, 20.0 + noise.gauss(0.0, 0.1), sensor=sensor)
+    bench.pipeline.finish()
+    assert bench.pipeline.findings.counts.total() == 0
+    (body,) = [each.body for each in bench.stored if isinstance(each, SaveState)][-1:]
+
+    # Ten minutes of wall time later; the machine may have been up for 70 s only.
+    start_ns = START_NS + 3600 * S if boot == "simulated" else 70 * S
+    wall_ns = START_NS + 3600 * S - start_ns + bench.clock.anchor().offset_ns
+    again = Bench(sensors, batch_s=600, durability_s=600)
+    again.clock = SimulatedClock(wall_ns + start_ns, start_ns=start_ns, boot_id=boot)
+    again.pipeline._clock = again.clock
+    again.pipeline.restore([body])
+    for second in range(12):
+        again.clock.advance_to(start_ns + second * S)
+        value = 25.0 if second == 5 else 20.0 + noise.gauss(0.0, 0.1)
+        again.pipeline.deliver(Measurement("air", start_ns + second * S, (T,), (value,)))
+        again.pipeline.step()
+    again.pipeline.finish()
+    told = [each for each in again.contents(Store) if isinstance(each, Event)]
+    # One that had just begun would know neither how often readings come nor how large their noise is.
+    assert [(event.subject, event.state) for event in told] == [
+        ("air.temperature_c", "gap"),
+        ("air.temperature_c", "surprise"),
+    ]
+    gap, surprise = told
+    assert "no reading for 601 s" in gap.cause
+    assert gap.boot_ns == start_ns
+    assert surprise.boot_ns == start_ns + 5 * S

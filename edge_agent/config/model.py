@@ -106,6 +106,11 @@ class Channel:
     send: Literal["filtered", "smoothed"] = "filtered"
     send_raw: bool = True
     send_sigma: bool = False
+    anomaly: Literal["auto", "none"] = "auto"
+    anomaly_threshold: Annotated[float, Limits(at_least=1, at_most=12)] = 5.0
+    anomaly_z_score: Positive | None = None
+    anomaly_jump_per_s: Positive | None = None
+    sibling: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

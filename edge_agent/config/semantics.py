@@ -82,18 +82,37 @@ def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]
             yield here, f"sensor {places[place]!r} has {where} on bus {sensor.bus!r} already"
         places.setdefault(place, sensor.id)
         yield from _check_derived(path, sensor, config.gateway.altitude_m)
-        for name, channel in sensor.channels.items():
-            if channel.range is not None and not channel.range[0] < channel.range[1]:
-                yield (*path, name, "range"), f"expected [low, high], found {list(channel.range)}"
-            raws = [raw for raw, _true in channel.points]
-            if len(raws) == 1 or any(later <= earlier for earlier, later in pairwise(raws)):
-                yield (*path, name, "points"), "expected two or more [raw, true] pairs with ascending raw"
-            if channel.send == "smoothed" and channel.filter not in {"auto", "kalman"}:
-                yield (*path, name, "send"), 'only what filter = "auto" or "kalman" estimates can be smoothed'
-            ways = (bool(channel.points), bool(channel.polynomial), (channel.gain, channel.offset) != (1.0, 0.0))
-            if sum(ways) > 1:
-                key = "points" if channel.points else "polynomial"
-                yield (*path, name, key), "give one of points, polynomial, or gain and offset"
+        yield from _check_channels(path, sensor, config)
+
+
+def _check_channels(
+    path: tuple[str | int, ...], sensor: Sensor, config: Config
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    for name, channel in sensor.channels.items():
+        if channel.range is not None and not channel.range[0] < channel.range[1]:
+            yield (*path, name, "range"), f"expected [low, high], found {list(channel.range)}"
+        if channel.sibling is not None:
+            yield from _check_sibling((*path, name, "sibling"), f"{sensor.id}.{name}", channel.sibling, config)
+        raws = [raw for raw, _true in channel.points]
+        if len(raws) == 1 or any(later <= earlier for earlier, later in pairwise(raws)):
+            yield (*path, name, "points"), "expected two or more [raw, true] pairs with ascending raw"
+        if channel.send == "smoothed" and channel.filter not in {"auto", "kalman"}:
+            yield (*path, name, "send"), 'only what filter = "auto" or "kalman" estimates can be smoothed'
+        ways = (bool(channel.points), bool(channel.polynomial), (channel.gain, channel.offset) != (1.0, 0.0))
+        if sum(ways) > 1:
+            key = "points" if channel.points else "polynomial"
+            yield (*path, name, key), "give one of points, polynomial, or gain and offset"
+
+
+def _check_sibling(
+    path: tuple[str | int, ...], name: str, sibling: str, config: Config
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """A sibling is another channel that measures the same quantity."""
+    channels = [f"{sensor.id}.{quantity}" for sensor in config.sensors for quantity in sensor.channels]
+    alike = [each for each in channels if each != name and each.rpartition(".")[2] == name.rpartition(".")[2]]
+    if sibling not in alike:
+        known = f"known: {', '.join(alike)}" if alike else "no other sensor measures it"
+        yield path, f"{sibling!r} is no other channel of the same quantity; {known}"
 
 
 def _check_address(path: tuple[str | int, ...], sensor: Sensor) -> Iterator[tuple[tuple[str | int, ...], str]]:

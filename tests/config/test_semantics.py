@@ -280,3 +280,13 @@ def test_a_derived_quantity_is_a_channel_with_settings_of_its_own() -> None:
     (configured,) = parse_config(text).sensors
     assert list(configured.channels)[3:] == ["dew_point_c", "sea_level_pressure_pa"]
     assert configured.channels["dew_point_c"].deadband == 0.1
+
+
+def test_a_sibling_is_another_channel_of_the_same_quantity() -> None:
+    pair = sensor("a", "bme280", "one", '[sensor.temperature_c]\nsibling = "{}"') + sensor("b", "sht3x", "two")
+    assert problems(pair.format("b.temperature_c")) == []
+    known = "is no other channel of the same quantity; known: b.temperature_c"
+    for wrong in ("a.temperature_c", "b.humidity_pct", "b"):
+        assert problems(pair.format(wrong)) == [f"sensor[1].temperature_c.sibling: {wrong!r} {known}"]
+    alone = sensor("a", "bme280", "one", '[sensor.pressure_pa]\nsibling = "b.pressure_pa"')
+    assert "no other sensor measures it" in problems(alone)[0]
