@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_agent.alerting import Alerting, Surroundings
 from edge_agent.clock import NS_PER_S, Inbox
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from edge_agent.clock import Clock
+    from edge_agent.reading import Taken
     from edge_agent.stages.alerts import AlertSettings
 
 __all__ = ["ChannelSettings", "Counts", "Pipeline"]
@@ -42,6 +43,16 @@ REMEMBER_NS: Final = 3600 * NS_PER_S
 """How often what stages have learned is saved; each time costs the card about 3 KiB per channel."""
 _TIMELINE: Final = "timeline"
 _NOTHING_AROUND: Final = Surroundings(lambda: 0, lambda: "", lambda: "")
+
+
+class Witness(Protocol):
+    """Sees what becomes of every reading, and every event."""
+
+    def saw(self, sensor: str, quantity: str, taken: Taken) -> None:
+        """A block of a channel has been through all stages."""
+
+    def heard(self, event: Event) -> None:
+        """Something happened."""
 
 
 class Pipeline:
@@ -72,6 +83,7 @@ class Pipeline:
         max_cells: int | None = None,
         alerts: Sequence[AlertSettings] = (),
         around: Surroundings = _NOTHING_AROUND,
+        witness: Witness | None = None,
     ) -> None:
         self.inbox: Inbox[Measurement | Event] = Inbox(INBOX_LIMIT)
         self.counts = Counts()
@@ -86,12 +98,15 @@ class Pipeline:
                 self.counts,
                 time_step_ns,
                 watches=self.watches[name],
-                show=self.alerting.saw,
-                looked_at=self.alerting.watches(name),
+                show=self.alerting.saw if witness is None else self._show,
+                looked_at=self.alerting.watches(name)
+                if witness is None
+                else frozenset(each.quantity for each in settings),
             )
             for name, settings in sensors.items()
         }
-        self._looked_at = [batch for batch in self._sensors.values() if batch.looked_at]
+        self._prompt = [batch for name, batch in self._sensors.items() if self.alerting.watches(name)]
+        self._witness = witness
         self._timeline_ns = 0
         self._remember_due_ns = clock.now_ns() + REMEMBER_NS
         self._clock = clock
@@ -165,7 +180,7 @@ class Pipeline:
             else:
                 self.alerting.heard(item)
                 self._store_event(item)
-        for batch in self._looked_at:
+        for batch in self._prompt:
             batch.process()
         if first_ns is not None:
             self._plan(first_ns)
@@ -234,7 +249,14 @@ class Pipeline:
             self.counts.dropped += readings
             log.error("the store takes nothing in: a batch is lost readings=%d", readings)
 
+    def _show(self, sensor: str, quantity: str, taken: Taken) -> None:
+        self.alerting.saw(sensor, quantity, taken)
+        if self._witness is not None:
+            self._witness.saw(sensor, quantity, taken)
+
     def _store_event(self, event: Event, *, urgent: bool = False) -> None:
+        if self._witness is not None:
+            self._witness.heard(event)
         body = encode_event(event)
         self._store(Store(Content(RecordKind.EVENT, 0, event.boot_ns, event.boot_ns, body, urgent=urgent)))
 
