@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock, SimulatedClock
     from edge_agent.config import model
-    from edge_agent.pipeline import ChannelSettings
+    from edge_agent.pipeline import ChannelSettings, Witness
     from edge_agent.sampling.worker import SampledBus
     from edge_agent.wire.announcement import Announcement
 from edge_agent.scheduler import Pace
@@ -70,6 +70,7 @@ class Agent:
         rng: for epochs and waiting times.
         directory: of the outbox.
         seed: for the report; None if nothing is simulated.
+        witness: sees what becomes of every reading.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Agent:
         rng: random.Random,
         directory: Path,
         seed: int | None = None,
+        witness: Witness | None = None,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -128,6 +130,7 @@ class Agent:
                 uplink=lambda: self.uplink.session.state.value,
                 clock=lambda: clock.anchor().quality.name.lower(),  # noqa: PLW0108 it changes
             ),
+            witness=witness,
         )
         self.pipeline.restore([self.outbox.saved_state(name) for name in (STAGES, ALERTS)])
         self.uplink = UplinkWorker(

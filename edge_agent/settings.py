@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from edge_agent.bus.base import BusKind
 from edge_agent.bus.mux import Trunk
 from edge_agent.clock import NS_PER_S
+from edge_agent.config import model
 from edge_agent.drivers.base import Measured
 from edge_agent.drivers.identify import whereabouts
 from edge_agent.pipeline import ChannelSettings
@@ -21,7 +22,7 @@ from edge_agent.stages.alerts import AlertSettings, parse_condition
 from edge_agent.stages.anomaly import AnomalySettings
 from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.calibrate import Calibration
-from edge_agent.stages.derive import derivation
+from edge_agent.stages.derive import Derived, derivation
 from edge_agent.stages.kalman import KalmanSettings
 from edge_agent.stages.median import MedianSettings
 from edge_agent.stages.reduce import ReduceSettings
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edge_agent.bus.base import AnyBus, I2CBus
-    from edge_agent.config import model
 
 
 def sampled_buses(
@@ -158,11 +158,21 @@ def channel_settings(config: model.Config) -> dict[str, list[ChannelSettings]]:
     }
 
 
+def usual_channel(name: str) -> ChannelSettings:
+    """Settings of a channel of which nothing is configured, and whose chip is not known."""
+    quantity = QUANTITIES[name]
+    return _settings_of(model.Channel(), Measured(name, quantity.minimum, quantity.maximum), None)
+
+
 def _channel(sensor: model.Sensor, name: str, altitude_m: float | None) -> ChannelSettings:
-    channel, quantity = sensor.channels[name], QUANTITIES[name]
     offered = {each.quantity: each for each in sensor.driver.measures(sensor.options)}
     derived = None if name in offered else derivation(name, altitude_m)
-    measured = offered.get(name) or Measured(name, quantity.minimum, quantity.maximum)
+    measured = offered.get(name) or Measured(name, QUANTITIES[name].minimum, QUANTITIES[name].maximum)
+    return _settings_of(sensor.channels[name], measured, derived)
+
+
+def _settings_of(channel: model.Channel, measured: Measured, derived: Derived | None) -> ChannelSettings:
+    quantity = QUANTITIES[measured.quantity]
     known_filter = _filter(channel, quantity, measured.resolution)
     raw_resolution = channel.resolution or measured.resolution or quantity.resolution
     # A mean of coarse steps is finer than they are.
@@ -172,7 +182,7 @@ def _channel(sensor: model.Sensor, name: str, altitude_m: float | None) -> Chann
     if rate is None:
         rate, free_step = quantity.max_rate_per_s, quantity.free_step
     return ChannelSettings(
-        quantity=name,
+        quantity=quantity.name,
         limits=Limits(measured.minimum, measured.maximum, channel.range, rate, free_step),
         calibration=Calibration(channel.offset, channel.gain, channel.points, channel.polynomial),
         filter=known_filter,

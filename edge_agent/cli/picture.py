@@ -139,6 +139,9 @@ def summary(report: Report) -> str:
         ),
         f"bytes     {report.bytes.wire:,} published{per_reading}",
     ]
+    if report.alerts or report.anomalies:
+        found = ", ".join(f"{count} {kind}" for kind, count in sorted(report.anomalies.items())) or "none"
+        lines.append(f"alerts    {report.alerts} fired; anomalies: {found}")
     lines += [
         f"sensor    {name} is {sensor.state}: {sensor.cause}"
         for name, sensor in report.sensors.items()

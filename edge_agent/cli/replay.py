@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from edge_agent.cli.options import speed, with_broker
+from edge_agent.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edge_agent.cli.plot import Plot
     from edge_agent.config.model import Config
     from edge_agent.pipeline import ChannelSettings
     from edge_agent.replay import Recording
+    from edge_agent.stages.alerts import AlertSettings
     from edge_agent.units import Mapping
 
 PATIENCE_S: Final = 5.0
@@ -39,6 +42,7 @@ PATIENCE_S: Final = 5.0
 @click.option("--seed", type=click.IntRange(min=0), help="Makes the epoch repeatable.")
 @click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), help="Where the outbox is.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write a JSON report at the end.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw what became of it: png, svg, pdf.")
 def replay(
     file: Path,
     config_path: Path | None,
@@ -48,16 +52,24 @@ def replay(
     seed: int | None,
     state_dir: Path | None,
     report: Path | None,
+    plot: Path | None,
 ) -> None:
     """Publish a recording: a CSV file with timestamp_ms, optionally sensor_id, and a column per field.
 
     Sensors of the configuration are calibrated, filtered and rounded as it says; any other passes as recorded.
     Rows that cannot be read are told of and left out.
+
+    With --plot, a picture shows readings, estimates, anomalies and alerts. With neither --broker nor --config that is
+    all: nothing is sent, and channels are filtered as those of a new sensor are.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edge_agent.config.load import load_config
     from edge_agent.config.model import Config, Gateway, Outbox
 
+    _check_plot(plot)
+    if config_path is None and broker is None and plot is not None:
+        _look(_open(file, _mappings(maps)), plot)
+        return
     if config_path is not None:
         config = load_config(config_path)
     elif broker is None:
@@ -68,7 +80,7 @@ def replay(
     if broker is not None:
         config = with_broker(config, broker)
     mappings = _mappings(maps or config.replay.map)
-    _run(_open(file, mappings), config, pace, seed, state_dir, report)
+    _run(_open(file, mappings), config, pace, seed, state_dir, report, plot)
 
 
 def _mappings(texts: Sequence[str]) -> list[Mapping]:
@@ -97,6 +109,7 @@ def _run(
     seed: int | None,
     state_dir: Path | None,
     report: Path | None,
+    plot: Path | None,
 ) -> None:
     from edge_agent.agent import Agent
     from edge_agent.cli.picture import picture_of, summary
@@ -104,6 +117,7 @@ def _run(
     from edge_agent.clock import SimulatedClock
     from edge_agent.replay import ReplayWorker
     from edge_agent.scheduler import Pace
+    from edge_agent.settings import alert_settings
 
     settings = _settings(config, recording)
     first_ns = recording.first_ns()
@@ -117,7 +131,8 @@ def _run(
         directory = state_dir or temporary_state_dir()
         if state_dir is None:
             stack.callback(remove_unless_pending, directory)
-        agent = Agent(config, settings=settings, clock=clock, rng=rng, directory=directory, seed=seed)
+        drawn = None if plot is None else _new_plot(alert_settings(config))
+        agent = Agent(config, settings=settings, clock=clock, rng=rng, directory=directory, seed=seed, witness=drawn)
         wake = agent.uplink.inbox.arrival
 
         def end() -> None:
@@ -137,8 +152,63 @@ def _run(
             told = agent.report()
             if report is not None:
                 told.write(report)
+            if drawn is not None and plot is not None:
+                drawn.draw(plot, recording.path.name, clock.anchor().offset_ns)
     skipped = f", {recording.skipped} left out" if recording.skipped else ""
     click.echo(f"{worker.rows:,} rows{skipped}\n{summary(told)}")
+
+
+def _check_plot(plot: Path | None) -> None:
+    """Tell what is wrong with the name of the picture before an hour is spent on what it would show."""
+    if plot is None:
+        return
+    if plot.suffix.lower() not in {".png", ".svg", ".pdf"}:
+        raise click.BadParameter(f"{plot.name} is neither .png nor .svg nor .pdf", param_hint="--plot")
+    if not plot.parent.is_dir():
+        raise click.BadParameter(f"there is no directory {plot.parent}", param_hint="--plot")
+    _new_plot(())
+
+
+def _new_plot(rules: Sequence[AlertSettings]) -> Plot:
+    from edge_agent.errors import Unavailable
+
+    try:
+        from edge_agent.cli.plot import Plot
+    except ModuleNotFoundError:
+        raise Unavailable("the library for pictures is not installed: pip install 'edge-agent[plot]'") from None
+    return Plot(rules)
+
+
+def _look(recording: Recording, plot: Path) -> None:
+    """Take a recording through the stages only, and draw what became of it."""
+    from edge_agent.clock import SimulatedClock
+    from edge_agent.pipeline import Pipeline
+    from edge_agent.replay import ReplayWorker
+    from edge_agent.scheduler import Pace, run_simulated
+    from edge_agent.settings import usual_channel
+
+    first_ns = recording.first_ns()
+    if first_ns is None:
+        click.echo(f"{recording.path}: no row that can be used")
+        return
+    clock, stop, drawn = SimulatedClock(first_ns), threading.Event(), _new_plot(())
+    pipeline = Pipeline(
+        {sensor: [usual_channel(name) for name in names] for sensor, names in recording.sensors().items()},
+        clock=clock,
+        batch_ns=60 * NS_PER_S,
+        durability_ns=60 * NS_PER_S,
+        time_step_ns=1,
+        features=False,
+        store=lambda _message: True,
+        witness=drawn,
+    )
+    worker = ReplayWorker(recording, clock, pipeline.deliver, stop.set)
+    run_simulated([worker, pipeline], clock, Pace(None, threading.Event()), end_ns=None, stop=stop)
+    pipeline.finish()
+    drawn.draw(plot, recording.path.name, clock.anchor().offset_ns)
+    skipped = f", {recording.skipped} left out" if recording.skipped else ""
+    found = ", ".join(f"{count} {kind}" for kind, count in sorted(pipeline.findings.counts.items())) or "none"
+    click.echo(f"{worker.rows:,} rows{skipped}; anomalies: {found}\n{plot}")
 
 
 def _settings(config: Config, recording: Recording) -> dict[str, list[ChannelSettings]]:

@@ -2,6 +2,7 @@
 
 Run alone: `python tests/bench/bench_filter.py`. Every filter sees each reading once and answers at once; the rows in
 brackets know what no filter can: they were tuned on the truth (`hindsight`), or saw the future as well (`smoother`).
+What is sent smoothed has waited for the end of its batch of 60.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from edge_agent.reading import Flag
 from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.kalman import KalmanSettings
 from edge_agent.stages.median import MedianSettings
-from tests.stages.scenarios import OTHERS, SCENARIOS, Course, Scenario, fixed, rmse
+from tests.stages.scenarios import OTHERS, SCENARIOS, Course, Scenario, filtered_and_smoothed, fixed, rmse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,6 +170,7 @@ FILTERS: Final[dict[str, Callable[[Course], Numbers]]] = {
     "`median`": of(MedianSettings(0.05).build),
     "`kalman`, a room's settings": of(KalmanSettings(0.05, 1e-3).build),
     "**`auto`**": of(AutoSettings().build),
+    "`auto`, `send = smoothed`": lambda course: np.array(filtered_and_smoothed(course)[1], dtype=np.float64),
     "[best gain, hindsight]": best_walk,
     "[best trend, no spikes, hindsight]": best_trend,
     "[smoother, hindsight]": smoother,

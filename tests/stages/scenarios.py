@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.clock import NS_PER_S
+from edge_agent.reading import Flag
+from edge_agent.stages.auto import AutoSettings
+from edge_agent.stages.smooth import smooth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,3 +163,22 @@ def fixed(readings: Numbers) -> list[float]:
 def rmse(estimates: list[float] | list[float | None] | Numbers, truth: Numbers) -> float:
     """Root mean squared error."""
     return float(np.sqrt(np.mean((np.array(estimates, dtype=np.float64) - truth) ** 2)))
+
+
+def filtered_and_smoothed(course: Course) -> tuple[list[float | None], list[float | None]]:
+    """What `auto` makes of a run in batches of 60, and what the smoother makes of that."""
+    filter_, lead = AutoSettings().build(), 32
+    times_ns, values = list(course.times_ns), course.readings.tolist()
+    filtered: list[float | None] = []
+    believed: list[float | None] = []
+    smoothed: list[float | None] = []
+    for first in range(0, len(times_ns), 60):
+        block, begin = slice(first, first + 60), max(0, first - lead)
+        flags = [Flag(0)] * len(times_ns[block])
+        filtered += filter_.run(times_ns[block], values[block], flags).values
+        believed += [None if flag else value for flag, value in zip(flags, values[block], strict=True)]
+        model = filter_.model()
+        if model is None:
+            raise AssertionError("a filter that has seen 60 readings has an idea of them")
+        smoothed += smooth(model, times_ns[begin : first + 60], believed[begin:])[first - begin :]
+    return filtered, smoothed

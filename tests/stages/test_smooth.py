@@ -13,7 +13,7 @@ from edge_agent.stages.estimates import Model
 from edge_agent.stages.kalman import KalmanSettings
 from edge_agent.stages.median import MedianSettings
 from edge_agent.stages.smooth import smooth
-from tests.stages.scenarios import OTHERS, SCENARIOS, rmse
+from tests.stages.scenarios import OTHERS, SCENARIOS, filtered_and_smoothed, rmse
 
 if TYPE_CHECKING:
     from edge_agent.stages.estimates import Filter
@@ -68,19 +68,7 @@ def test_what_was_filtered_is_nowhere_worse_for_being_seen_from_the_end(name: st
     errors = []
     for seed in range(3):
         course = ALL[name].course(seed, 2400)
-        filter_, lead = AutoSettings().build(), 32
-        times, values = list(course.times_ns), course.readings.tolist()
-        filtered: list[float | None] = []
-        believed: list[float | None] = []
-        smoothed: list[float | None] = []
-        for first in range(0, len(times), 60):
-            block = slice(first, first + 60)
-            flags = [Flag(0)] * len(times[block])
-            filtered += filter_.run(times[block], values[block], flags).values
-            believed += [None if flag else value for flag, value in zip(flags, values[block], strict=True)]
-            model, begin = filter_.model(), max(0, first - lead)
-            assert model is not None
-            smoothed += smooth(model, times[begin : first + 60], believed[begin:])[first - begin :]
+        filtered, smoothed = filtered_and_smoothed(course)
         errors.append(rmse(smoothed, course.truth) / rmse(filtered, course.truth))
     assert np.mean(errors) < 1.01
 
