@@ -622,3 +622,27 @@ def test_what_a_detector_has_learned_goes_on_in_another_run_and_another_boot(boo
     assert "no reading for 601 s" in gap.cause
     assert gap.boot_ns == start_ns
     assert surprise.boot_ns == start_ns + 5 * S
+
+
+@given(
+    st.permutations(["air", "canopy", "soil"]),
+    st.lists(st.tuples(st.integers(0, 2), st.floats(19, 21), st.floats(40, 60)), min_size=1, max_size=150),
+)
+def test_neither_the_order_of_sensors_nor_that_of_their_channels_matters(
+    order: list[str], rows: list[tuple[int, float, float]]
+) -> None:
+    names = ["air", "canopy", "soil"]
+    watched = replace(WATCHED, limits=Limits(-40.0, 120.0))
+
+    def columns(sensors: list[str], quantities: tuple[str, ...]) -> dict[tuple[str, str], Column]:
+        settings = [replace(watched, quantity=quantity) for quantity in quantities]
+        bench = Bench(dict.fromkeys(sensors, settings), 10**6, 10**6)
+        for second, (sensor, temperature, humidity) in enumerate(rows):
+            values = {T: temperature, H: humidity}
+            measured = tuple(values[quantity] for quantity in quantities)
+            bench.measure(second, *measured, sensor=names[sensor], quantities=quantities)
+        bench.pipeline.finish()
+        (batch,) = bench.batches()
+        return {(group.sensor, column.quantity): column for group in batch.groups for column in group.columns}
+
+    assert columns(order, (H, T)) == columns(names, (T, H))
