@@ -265,8 +265,7 @@ class Auto:
             age,
         )
         for index in range(SIZE):
-            # Errors of longer steps are larger.
-            shares.sums[index] += errors[index] ** 2 * (1.0 - gains[index]) / (1.0 - ALPHAS[index])
+            shares.sums[index] += errors[index] ** 2
         shares.counted += 1
         self._left -= 1
         if self._left <= 0:

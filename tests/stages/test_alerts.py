@@ -100,6 +100,11 @@ def test_with_hysteresis_it_is_over_only_past_the_other_number(
     assert states(alert(when, clear=clear), *enumerate(values)) == [(0, AlertState.FIRING), (over_at, AlertState.IDLE)]
 
 
+def test_while_it_is_pending_the_condition_itself_has_to_hold_however_far_away_its_end_is() -> None:
+    rule = alert(for_ns=10 * S, clear=30.0)
+    assert states(rule, (0, 41.0), (5, 35.0), (6, 41.0), (15, 41.0), (16, 41.0)) == [(16, AlertState.FIRING)]
+
+
 def test_a_state_is_found_and_left() -> None:
     rule = alert("air offline", for_ns=60 * S)
     assert rule.find(0, "offline") is None
