@@ -5,7 +5,7 @@ A condition compares a number, or names a state:
     air.temperature_c > 40                  the value that is sent; readings that are bad or estimated say nothing
     air.temperature_c.slope_per_s > 0.1     a feature of the channel's last readings, see `Features`
     air.temperature_c bad                   quality of the channel's latest reading
-    air offline                             state of a sensor
+    air offline                             state of a sensor; one that is absent, never having answered, is offline too
     uplink offline, clock none              state of the link to the broker, quality of wall time
     outbox.pending > 1000                   records that wait
 
@@ -33,6 +33,8 @@ OUTBOX: Final = "outbox"
 PENDING: Final = "pending"
 UPLINK: Final = "uplink"
 CLOCK: Final = "clock"
+_OFFLINE: Final = "offline"
+_ABSENT: Final = "absent"
 
 _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     ">": gt,
@@ -103,6 +105,10 @@ class InState:
     subject: str
     quantity: str | None
     state: str
+
+    def holds(self, state: str) -> bool:
+        """Whether a subject that was found in a state is in this one."""
+        return state == self.state or (self.state == _OFFLINE and state == _ABSENT)
 
     @property
     def left(self) -> str:
@@ -224,7 +230,7 @@ class Alert:
         condition = self.settings.condition
         if not isinstance(condition, InState):
             raise TypeError(f"{self.settings.when} names no state")
-        holds = state == condition.state
+        holds = condition.holds(state)
         return self._go_on(now_ns, holds, not holds, state, None)
 
     @property

@@ -118,6 +118,16 @@ def test_a_state_is_found_and_left() -> None:
     assert (over.state, over.text) == (AlertState.IDLE, "air is sampling: air offline")
 
 
+def test_a_sensor_that_is_missing_is_offline_whether_it_ever_answered_or_not() -> None:
+    rule = alert("air offline")
+    assert rule.find(0, "absent") is not None
+    assert rule.find(S, "offline") is None, "it is told already"
+    assert rule.find(2 * S, "starting") is not None
+    only = alert("air absent")
+    assert only.find(0, "offline") is None
+    assert only.find(S, "absent") is not None
+
+
 def test_the_sentence_is_made_of_its_fields() -> None:
     template = "{severity} {subject}: {value:.1f}{unit} > {threshold:.2f} for {for_s} s {{{name}}}"
     rule = alert(for_ns=0, message=template, severity="critical")
