@@ -119,6 +119,7 @@ class Agent:
             settings,
             clock=clock,
             batch_ns=round(config.batch.period_s * NS_PER_S),
+            align=config.batch.align,
             durability_ns=round(config.outbox.durability_s * NS_PER_S),
             time_step_ns=self._time_step_ns,
             features=config.batch.features,

@@ -19,6 +19,7 @@ EdgeAgentError
     ├── UnknownVersion
     ├── UnknownReference refers to an announcement or a batch that we do not have
     └── Truncated
+        └── Unfinished   so far: what follows may complete it
 
 An implausible value is not an exception: it is a reading with a flag.
 """
@@ -153,10 +154,16 @@ class UnknownReference(WireError):
 
     Attributes:
         end: offset of the first byte after the message: what follows can still be read.
+        announcement: id of the announcement that is missing; None: it is a batch.
     """
 
     end = 0
+    announcement: int | None = None
 
 
 class Truncated(WireError):
     """A message that ends too early."""
+
+
+class Unfinished(Truncated):
+    """The bytes end before the message does, and are good so far."""

@@ -2,7 +2,7 @@
 
 The stages themselves are in `open_batch`. Here is when: a batch is sealed when its oldest reading is `batch_ns` old,
 and what is not sealed yet is written to the outbox as a segment when its oldest part is `durability_ns` old, so that
-a power cut costs no more than that.
+a power cut costs no more than that. Aligned batches end at whole multiples of `batch_ns` instead.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_agent.alerting import Alerting, Surroundings
+from edge_agent.aligned import AlignedWindow
 from edge_agent.clock import NS_PER_S, Inbox
 from edge_agent.memory import Memory, Remembered, read_memory, write_memory
 from edge_agent.open_batch import ChannelSettings, Counts, OpenBatch
@@ -62,6 +63,7 @@ class Pipeline:
         sensors: settings of every channel, by sensor id.
         clock: for deadlines.
         batch_ns, durability_ns: see the module.
+        align: whether batches end at whole multiples of `batch_ns` instead.
         time_step_ns: stamps are rounded down to multiples of it.
         features: whether batches carry features.
         max_cells: at which size a batch is sealed early; None: MAX_OPEN_CELLS, which suits our own format.
@@ -84,6 +86,7 @@ class Pipeline:
         alerts: Sequence[AlertSettings] = (),
         around: Surroundings = _NOTHING_AROUND,
         witness: Witness | None = None,
+        align: bool = False,
     ) -> None:
         self.inbox: Inbox[Measurement | Event] = Inbox(INBOX_LIMIT)
         self.counts = Counts()
@@ -111,6 +114,7 @@ class Pipeline:
         self._remember_due_ns = clock.now_ns() + REMEMBER_NS
         self._clock = clock
         self._batch_ns = batch_ns
+        self._window = AlignedWindow(clock, batch_ns, durability_ns // 2, time_step_ns) if align else None
         self._durability_ns = durability_ns
         self._features = features
         self._max_cells = MAX_OPEN_CELLS if max_cells is None else max_cells
@@ -169,7 +173,7 @@ class Pipeline:
     def step(self) -> int | None:
         """Take in what arrived; seal and secure what is due."""
         first_ns: int | None = None
-        for item in self.inbox.take_all():
+        for item in self._arrived():
             if isinstance(item, Measurement):
                 batch = self._sensors[item.sensor]
                 batch.waiting.append(item)
@@ -188,6 +192,10 @@ class Pipeline:
         now_ns = self._clock.now_ns()
         if self._seal_due_ns is not None and (now_ns >= self._seal_due_ns or self._open_cells > self._max_cells):
             self.seal()
+            if self._window is not None:
+                self._window.go_on()
+                if self._window.is_awaited:
+                    return now_ns  # perhaps it is open now
         if self._commit_due_ns is not None and now_ns >= self._commit_due_ns:
             self._secure()
         dues = (self._seal_due_ns, self._commit_due_ns, self.alerting.look(now_ns))
@@ -213,12 +221,26 @@ class Pipeline:
         """Seal and commit: nothing more will come."""
         self.step()
         self.seal()
+        if self._window is not None:
+            self._window.end()
+            self.step()
+            self.seal()
         self._remember()
         self._store(Commit())
 
+    def _arrived(self) -> list[Measurement | Event]:
+        """Take what arrived out of the inbox, but for what has to wait until its window is open."""
+        items = self.inbox.take_all()
+        if self._window is not None:
+            items = self._window.admit(items)
+            if self._window.is_awaited:
+                self._seal_due_ns = self._window.due_ns
+        return items
+
     def _plan(self, first_ns: int) -> None:
         """Bring deadlines forward to those of a reading; a slow sensor's may be older than what is here already."""
-        seal_due_ns, commit_due_ns = first_ns + self._batch_ns, first_ns + self._durability_ns
+        seal_due_ns = first_ns + self._batch_ns if self._window is None else self._window.due_ns
+        commit_due_ns = first_ns + self._durability_ns
         if self._seal_due_ns is None or seal_due_ns < self._seal_due_ns:
             self._seal_due_ns = seal_due_ns
         if self._commit_due_ns is None or commit_due_ns < self._commit_due_ns:

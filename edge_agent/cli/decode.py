@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import os
+import stat
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from edge_agent.wire.batch import Message, StatusText
-    from edge_agent.wire.codec import Known
+    from edge_agent.wire.codec import Unread
 
 READING_KEYS: Final = (
     "node",
@@ -30,6 +32,8 @@ READING_KEYS: Final = (
     "quality",
     "flags",
 )
+INTERRUPTED: Final = 130
+_PIECE_BYTES: Final = 1 << 16
 
 
 @click.command
@@ -48,65 +52,113 @@ def decode(files: tuple[str, ...], form: str) -> None:
     Takes binary messages one after another, hex text one message per line, JSON status messages and what is sent with
     format = "json", each with or without its topic before it: what mosquitto_sub writes. Batches whose channels were
     announced once need the announcement, from the status message or from a batch that bears it, anywhere in the
-    files. Without FILE, or with -, reads standard input.
+    files. Without FILE, or with -, reads standard input. A pipe is printed as its messages come; those that came
+    before their announcement follow it.
     """
     writer: Callable[[dict[str, Any]], None] = {
         "ndjson": _print_json,
         "csv": _print_csv,
         "line": _print_line,
     }[form]
-    failed = False
-    captures: dict[str, bytes] = {}
-    for name in files or ("-",):
-        try:
-            with click.open_file(name, "rb") as stream:
-                captures["standard input" if name == "-" else click.format_filename(name)] = stream.read()
-        except OSError as error:
-            click.echo(f"{click.format_filename(name)}: {error.strerror}", err=True)
-            failed = True
+    names = files or ("-",)
     try:
         if form == "csv":
             csv.writer(sys.stdout, lineterminator="\n").writerow(READING_KEYS)
-        failed |= not _decode(captures, writer)
+        good = _decode_pipe(names[0], writer) if len(names) == 1 and _is_pipe(names[0]) else _decode(names, writer)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough (`| head`). What is left in the buffer must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if failed:
+        return
+    except KeyboardInterrupt:  # a pipe may have no other end
+        raise SystemExit(INTERRUPTED) from None
+    if not good:
         raise SystemExit(1)
 
 
-def _decode(captures: Mapping[str, bytes], writer: Callable[[dict[str, Any]], None]) -> bool:
-    """Print all captures; what one of them announces holds for the others. Returns whether all of them were good."""
-    from edge_agent.wire.codec import Known, learn_stream
+def _is_pipe(name: str) -> bool:
+    """Tell whether more may come while it is read."""
+    try:
+        status = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(status.st_mode) and (name == "-" or os.access(name, os.R_OK))
 
+
+def _shown(name: str) -> str:
+    return "standard input" if name == "-" else click.format_filename(name)
+
+
+def _decode_pipe(name: str, writer: Callable[[dict[str, Any]], None]) -> bool:
+    """Print each message when it is whole. Returns whether all of them were good."""
+    with click.open_file(name, "rb") as pipe:
+        return _decode_capture(_shown(name), _arriving(pipe), writer)
+
+
+def _arriving(pipe: IO[bytes]) -> Iterator[Message | StatusText | Unread]:
+    from edge_agent.errors import WireError
+    from edge_agent.wire.codec import LiveStream
+
+    live = LiveStream()
+    more = True
+    while more:
+        sys.stdout.flush()
+        piece = os.read(pipe.fileno(), _PIECE_BYTES)
+        more = bool(piece)
+        try:
+            yield from live.feed(piece, more=more)
+        except WireError:
+            yield from live.give_up()
+            raise
+
+
+def _decode(names: Iterable[str], writer: Callable[[dict[str, Any]], None]) -> bool:
+    """Print all captures; what one of them announces holds for the others. Returns whether all of them were good."""
+    from edge_agent.wire.codec import Known, decode_stream, learn_stream
+
+    captures: dict[str, bytes] = {}
+    results: list[bool] = []
     known = Known()
+    for name in names:
+        try:
+            with click.open_file(name, "rb") as file:
+                captures[_shown(name)] = file.read()
+        except OSError as error:
+            click.echo(f"{_shown(name)}: {error.strerror}", err=True)
+            results.append(False)
     for data in captures.values():
         learn_stream(data, known)
-    results = [_decode_capture(shown, data, known, writer) for shown, data in captures.items()]
+    results += [_decode_capture(shown, decode_stream(data, known), writer) for shown, data in captures.items()]
     return all(results)
 
 
-def _decode_capture(shown: str, data: bytes, known: Known, writer: Callable[[dict[str, Any]], None]) -> bool:
+def _decode_capture(
+    shown: str, items: Iterable[Message | StatusText | Unread], writer: Callable[[dict[str, Any]], None]
+) -> bool:
     """Print one capture; on damage, say so in one sentence. Returns whether all of it was good."""
     from edge_agent.errors import WireError
-    from edge_agent.wire.codec import Unread, decode_stream
+    from edge_agent.wire.codec import Unread
 
     unread: dict[str, list[int]] = {}
-    problems = []
+    good = True
     try:
-        for item in decode_stream(data, known):
-            if isinstance(item, Unread):
-                unread.setdefault(item.reason, []).append(item.at)
+        for item in items:
+            if not isinstance(item, Unread):
+                for row in _rows(item):
+                    writer(row)
                 continue
-            for row in _rows(item):
-                writer(row)
+            places = unread.setdefault(item.reason, [])
+            places.append(item.at)
+            if len(places) == 1:  # told at once: a pipe may have no end
+                click.echo(f"{shown}: byte {item.at}: {item.reason}", err=True)
     except WireError as error:
-        problems.append(str(error))
-    problems += [f"byte {places[0]}: {reason}{_others(len(places) - 1)}" for reason, places in unread.items()]
-    for problem in problems:
-        click.echo(f"{shown}: {problem}", err=True)
-    return not problems
+        good = False
+        click.echo(f"{shown}: {error}", err=True)
+    for at, *others in unread.values():
+        if others:
+            messages = "messages" if len(others) > 1 else "message"
+            click.echo(f"{shown}: byte {at}: {len(others)} more {messages} like this", err=True)
+    return good and not unread
 
 
 def _rows(item: Message | StatusText) -> Iterable[dict[str, Any]]:
@@ -118,10 +170,6 @@ def _rows(item: Message | StatusText) -> Iterable[dict[str, Any]]:
     if isinstance(item, StatusText) and json_document.is_record(item.fields):
         return json_document.rows_of(item.fields)
     return objects(item)
-
-
-def _others(count: int) -> str:
-    return f" ({count} more {'messages' if count > 1 else 'message'} like this)" if count else ""
 
 
 def _print_json(row: dict[str, Any]) -> None:

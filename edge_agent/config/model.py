@@ -163,6 +163,7 @@ class Batch:
     """`[batch]`: what one message holds."""
 
     period_s: Annotated[float, Limits(at_least=0.1, at_most=3600)] = 60.0
+    align: bool = False
     features: bool = True
     names: Literal["announced", "inline"] = "announced"
     time_resolution_s: Annotated[float, Limits(at_least=1e-9, at_most=1)] = 0.001

@@ -133,10 +133,12 @@ def announcement_of(content: bytes, announcements: Mapping[int, Announcement]) -
     try:
         return announcements[number]
     except KeyError:
-        raise UnknownReference(
+        missing = UnknownReference(
             f"refers to announcement {number:08x} of a birth message that is not in this capture; "
             "capture edge/<node>/status too"
-        ) from None
+        )
+        missing.announcement = number
+        raise missing from None
 
 
 def open_announced(content: bytes, announcement: Announcement) -> Opened:

@@ -6,6 +6,7 @@ from edge_agent.wire.decode import decode_message
 from edge_agent.wire.encode import encode_batch, encode_event, encode_message, encode_tombstone
 from edge_agent.wire.known import Known, Reference
 from edge_agent.wire.limits import MAX_MESSAGE_BYTES, VERSION
+from edge_agent.wire.live import LiveStream
 from edge_agent.wire.stream import Unread, decode_stream, learn_stream
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "VERSION",
     "Announcement",
     "Known",
+    "LiveStream",
     "Reference",
     "Unread",
     "by_announcement",

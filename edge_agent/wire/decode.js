@@ -176,6 +176,12 @@ class Integers {
     if (n === 0) return;
     const head = heads.byte();
     this.predictor = head >> 5;
+    if (this.predictor === 7) {
+      this.divisor = 10n ** BigInt(head & 15) * (head & 16 ? 6n : 1n);
+      this.origin = heads.signedVarint();
+      this.slope = heads.signedVarint();
+      return;
+    }
     const coding = (head >> 3) & 3;
     let width = head & 7;
     if (width === 7) {
@@ -189,7 +195,7 @@ class Integers {
       }
       this.scaled = Boolean(scaled);
     }
-    check(this.predictor < 7 && coding < 3, "an unknown predictor or coding");
+    check(coding < 3, "an unknown coding");
     check(width <= (coding === 0 ? 64 : 63), "codes are too wide");
     check(this.predictor !== 6 || (canFollow && !this.scaled), "there is nothing to follow");
     this.m = n - [0, 1, 1, 2, 0, 1, 0][this.predictor];
@@ -219,6 +225,7 @@ class Integers {
   }
 
   differences() {
+    if (!this.codes) return new Array(this.n).fill(0n);
     if (!this.gaps) return this.codes.values.map(unzigzag);
     const r = new Array(this.m).fill(0n);
     let at = -1n;
@@ -233,7 +240,7 @@ class Integers {
   predicted() {
     const r = this.differences();
     const { origin, slope, n } = this;
-    const y = this.predictor === 0 || this.predictor === 4 ? [] : [origin];
+    const y = [0, 4, 7].includes(this.predictor) ? [] : [origin];
     let rise = slope;
     if (this.predictor === 3) y.push(int64(origin + rise));
     const u = (i) => (i < 0 ? 0n : int64(y[i] - origin));
@@ -247,7 +254,8 @@ class Integers {
           rise = int64(rise + r[i - 2]);
           y.push(int64(y[i - 1] + rise));
           break;
-        case 4: y.push(int64(origin + BigInt(i) * slope + r[i])); break;
+        case 4:
+        case 7: y.push(int64(origin + BigInt(i) * slope + r[i])); break;
         default: y.push(int64(origin + ((u(i - 1) + u(i - 2) + u(i - 3) + u(i - 4) + 2n) >> 2n) + r[i - 1]));
       }
     }

@@ -10,7 +10,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from edge_agent.clock import ClockQuality
-from edge_agent.errors import Truncated, UnknownReference, UnknownVersion, WireError
+from edge_agent.errors import Truncated, Unfinished, UnknownReference, UnknownVersion, WireError
 from edge_agent.reading import Event, EventKind, RecordKind
 from edge_agent.wire.announced import announcement_of, open_announced
 from edge_agent.wire.announcement import parse_announcement
@@ -98,9 +98,12 @@ def _take(data: bytes, start: int) -> tuple[Any, int]:
         raise Truncated("an empty message")
     if data[start] != VERSION:
         raise UnknownVersion(f"format version {data[start]} is not known, only {VERSION}")
-    content, end = take_element(data, start + 1)
+    try:
+        content, end = take_element(data, start + 1)
+    except Truncated as error:
+        raise Unfinished(str(error)) from None
     if end + CRC_BYTES > len(data):
-        raise Truncated("the message ends before its checksum")
+        raise Unfinished("the message ends before its checksum")
     if end + CRC_BYTES - start > MAX_MESSAGE_BYTES:
         raise WireError(f"a message holds at most {MAX_MESSAGE_BYTES} bytes")
     return content, end

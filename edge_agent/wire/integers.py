@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import pairwise, repeat
-from math import log2
+from math import gcd, log2
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from edge_agent.wire.bits import Run
-from edge_agent.wire.cursor import signed_varint, varint
-from edge_agent.wire.predict import FOLLOW, PARAMETERS, STARTS, bit_length, follow, guesses_of, varint_length, zigzag
+from edge_agent.wire.cursor import signed_varint, varint, wrap_int64
+from edge_agent.wire.predict import (
+    EVEN,
+    FOLLOW,
+    PARAMETERS,
+    STARTS,
+    bit_length,
+    follow,
+    guesses_of,
+    varint_length,
+    zigzag,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +49,9 @@ WIDTH_FOLLOWS: Final = 7
 HAS_DIVISOR: Final = 0x80
 TENS_BITS: Final = 4
 MOST_TENS: Final = 15
+SIX: Final = 6
+UNIT_HAS_SIX: Final = 0x10
+"""Of the unit of even steps, beside its tens: minutes and hours."""
 
 # So many cells, with all that is tried on them, stay in the cache of a core.
 _SLAB_CELLS: Final = 1 << 13
@@ -51,6 +64,7 @@ _SHORT_END: Final = 1 << 45  # sums of so small codes stay within 64 bits
 _ONE_BYTE: Final = [bytes((value,)) for value in range(256)]
 _KIND_BITS: Final = 3
 _PLACE_BITS: Final = 17  # of seven guesses for each column of a slab
+_SHORTEST_EVEN: Final = 3
 _NEVER: Final = (1 << 63) - 1
 _TOO_MUCH: Final = 1 << 40
 _WHOLE: Final = (1, 0)
@@ -139,10 +153,22 @@ def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
     thin = iter(_thin(codes[is_thin], _STARTS[kinds[is_thin]]) if is_thin.any() else ())
     steps = zip(divisors.tolist(), (first % divisors).tolist(), strict=True) if divided else repeat(_WHOLE)
     details = zip(*[each.tolist() for each in (kinds, codings, widths[best], origins[best], bases[best])], strict=True)
-    return [
+    blocks = [
         _block(words, step, *detail) if detail[1] != SPARSE else _thin_block(next(thin), step, *detail)
         for words, step, detail in zip(codes, steps, details, strict=False)
     ]
+    apart = rises[:, 1:] - rises[:, :-1]
+    for row in np.nonzero((apart == apart[:, :1]).all(axis=1))[0].tolist():
+        blocks[row] = _if_shorter(blocks[row], table[row, :2].tolist())
+    return blocks
+
+
+def _if_shorter(block: Block, start: list[int]) -> Block:
+    """Write a column that goes on as it starts in even steps, if that is shorter."""
+    if len(block.head) <= _SHORTEST_EVEN:
+        return block
+    head = _even_head(*start)
+    return Block(head, (), ()) if 8 * len(head) < block.bits() else block
 
 
 def _measure(codes: Words, number: Ints) -> tuple[Ints, Ints, Ints]:
@@ -215,6 +241,18 @@ def _thin_block(thin: _Thin, step: tuple[int, int], kind: int, coding: int, _: i
     runs = Run(len(gaps), gap_width, unary=True), Run(len(words), width, unary=True)
     extra = varint(len(words)) + bytes((gap_width,))
     return Block(_head(step, kind, coding, width, origin, base) + extra, runs, (gaps, words))
+
+
+def _even_head(origin: int, following: int | None = None) -> bytes:
+    base = 0 if following is None else wrap_int64(following - origin)
+    unit, rest, sixes = 0, gcd(origin, base), 0
+    while rest and rest % 10 == 0 and unit < MOST_TENS:
+        rest //= 10
+        unit += 1
+    if rest and rest % SIX == 0:
+        sixes = UNIT_HAS_SIX
+    step = 10**unit * (SIX if sixes else 1)
+    return _ONE_BYTE[EVEN << 5 | sixes | unit] + signed_varint(origin // step) + signed_varint(base // step)
 
 
 def _head(step: tuple[int, int], kind: int, coding: int, width: int, origin: int, base: int) -> bytes:

@@ -22,10 +22,11 @@ CURVE: Final = 3
 LINE: Final = 4
 MEAN: Final = 5
 FOLLOW: Final = 6
+EVEN: Final = 7
 """What a number is expected to be. The numbers travel on the wire; an enum would cost a tenth of the encoder."""
 STARTS: Final = (0, 1, 1, 2, 0, 1, 0)
-"""Per predictor: so many numbers follow from the head alone and have no code."""
-PARAMETERS: Final = (1, 1, 2, 2, 2, 1, 0)
+"""Per predictor but the last, which has no codes: so many numbers follow from the head alone and have no code."""
+PARAMETERS: Final = (1, 1, 2, 2, 2, 1, 0, 2)
 """Per predictor: signed varints in the head, origin and base or rise, as far as there are such."""
 
 GAIN_BITS: Final = 8

@@ -13,9 +13,20 @@ import numpy as np
 from edge_agent.errors import WireError
 from edge_agent.wire.bits import Run, read_codes
 from edge_agent.wire.cursor import wrap_int64
-from edge_agent.wire.integers import HAS_DIVISOR, MOST_TENS, PACKED, RICE, SPARSE, TENS_BITS, WIDTH_FOLLOWS
+from edge_agent.wire.integers import (
+    HAS_DIVISOR,
+    MOST_TENS,
+    PACKED,
+    RICE,
+    SIX,
+    SPARSE,
+    TENS_BITS,
+    UNIT_HAS_SIX,
+    WIDTH_FOLLOWS,
+)
 from edge_agent.wire.predict import (
     CURVE,
+    EVEN,
     FOLLOW,
     GAIN_BITS,
     GAIN_HALF,
@@ -30,7 +41,7 @@ from edge_agent.wire.predict import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,6 +51,7 @@ if TYPE_CHECKING:
     Words = NDArray[np.uint64]
 
 _WIDEST: Final = 64
+_NO_CODES: Final = np.empty(0, dtype=np.uint64)
 
 
 class Head(NamedTuple):
@@ -77,7 +89,9 @@ def take_head(cursor: Cursor, count: int, leader: int | None = None) -> Head:
     """
     first = cursor.byte()
     kind, coding, width = first >> 5, first >> 3 & 3, first & 7
-    if kind > FOLLOW or coding > SPARSE or STARTS[kind] >= count or (kind == FOLLOW and leader is None):
+    if kind == EVEN:
+        return _take_even(cursor, first, count)
+    if coding > SPARSE or STARTS[kind] >= count or (kind == FOLLOW and leader is None):
         raise WireError(f"a column of {count} integers has the unknown header {first:#04x}")
     divisor, remainder = 1, 0
     if width == WIDTH_FOLLOWS:
@@ -103,6 +117,11 @@ def take_head(cursor: Cursor, count: int, leader: int | None = None) -> Head:
     return Head(count, kind, coding, parameters, divisor, remainder, runs, leader)
 
 
+def _take_even(cursor: Cursor, first: int, count: int) -> Head:
+    unit = 10 ** (first & MOST_TENS) * (SIX if first & UNIT_HAS_SIX else 1)
+    return Head(count, EVEN, PACKED, (cursor.signed_varint(), cursor.signed_varint()), unit, 0, (), None)
+
+
 def _take_divisor(cursor: Cursor) -> tuple[int, int]:
     field = cursor.varint()
     remainder = cursor.varint() if field >> TENS_BITS & 1 else 0
@@ -122,7 +141,7 @@ def restore(heads: Sequence[Head], data: bytes) -> list[Ints]:
     alike: dict[tuple[int, int], list[int]] = {}
     codes: list[Words] = []
     for place, head in enumerate(heads):
-        codes.append(_spread(head, next(words), next(words)) if head.coding == SPARSE else next(words))
+        codes.append(_codes(head, words))
         alike.setdefault((head.kind, head.length), []).append(place)
     columns: list[Ints] = [np.empty(0, dtype=np.int64)] * len(heads)
     for (kind, count), places in alike.items():
@@ -148,6 +167,12 @@ def restore(heads: Sequence[Head], data: bytes) -> list[Ints]:
     return columns
 
 
+def _codes(head: Head, words: Iterator[Words]) -> Words:
+    if head.coding == SPARSE:
+        return _spread(head, next(words), next(words))
+    return next(words) if head.runs else _NO_CODES
+
+
 def _spread(head: Head, gaps: Words, words: Words) -> Words:
     """Put the few words that are not zero to where they belong."""
     codes = head.length - STARTS[head.kind]
@@ -165,9 +190,9 @@ def _predicted(kind: int, count: int, parameters: Ints, rest: Ints) -> Ints:
     """Compute (C, count) without the origin, from parameters (k, C, 1) and the differences (C, codes)."""
     if kind == LEVEL:
         return rest
-    if kind == LINE:
-        line: Ints = rest + np.arange(count) * parameters[1]
-        return line
+    if kind in {LINE, EVEN}:
+        line: Ints = np.arange(count) * parameters[1]
+        return line if kind == EVEN else line + rest
     if kind == STEP:
         rest = rest + parameters[1]
     elif kind == CURVE:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, NoReturn, TypeVar
 
-from edge_agent.errors import Truncated, UnknownReference, WireError
+from edge_agent.errors import Truncated, Unfinished, UnknownReference, WireError
 from edge_agent.wire.batch import StatusText
 from edge_agent.wire.decode import read_message, read_taught
 from edge_agent.wire.known import Known
@@ -33,7 +33,16 @@ _FOREIGN: Final = {
     "a Sparkplug B topic": re.compile(rb"spBv1\.0/"),
 }
 """What the agent sends too, if it is told to, for those that read it already."""
+_OURS: Final = frozenset((VERSION, ord("{")))
+_LINE_END: Final = re.compile(rb"[\r\n]")
+_BEGINS_PACK: Final = re.compile(rb'\[\s*(\{("(bn?)?)?)?\Z')
+_MOST_LINE: Final = 1 << 13
+"""What is neither ours nor hex is known for what it is by then."""
+_MOST_BYTES: Final = 2 * MAX_MESSAGE_BYTES + _MOST_LINE
+"""Of a message, as a line of hex text with its topic."""
 _JSON_LOOKS: Final = (1 << 14, MAX_MESSAGE_BYTES)
+_JSON_LAST_WORD: Final = 16
+"""An error so near to the end may be a word that is cut off."""
 
 
 class Unread(NamedTuple):
@@ -46,6 +55,21 @@ class Unread(NamedTuple):
 
     at: int
     reason: str
+
+
+class Found(NamedTuple, Generic[T]):
+    """What stands at a place of a capture.
+
+    Attributes:
+        at, end: offset of its first byte, and of the first one after it.
+        item: what was made of it, or why that cannot be done yet.
+        octets: the message, without topic and not in hex.
+    """
+
+    at: int
+    end: int
+    item: T | StatusText | UnknownReference
+    octets: bytes
 
 
 def decode_stream(data: bytes, known: Known | None = None) -> Iterator[Message | StatusText | Unread]:
@@ -63,37 +87,60 @@ def decode_stream(data: bytes, known: Known | None = None) -> Iterator[Message |
             been yielded by then.
     """
     known = known or Known()
-    for item in _payloads(data, lambda octets, at: read_message(octets, at, known)):
-        if not isinstance(item, Unread):
-            known.learn(item)
-        yield item
+    for found in payloads(data, lambda octets, at: read_message(octets, at, known)):
+        if isinstance(found.item, UnknownReference):
+            yield Unread(found.at, str(found.item))
+        else:
+            known.learn(found.item)
+            yield found.item
 
 
 def learn_stream(data: bytes, known: Known) -> None:
     """Learn the announcements in a capture as far as it is whole, so that it can be decoded in any order."""
     with suppress(WireError):
-        for item in _payloads(data, read_taught):
-            if isinstance(item, StatusText):
-                known.learn(item)
-            elif item is not None and not isinstance(item, Unread):
-                known.add(item)
+        for found in payloads(data, read_taught):
+            if isinstance(found.item, StatusText):
+                known.learn(found.item)
+            elif found.item is not None and not isinstance(found.item, UnknownReference):
+                known.add(found.item)
 
 
-def _payloads(data: bytes, read: Callable[[bytes, int], tuple[T, int]]) -> Iterator[T | StatusText | Unread]:
-    """What `read` makes of each message and the offset of its end; status messages beside that."""
+def payloads(
+    data: bytes, read: Callable[[bytes, int], tuple[T, int]], *, before: int = 0, more: bool = False
+) -> Iterator[Found[T]]:
+    """Tell messages and JSON objects apart.
+
+    Args:
+        data: a capture, or the next bytes of one.
+        read: makes something of the message at an offset, and tells the offset of its end.
+        before: so many bytes of the capture came before `data`; offsets in errors count them.
+        more: bytes may follow. Then it ends before what they could change.
+
+    Raises:
+        WireError: at the first damaged message.
+    """
     at = _skip(_SPACE, data, 0)
-    while at < len(data):
-        start = at
+    while at < len(data) and not (more and _is_open(data, at)):
         try:
-            item, at = _read_payload(data, _payload_start(data, at), read)
-        except UnknownReference as error:
-            yield Unread(start, str(error))
-            at = error.end
+            found = _read_payload(data, at, _payload_start(data, at), read)
         except WireError as error:
-            raise type(error)(f"byte {start}: {error}") from None
-        else:
-            yield item
-        at = _skip(_SPACE, data, at)
+            if more and isinstance(error, Unfinished) and len(data) - at < _MOST_BYTES:
+                return
+            raise type(error)(f"byte {before + at}: {error}") from None
+        at = _skip(_SPACE, data, found.end)
+        yield found
+
+
+def _is_open(data: bytes, at: int) -> bool:
+    """Tell whether bytes that follow could change what begins here, other than by completing it."""
+    if data[at] in _OURS or len(data) - at >= _MOST_BYTES:
+        return False
+    start = _skip(_TOPIC, data, at)
+    if _BEGINS_PACK.match(data, at) or _BEGINS_PACK.match(data, start):
+        return True
+    if (start > at and data[start] in _OURS) or _LINE_END.search(data, at):
+        return False
+    return len(data) - at < _MOST_LINE or _HEX.match(data, start) is not None
 
 
 def _skip(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
@@ -102,7 +149,7 @@ def _skip(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
 
 
 def _refuse_foreign(data: bytes, at: int) -> None:
-    if data[at] in {VERSION, ord("{")}:
+    if data[at] in _OURS:
         return  # in what is ours anything may stand
     for name, pattern in _FOREIGN.items():
         if pattern.match(data, at):
@@ -111,48 +158,55 @@ def _refuse_foreign(data: bytes, at: int) -> None:
 
 def _payload_start(data: bytes, at: int) -> int:
     _refuse_foreign(data, at)
-    if data[at] in {VERSION, ord("{")} or _HEX.match(data, at):
+    if data[at] in _OURS or _HEX.match(data, at):
         return at
     return _skip(_TOPIC, data, at)
 
 
-def _read_payload(data: bytes, at: int, read: Callable[[bytes, int], tuple[T, int]]) -> tuple[T | StatusText, int]:
-    if data[at] == ord("{"):
-        return _read_status(data, at)
-    _refuse_foreign(data, at)
-    hexadecimal = _HEX.match(data, at)
+def _read_payload(data: bytes, at: int, start: int, read: Callable[[bytes, int], tuple[T, int]]) -> Found[T]:
+    """Read what begins at `at`, its topic, and at `start`, its payload."""
+    _refuse_foreign(data, start)
+    hexadecimal = _HEX.match(data, start)
     if hexadecimal is None:
-        return read(data, at)
+        item, end = _read_one(data, start, read)
+        return Found(at, end, item, data[start:end])
     if len(hexadecimal[0]) % 2:
         raise Truncated("a line of hex text with half a byte at its end")
-    try:
-        return _read_hex(bytes.fromhex(hexadecimal[0].decode()), read), hexadecimal.end()
-    except UnknownReference as error:
-        error.end = hexadecimal.end()
-        raise
-
-
-def _read_hex(octets: bytes, read: Callable[[bytes, int], tuple[T, int]]) -> T | StatusText:
-    if octets[0] == ord("{"):
-        status, end = _read_status(octets, 0)
-        if octets[end:].strip():
-            raise WireError("bytes follow the end of a status message")
-        return status
+    octets = bytes.fromhex(hexadecimal[0].decode())
     _refuse_foreign(octets, 0)
-    item, end = read(octets, 0)
-    if end != len(octets):
+    try:
+        item, end = _read_one(octets, 0, read)
+    except Unfinished as error:
+        raise Truncated(str(error)) from None  # its line has ended
+    if octets[end:].strip() if isinstance(item, StatusText) else end != len(octets):
         raise WireError(f"{len(octets) - end} bytes follow the end of the message")
-    return item
+    return Found(at, hexadecimal.end(), item, octets)
+
+
+def _read_one(
+    data: bytes, at: int, read: Callable[[bytes, int], tuple[T, int]]
+) -> tuple[T | StatusText | UnknownReference, int]:
+    if data[at] == ord("{"):
+        return _read_status(data, at)
+    try:
+        return read(data, at)
+    except UnknownReference as error:
+        return error, error.end
 
 
 def _read_status(data: bytes, at: int) -> tuple[StatusText, int]:
-    # Undecodable bytes are carried along, so that the offset after the object can be counted in bytes.
+    cut = False
     for look in _JSON_LOOKS:
+        # Undecodable bytes are carried along, so that the offset after the object can be counted in bytes.
         text = data[at : at + look].decode(errors="surrogateescape")
-        with suppress(ValueError, RecursionError):
+        try:
             fields, length = _JSON.raw_decode(text)
             return StatusText(fields), at + len(text[:length].encode(errors="surrogateescape"))
-    raise WireError("a JSON message is not whole")
+        except json.JSONDecodeError as error:
+            cut = error.msg.startswith("Unterminated") or error.pos > len(text) - _JSON_LAST_WORD
+        except (ValueError, RecursionError):
+            cut = False
+    raise (Unfinished if cut and len(data) - at < MAX_MESSAGE_BYTES else WireError)("a JSON message is not whole")
 
 
 def _refuse_constant(name: str) -> NoReturn:

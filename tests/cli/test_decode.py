@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,6 +16,9 @@ from click.testing import CliRunner, Result
 from edge_agent.cli.decode import READING_KEYS, decode, influx_line
 from edge_agent.wire.formats.choose import rewriter
 from tests.wire.samples import ANNOUNCEMENT, MESSAGES, REFERRING, encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 GOLDEN = Path(__file__).parent.parent / "wire" / "golden"
 
@@ -72,7 +79,7 @@ def test_messages_whose_announcement_is_nowhere_are_counted_and_the_others_print
     assert result.stdout == (GOLDEN / "v2-small.ndjson").read_text() + (GOLDEN / "v2-event.ndjson").read_text()
     assert result.stderr == (
         f"{capture}: byte 0: refers to announcement {ANNOUNCEMENT.id:08x} of a birth message that is not in this "
-        "capture; capture edge/<node>/status too (2 more messages like this)\n"
+        f"capture; capture edge/<node>/status too\n{capture}: byte 0: 2 more messages like this\n"
     )
 
 
@@ -158,6 +165,101 @@ def test_what_others_read_is_called_by_its_name(form: str, name: str, message: s
 def test_sparkplug_is_called_by_its_name() -> None:
     result = run(stdin=b"spBv1.0/growers/NDATA/node-1 \x08\x01")
     assert "this is a Sparkplug B topic" in result.stderr
+
+
+@pytest.fixture
+def pipe() -> Iterator[subprocess.Popen[bytes]]:
+    program = "from edge_agent.cli.main import main; main()"
+    command = [sys.executable, "-c", program, "decode"]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+        yield process
+        process.kill()
+
+
+def write(pipe: subprocess.Popen[bytes], data: bytes) -> None:
+    assert pipe.stdin is not None
+    pipe.stdin.write(data)
+    pipe.stdin.flush()
+
+
+def lines(pipe: subprocess.Popen[bytes], count: int) -> str:
+    """So many lines, while the pipe stays open."""
+    assert pipe.stdout is not None
+    return b"".join(pipe.stdout.readline() for _ in range(count)).decode()
+
+
+def test_what_comes_through_a_pipe_is_printed_when_it_is_whole(pipe: subprocess.Popen[bytes]) -> None:
+    small, plain = (f"edge/n/live {encoded(name).hex()}\n".encode() for name in ("v2-small", "v2-announced"))
+    rows = (GOLDEN / "v2-announced.ndjson").read_text()
+    write(pipe, plain + small + small[:40])
+    assert lines(pipe, 4) == (GOLDEN / "v2-small.ndjson").read_text()
+    write(pipe, small[40:])
+    assert lines(pipe, 4) == (GOLDEN / "v2-small.ndjson").read_text()
+    write(pipe, b'{"announcement": "' + ANNOUNCEMENT.to_text().encode() + b'"}')
+    status = lines(pipe, 1)
+    assert json.loads(status) == {"kind": "status", "announcement": ANNOUNCEMENT.to_text()}
+    assert lines(pipe, rows.count("\n")) == rows
+    assert pipe.communicate(timeout=30) == (b"", b"")
+    assert pipe.returncode == 0
+
+
+def test_a_pipe_is_told_at_its_end_what_waited_in_vain(pipe: subprocess.Popen[bytes]) -> None:
+    output, problems = pipe.communicate(encoded("v2-announced") * 3 + encoded("v2-event"), timeout=30)
+    assert output.decode() == (GOLDEN / "v2-event.ndjson").read_text()
+    first, second = problems.decode().splitlines()
+    assert first.startswith(f"standard input: byte 0: refers to announcement {ANNOUNCEMENT.id:08x}")
+    assert second == "standard input: byte 0: 2 more messages like this"
+    assert pipe.returncode == 1
+
+
+def test_damage_in_a_pipe_ends_it_with_its_place(pipe: subprocess.Popen[bytes]) -> None:
+    small = encoded("v2-small")
+    write(pipe, small + small[:-1] + b"!")
+    assert lines(pipe, 4) == (GOLDEN / "v2-small.ndjson").read_text()
+    assert pipe.wait(timeout=30) == 1
+    assert pipe.stderr is not None
+    assert pipe.stderr.read().decode().startswith(f"standard input: byte {len(small)}: the checksum")
+
+
+def test_control_c_ends_a_pipe_quietly(pipe: subprocess.Popen[bytes]) -> None:
+    write(pipe, encoded("v2-event"))
+    lines(pipe, 1)
+    pipe.send_signal(signal.SIGINT)
+    assert pipe.communicate(timeout=30) == (b"", b"")
+    assert pipe.returncode == 130
+
+
+def test_a_pipe_whose_reader_has_gone_ends_quietly(pipe: subprocess.Popen[bytes]) -> None:
+    write(pipe, encoded("v2-event"))
+    lines(pipe, 1)
+    assert pipe.stdout is not None
+    pipe.stdout.close()
+    write(pipe, encoded("v2-event"))
+    assert pipe.wait(timeout=30) == 0
+    assert pipe.stderr is not None
+    assert pipe.stderr.read() == b""
+
+
+def test_a_regular_file_on_standard_input_is_read_in_any_order(tmp_path: Path) -> None:
+    capture = tmp_path / "capture"
+    capture.write_bytes(encoded("v2-announced") + encoded("v2-teaching"))
+    program = "from edge_agent.cli.main import main; main()"
+    with capture.open("rb") as file:
+        result = subprocess.run([sys.executable, "-c", program, "decode"], stdin=file, capture_output=True, check=True)
+    rows = (GOLDEN / "v2-announced.ndjson").read_text()
+    assert result.stdout.decode().startswith(rows)
+
+
+def test_a_named_pipe_is_read_like_standard_input(tmp_path: Path) -> None:
+    named = tmp_path / "pipe"
+    os.mkfifo(named)
+    program = f"from edge_agent.cli.main import main; main(['decode', {str(named)!r}])"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=PIPE) as process:
+        with named.open("wb") as writer:
+            writer.write(encoded("v2-small"))
+            writer.flush()
+            assert lines(process, 4) == (GOLDEN / "v2-small.ndjson").read_text()
+        assert process.wait(timeout=30) == 0
 
 
 def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message, Statu
 from edge_agent.wire.codec import (
     Announcement,
     Known,
+    LiveStream,
     Reference,
     by_announcement,
     decode_message,
@@ -95,6 +96,21 @@ def streams(rng: random.Random) -> None:
                 list(objects(item))
             else:
                 _expect(item.at < len(capture), "a message was passed over where there is none")
+    place = rng.randrange(len(capture) + 1)
+    _expect(_arrived([capture[:place], capture[place:]]) == _arrived([capture]), "it matters where a pipe was cut")
+
+
+def _arrived(pieces: list[bytes]) -> tuple[list[str], str]:
+    """What comes of pieces that arrive one by one, and how that ends."""
+    live = LiveStream()
+    found: list[str] = []
+    try:
+        for piece in (*pieces, b""):
+            for item in live.feed(piece, more=bool(piece)):
+                found.append(repr(item))  # noqa: PERF401 what came before the damage counts
+    except WireError as error:
+        return found, str(error)
+    return found, ""
 
 
 def round_trips(rng: random.Random) -> None:

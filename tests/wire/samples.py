@@ -46,6 +46,22 @@ SMALL: Final = Batch(
     )
 )
 
+EVEN: Final = Batch(
+    (
+        Group(
+            "roof",
+            tuple(86_400_000_000_000 + 60_000_000_000 * row for row in range(5)),
+            (Column("pressure_pa", (100_000.0,) * 5, None, (0,) * 5, None),),
+        ),
+        Group("well", (86_412_000_000_000,), (Column("temperature_c", (8.25,), None, (0,), None),)),
+        Group(
+            "clock",
+            tuple(86_400_250_000_000 - 250_000_000 * row for row in range(4)),
+            (Column("count", (3e9, 2e9, 1e9, 0.0), None, (0,) * 4, None),),
+        ),
+    )
+)
+
 FULL: Final = Batch(
     (
         Group(
@@ -153,9 +169,13 @@ MESSAGES: Final = {
         encode_batch(NEXT, reference=Reference(42, PLAIN)),
     ),
     "v2-extras": (RecordKind.BATCH, Message(ENVELOPE, EXTRAS), encode_batch(EXTRAS)),
+    "v2-even": (RecordKind.BATCH, Message(ENVELOPE, EVEN), encode_batch(EVEN)),
     "v2-event": (RecordKind.EVENT, Message(ENVELOPE, EVENT), encode_event(EVENT)),
     "v2-tombstone": (RecordKind.TOMBSTONE, Message(ENVELOPE, TOMBSTONE), encode_tombstone(TOMBSTONE)),
 }
+
+OUTGROWN: Final = {"v2-full", "v2-next"}
+"""Written when predictor 7 was not yet there: still read, but no longer written so."""
 
 REFERRING: Final = {"v2-announced", "v2-elsewhen", "v2-next"}
 """Those that go by the announcement; `v2-next` refers to `v2-plain` beside that."""
@@ -192,6 +212,6 @@ def ndjson(data: bytes) -> str:
 
 
 if __name__ == "__main__":
-    for _name in MESSAGES:
+    for _name in MESSAGES.keys() - OUTGROWN:
         (GOLDEN / f"{_name}.hex").write_text(encoded(_name).hex() + "\n")
         (GOLDEN / f"{_name}.ndjson").write_text(ndjson(encoded(_name)))

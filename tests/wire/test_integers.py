@@ -73,7 +73,29 @@ def test_extremes_come_back(column: list[int]) -> None:
 def test_constants_and_steady_clocks_cost_only_a_header() -> None:
     constant, clock = encoded([101_325] * 60, [10_000_000_000 + 1_000_000_000 * row for row in range(60)])
     assert len(constant) == 4
-    assert len(clock) == 5
+    assert len(clock) == 3
+
+
+@pytest.mark.parametrize("step_s", [1, 10, 60, 600, 3600])
+@pytest.mark.parametrize("count", [1, 2, 60])
+def test_a_clock_on_the_second_costs_five_bytes_at_most(step_s: int, count: int) -> None:
+    clock = [(86_400 + step_s * row) * 10**9 for row in range(count)]
+    (block,) = encoded(clock)
+    assert len(block) <= 5
+    assert decoded(block, count) == clock
+
+
+@given(INT64, INT64, st.integers(1, 70))
+def test_even_steps_come_back_whatever_they_are(origin: int, base: int, count: int) -> None:
+    column = [wrap_int64(origin + row * base) for row in range(count)]
+    assert decoded(encoded(column)[0], count) == column
+
+
+@given(st.integers(0, 31), INT64, INT64, st.integers(1, 9))
+def test_even_steps_are_read_modulo_two_to_the_64(unit: int, origin: int, base: int, count: int) -> None:
+    step = 10 ** (unit & 15) * (6 if unit & 16 else 1)
+    block = bytes((7 << 5 | unit,)) + signed_varint(origin) + signed_varint(base)
+    assert decoded(block, count) == [wrap_int64((origin + row * base) * step) for row in range(count)]
 
 
 def test_a_step_size_is_divided_out() -> None:
