@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_agent.alerting import Alerting, Surroundings
+from edge_agent.block import process_all
 from edge_agent.clock import NS_PER_S, Inbox
 from edge_agent.memory import Memory, Remembered, read_memory, write_memory
 from edge_agent.open_batch import ChannelSettings, Counts, OpenBatch
@@ -112,6 +113,7 @@ class Pipeline:
         self._clock = clock
         self._batch_ns = batch_ns
         self._durability_ns = durability_ns
+        self._time_step_ns = time_step_ns
         self._features = features
         self._max_cells = MAX_OPEN_CELLS if max_cells is None else max_cells
         self._open_cells = 0
@@ -197,8 +199,8 @@ class Pipeline:
         """Make a record of the open batch, if there is anything in it."""
         self._seal_due_ns = None
         self._open_cells = 0
+        self._process()
         for batch in self._sensors.values():
-            batch.process()
             batch.smooth()
         filled = [batch for batch in self._sensors.values() if batch.times_ns]
         groups = [batch.sealed(describe=self._features) for batch in filled]
@@ -227,14 +229,18 @@ class Pipeline:
     def _secure(self) -> None:
         """Write what is not in a batch or segment yet as a segment, and commit."""
         self._commit_due_ns = None
+        self._process()
         groups = []
         for batch in self._sensors.values():
-            batch.process()
             if len(batch.times_ns) > batch.in_segments:
                 groups.append(batch.group(batch.in_segments))
                 batch.in_segments = len(batch.times_ns)
         self._put(StoreSegment, groups)
         self._store(Commit())
+
+    def _process(self) -> None:
+        """Take everything that waits through the stages."""
+        process_all(tuple(self._sensors.values()), self._time_step_ns)
 
     def _put(self, message: type[Store | StoreSegment], groups: list[Group]) -> None:
         readings = sum(

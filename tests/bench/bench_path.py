@@ -32,6 +32,7 @@ from edge_agent.outbox.worker import StoreWorker
 from edge_agent.pipeline import ChannelSettings, Pipeline
 from edge_agent.quantity import QUANTITIES
 from edge_agent.reading import Measurement, RecordKind
+from edge_agent.stages.anomaly import AnomalySettings
 from edge_agent.stages.auto import AutoSettings
 from edge_agent.stages.calibrate import Calibration, calibrate
 from edge_agent.stages.validate import Limits, Validator
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 ROWS: Final = 60
 REPEATS: Final = 5
 NAIVE_READINGS: Final = 3_000
-BATCHES: Final = {4: 100, 20: 60, 200: 10}
+BATCHES: Final = {4: 100, 20: 40, 200: 6, 1000: 3}
 """Batches per run, by channels."""
 QUANTITY_PAIR: Final = ("temperature_c", "humidity_pct")
 """What the sensors of the bench measure: two channels each, like an SHT3x."""
@@ -76,6 +77,7 @@ def settings(quantity: str) -> ChannelSettings:
         filter=AutoSettings(known.sigma, known.resolution),
         resolution=known.resolution,
         raw_resolution=known.resolution,
+        anomaly=AnomalySettings(resolution=known.resolution),
     )
 
 

@@ -1,0 +1,198 @@
+"""The stages of all sensors at once, over blocks of (time × channel).
+
+Where many readings of many channels wait, a numpy call for all of them costs less than a loop over each. Sensors of
+which equally many measurements wait are put side by side, and those channels are taken together that have nothing
+odd about them: every reading there, in range and later than the one before, no change that asks for a rate, a
+calibration that is a line. Everything else goes the road of `OpenBatch` itself, which is the reference: what is done
+here agrees with it to 1e-9, and where rounding could tell even that, the reference decides.
+"""
+
+from __future__ import annotations
+
+from array import array
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from edge_agent.open_batch import WHOLE, Ready
+from edge_agent.reading import Flag
+from edge_agent.stages.fleet import NOWHERE, sail
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_agent.open_batch import Channel, OpenBatch
+
+    Bools = NDArray[np.bool_]
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+LEAST_ROWS: Final = 8
+LEAST_CELLS: Final = 600
+"""Fewer readings are taken one by one sooner."""
+SLAB_CELLS: Final = 3000
+"""With all that is computed from so many readings, they stay in the cache of a core, and memory does not grow."""
+_NO_FLAG: Final = Flag(0)
+_LONG_AGO_NS: Final = -(1 << 62)
+# Estimates so near to the middle between two multiples of the resolution, as a share of it, are left to the reference.
+_TIE: Final = 0.5 - 1e-6
+
+
+class _Block(NamedTuple):
+    """What waits of one sensor.
+
+    Attributes:
+        times_ns: of each row.
+        channels: those that may go together.
+        readings: (rows × those channels).
+        ready: what was found, by quantity.
+    """
+
+    name: str
+    times_ns: list[int]
+    channels: list[Channel]
+    readings: Floats
+    ready: dict[str, Ready]
+
+
+def process_all(batches: Sequence[OpenBatch], time_step_ns: int) -> None:
+    """Take what waits in all of them through the stages, as `OpenBatch.process` of each would."""
+    blocks: dict[str, _Block] = {}
+    alike: dict[int, list[OpenBatch]] = {}
+    for batch in batches:
+        alike.setdefault(len(batch.waiting), []).append(batch)
+    for rows, together in alike.items():
+        if rows >= LEAST_ROWS and rows * sum(batch.width for batch in together) >= LEAST_CELLS:
+            step = max(1, SLAB_CELLS // (rows * max(batch.width for batch in together)))
+            for first in range(0, len(together), step):
+                slab = [block for block in map(_block_of, together[first : first + step]) if block is not None]
+                if slab:
+                    _prepare(slab, time_step_ns)
+                    blocks |= {block.name: block for block in slab}
+    for batch in batches:
+        block = blocks.get(batch.name)
+        if block is None:
+            batch.process()
+        else:
+            batch.process_ready(block.times_ns, block.ready)
+
+
+def _block_of(batch: OpenBatch) -> _Block | None:
+    """What waits of a sensor, if all of it has numbers and no flags."""
+    waiting, rows = batch.waiting, len(batch.waiting)
+    quantities = waiting[0].quantities
+    if [each.quantities for each in waiting].count(quantities) < rows:
+        return None
+    if [each.flags for each in waiting].count(_NO_FLAG) < rows:
+        return None
+    channels = [batch.channels[quantity] for quantity in quantities]
+    try:
+        numbers = array("d", chain.from_iterable([each.values for each in waiting]))  # type: ignore[type-var] # None raises
+    except TypeError:  # None is rare
+        return None
+    if len(numbers) != rows * len(channels):
+        return None
+    readings = np.frombuffer(numbers).reshape(rows, -1)
+    chosen = [place for place, channel in enumerate(channels) if channel.is_linear]
+    if len(chosen) < len(channels):
+        channels, readings = [channels[place] for place in chosen], readings[:, chosen]
+    return _Block(batch.name, [each.boot_ns for each in waiting], channels, readings, {}) if chosen else None
+
+
+def _prepare(blocks: Sequence[_Block], time_step_ns: int) -> None:
+    """Find what comes of blocks of equally many rows, as far as it can be found for many at once."""
+    stamps = np.array([block.times_ns for block in blocks])
+    stamps -= stamps % time_step_ns
+    for block, times_ns in zip(blocks, stamps.tolist(), strict=True):
+        block.times_ns[:] = times_ns
+    channels = [channel for block in blocks for channel in block.channels]
+    owners = np.repeat(np.arange(len(blocks)), [len(block.channels) for block in blocks])
+    readings = np.concatenate([block.readings for block in blocks], axis=1)
+    with np.errstate(all="ignore"):  # what is not finite is found afterwards
+        plain = _are_plain(channels, stamps, owners, readings)
+        raws = _calibrated(channels, readings)
+        plain &= np.isfinite(raws).all(axis=0)
+        (chosen,) = np.nonzero(plain)
+        if len(chosen) < len(channels):
+            readings, raws, owners = readings[:, chosen], raws[:, chosen], owners[chosen]
+            channels = [channels[place] for place in chosen.tolist()]
+        if channels:
+            made = _filtered(channels, stamps[owners].T, readings, raws)
+            for owner, channel, each in zip(owners.tolist(), channels, made, strict=True):
+                if each is not None:
+                    blocks[owner].ready[channel.quantity] = each
+
+
+def _are_plain(channels: Sequence[Channel], stamps: Ints, owners: Ints, readings: Floats) -> Bools:
+    """`Validator._is_plain` of each."""
+    last_ns = [channel.validator.last_ns for channel in channels]
+    before_ns = np.array([_LONG_AGO_NS if each is None else each for each in last_ns])
+    low, high, previous, step = np.array([channel.validator.bounds() for channel in channels]).T
+    ascending: Bools = np.all(stamps[:, 1:] > stamps[:, :-1], axis=1)
+    plain: Bools = ascending[owners] & (stamps[owners, 0] > before_ns)
+    plain &= (readings >= low).all(axis=0) & (readings <= high).all(axis=0)
+    if np.isfinite(step).any():
+        plain &= np.abs(np.diff(readings, axis=0, prepend=previous[None])).max(axis=0) <= step
+    return plain
+
+
+def _calibrated(channels: Sequence[Channel], readings: Floats) -> Floats:
+    lines = [channel.line for channel in channels]
+    if lines.count((1.0, 0.0)) == len(lines):
+        return readings
+    gain, offset = np.array(lines).T
+    return np.where((gain == 1.0) & (offset == 0.0), readings, gain * readings + offset)
+
+
+def _filtered(channels: Sequence[Channel], stamps: Ints, readings: Floats, raws: Floats) -> list[Ready | None]:
+    """Filter and round; None for a channel whose rounding is in doubt."""
+    rows = len(raws)
+    done = [rows if channel.auto is None else 0 for channel in channels]
+    calm = [(place, channel.auto) for place, channel in enumerate(channels) if channel.auto is not None]
+    calm = [(place, auto) for place, auto in calm if auto.is_calm()]
+    values, innovations, sailed = raws, raws, NOWHERE
+    if calm:
+        places = [place for place, _ in calm]
+        first_ns = np.array([auto.at_ns for _, auto in calm])
+        steps_ns = np.diff(stamps[:, places], axis=0, prepend=first_ns[None])
+        sailed = sail([auto for _, auto in calm], steps_ns, raws[:, places])
+        values, innovations = sailed.values, sailed.innovations
+        if len(calm) < len(channels):
+            values, innovations = raws.copy(), raws.copy()
+            values[:, places], innovations[:, places] = sailed.values, sailed.innovations
+        for place, gone in zip(places, sailed.done, strict=True):
+            done[place] = gone
+    shown, doubtful = _rounded(values, [channel.resolution for channel in channels])
+    in_doubt: Bools = np.any(doubtful & (np.arange(rows)[:, None] < np.array(done)), axis=0)
+    shown_raws, _ = _rounded(raws, [channel.raw_resolution for channel in channels])
+    lists = [each.T.tolist() for each in (raws, shown_raws, shown, innovations)]
+    made: list[Ready | None] = list(map(Ready, readings[-1].tolist(), *lists, done))
+    for index, (place, _) in enumerate(calm):
+        ready, odd = made[place], sailed.odd.get(index, ())
+        if ready is not None:
+            made[place] = ready._replace(end=sailed.ends[index], odd=odd, sigmas=partial(sailed.sigmas_of, index))
+    for place in np.nonzero(in_doubt)[0].tolist():
+        if channels[place].auto is not None:
+            made[place] = None
+    return made
+
+
+def _rounded(table: Floats, resolutions: Sequence[float | None]) -> tuple[Floats, Bools]:
+    """`open_batch.rounded` of each column, and where a number lies in the middle between two multiples."""
+    # Either number is 1, which changes nothing.
+    steps = [float(round(1 / each)) if each is not None and each < 1 else 1.0 for each in resolutions]
+    units = [each if each is not None and each >= 1 else 1.0 for each in resolutions]
+    per_unit, unit = np.array(steps), np.array(units)
+    scaled = table * per_unit / unit
+    whole = scaled + WHOLE - WHOLE
+    doubtful = np.abs(scaled - whole) > _TIE
+    whole /= per_unit
+    whole *= unit
+    if None in resolutions:
+        as_they_are = np.array([each is None for each in resolutions])
+        return np.where(as_they_are, table, whole), doubtful & ~as_they_are
+    return whole, doubtful
