@@ -19,6 +19,7 @@ import numpy as np
 from edge_agent.open_batch import WHOLE, Ready
 from edge_agent.reading import Flag
 from edge_agent.stages.fleet import NOWHERE, sail
+from edge_agent.wire.floats import Decimals, Scaled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,7 @@ SLAB_CELLS: Final = 3000
 """With all that is computed from so many readings, they stay in the cache of a core, and memory does not grow."""
 _NO_FLAG: Final = Flag(0)
 _LONG_AGO_NS: Final = -(1 << 62)
+_EXACT_END: Final = float(1 << 53)
 # Estimates so near to the middle between two multiples of the resolution, as a share of it, are left to the reference.
 _TIE: Final = 0.5 - 1e-6
 
@@ -60,25 +62,37 @@ class _Block(NamedTuple):
 
 
 def process_all(batches: Sequence[OpenBatch], time_step_ns: int) -> None:
-    """Take what waits in all of them through the stages, as `OpenBatch.process` of each would."""
+    """Take what waits in all of them through the stages, as `OpenBatch.process` of each in turn would."""
+    slabs = {batch.name: slab for slab in _slabs(batches) for batch in slab}
     blocks: dict[str, _Block] = {}
-    alike: dict[int, list[OpenBatch]] = {}
     for batch in batches:
-        alike.setdefault(len(batch.waiting), []).append(batch)
-    for rows, together in alike.items():
-        if rows >= LEAST_ROWS and rows * sum(batch.width for batch in together) >= LEAST_CELLS:
-            step = max(1, SLAB_CELLS // (rows * max(batch.width for batch in together)))
-            for first in range(0, len(together), step):
-                slab = [block for block in map(_block_of, together[first : first + step]) if block is not None]
-                if slab:
-                    _prepare(slab, time_step_ns)
-                    blocks |= {block.name: block for block in slab}
-    for batch in batches:
-        block = blocks.get(batch.name)
+        # Only now, so that what was found is still in the cache when it is used; once for all of a slab.
+        slab = slabs.get(batch.name, [])
+        if slab:
+            found = [block for block in map(_block_of, slab) if block is not None]
+            slab.clear()
+            blocks = {block.name: block for block in found} | blocks
+            if found:
+                _prepare(found, time_step_ns)
+        block = blocks.pop(batch.name, None)
         if block is None:
             batch.process()
         else:
             batch.process_ready(block.times_ns, block.ready)
+
+
+def _slabs(batches: Sequence[OpenBatch]) -> list[list[OpenBatch]]:
+    """Put together what goes together: equally many rows, and not more than the cache takes."""
+    alike: dict[int, list[OpenBatch]] = {}
+    for batch in batches:
+        alike.setdefault(len(batch.waiting), []).append(batch)
+    slabs = []
+    for rows, together in alike.items():
+        widest = max(batch.width for batch in together)
+        if rows >= LEAST_ROWS and rows * widest * len(together) >= LEAST_CELLS:
+            step = max(1, SLAB_CELLS // (rows * widest))
+            slabs += [together[first : first + step] for first in range(0, len(together), step)]
+    return slabs
 
 
 def _block_of(batch: OpenBatch) -> _Block | None:
@@ -166,11 +180,13 @@ def _filtered(channels: Sequence[Channel], stamps: Ints, readings: Floats, raws:
             values[:, places], innovations[:, places] = sailed.values, sailed.innovations
         for place, gone in zip(places, sailed.done, strict=True):
             done[place] = gone
-    shown, doubtful = _rounded(values, [channel.resolution for channel in channels])
+    shown, whole, doubtful = _rounded(values, [channel.resolution for channel in channels])
     in_doubt: Bools = np.any(doubtful & (np.arange(rows)[:, None] < np.array(done)), axis=0)
-    shown_raws, _ = _rounded(raws, [channel.raw_resolution for channel in channels])
+    shown_raws, whole_raws, _ = _rounded(raws, [channel.raw_resolution for channel in channels])
     lists = [each.T.tolist() for each in (raws, shown_raws, shown, innovations)]
-    made: list[Ready | None] = list(map(Ready, readings[-1].tolist(), *lists, done))
+    alike: list[bool] = (shown == shown_raws).all(axis=0).tolist()
+    decimals = _decimals(channels, done, whole, whole_raws, alike)
+    made: list[Ready | None] = list(map(Ready, readings[-1].tolist(), *lists, done, decimals))
     for index, (place, _) in enumerate(calm):
         ready, odd = made[place], sailed.odd.get(index, ())
         if ready is not None:
@@ -181,8 +197,23 @@ def _filtered(channels: Sequence[Channel], stamps: Ints, readings: Floats, raws:
     return made
 
 
-def _rounded(table: Floats, resolutions: Sequence[float | None]) -> tuple[Floats, Bools]:
-    """`open_batch.rounded` of each column, and where a number lies in the middle between two multiples."""
+def _decimals(
+    channels: Sequence[Channel], done: Sequence[int], values: Floats, raws: Floats, alike: Sequence[bool]
+) -> list[Decimals | None]:
+    """What is known of channels of which all is done, as the encoder wants it."""
+    if max(float(np.abs(values).max()), float(np.abs(raws).max())) >= _EXACT_END:
+        return [None] * len(channels)
+    rows, here, measured = len(values), values.T.astype(np.int64, order="C"), raws.T.astype(np.int64, order="C")
+    return [
+        None
+        if channel.decimals is None or channel.raw_decimals is None or gone < rows
+        else Decimals(Scaled(channel.decimals, value), Scaled(channel.raw_decimals, raw), same)
+        for channel, gone, value, raw, same in zip(channels, done, here, measured, alike, strict=True)
+    ]
+
+
+def _rounded(table: Floats, resolutions: Sequence[float | None]) -> tuple[Floats, Floats, Bools]:
+    """`open_batch.rounded` of each column, how many multiples that is, and where a number lies between two of them."""
     # Either number is 1, which changes nothing.
     steps = [float(round(1 / each)) if each is not None and each < 1 else 1.0 for each in resolutions]
     units = [each if each is not None and each >= 1 else 1.0 for each in resolutions]
@@ -190,9 +221,8 @@ def _rounded(table: Floats, resolutions: Sequence[float | None]) -> tuple[Floats
     scaled = table * per_unit / unit
     whole = scaled + WHOLE - WHOLE
     doubtful = np.abs(scaled - whole) > _TIE
-    whole /= per_unit
-    whole *= unit
+    multiples = whole / per_unit * unit
     if None in resolutions:
         as_they_are = np.array([each is None for each in resolutions])
-        return np.where(as_they_are, table, whole), doubtful & ~as_they_are
-    return whole, doubtful
+        return np.where(as_they_are, table, multiples), whole, doubtful & ~as_they_are
+    return multiples, whole, doubtful

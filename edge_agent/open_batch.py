@@ -30,6 +30,7 @@ from edge_agent.stages.smooth import smooth
 from edge_agent.stages.validate import Limits, Validator
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.encode import encode_batch
+from edge_agent.wire.floats import MOST_DECIMALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from edge_agent.stages.kalman import KalmanSettings
     from edge_agent.stages.median import MedianSettings
     from edge_agent.watch import Watch
+    from edge_agent.wire.floats import Decimals
 
 _NO_FLAG: Final = Flag(0)
 _REFUSED: Final = frozenset({Quality.BAD, Quality.ESTIMATED})
@@ -126,6 +128,7 @@ class Ready(NamedTuple):
         values: filtered and rounded; only the first `done` are.
         innovations: of as many; see `Estimates`.
         done: readings that are filtered.
+        decimals: what is shown once more, for the encoder; None: not known.
         end, odd: where that leads the filter to, see `Auto.arrive`; empty: nowhere.
         sigmas: gives standard deviations, as far as they are known.
     """
@@ -136,6 +139,7 @@ class Ready(NamedTuple):
     values: list[float | None]
     innovations: list[float | None]
     done: int
+    decimals: Decimals | None = None
     end: Sequence[float] = ()
     odd: Sequence[Odd] = ()
     sigmas: Callable[[], list[float | None]] = list
@@ -157,9 +161,11 @@ class Channel:
         self._counts = counts
         self.validator = Validator(settings.limits)
         self.resolution, self.raw_resolution = settings.resolution, settings.raw_resolution
+        self.decimals, self.raw_decimals = _decimals_of(self.resolution), _decimals_of(self.raw_resolution)
         self.line = (settings.calibration.gain, settings.calibration.offset)
         self._filter = settings.filter.build() if settings.filter is not None else None
         self._watch = watch
+        self._decimals: Decimals | None = None  # of all of the open batch
         self._sends_sigma = settings.send_sigma and self._filter is not None
         self._reducer = settings.reduce.build()
         self._lead: deque[tuple[int, float | None]] = deque(maxlen=_LEAD)
@@ -217,7 +223,10 @@ class Channel:
                 flags[done:] = odd
                 values = values[:done] + rounded(rest.values, self.resolution)
                 estimates = Estimates(values, sigmas + rest.sigmas, ready.innovations[:done] + rest.innovations)
-        return self._keep(times_ns, flags, ready.raws, estimates, values, ready.shown_raws)
+        decimals = None if self.values else ready.decimals
+        taken = self._keep(times_ns, flags, ready.raws, estimates, values, ready.shown_raws)
+        self._decimals = decimals
+        return taken
 
     def _keep(
         self,
@@ -229,6 +238,7 @@ class Channel:
         shown_raws: Sequence[float | None],
     ) -> Taken:
         """Take a block that was filtered and rounded into the open batch."""
+        self._decimals = None
         if self._watch is not None:
             self._watch.take(times_ns, raws, flags, estimates)
         good = flags.count(_NO_FLAG)
@@ -269,6 +279,7 @@ class Channel:
 
     def pad(self, rows: int) -> None:
         """Note that the sensor did not measure this quantity."""
+        self._decimals = None
         self.values += [None] * rows
         self.raws += [None] * rows
         self.statuses += [NOT_SENT] * rows
@@ -282,13 +293,15 @@ class Channel:
             values, raws, statuses = values[first:], raws[first:], statuses[first:]
         shown = raws if self._settings.send_raw else _evidence(raws, statuses)
         sigmas = self._sigmas[first:] if self._sends_sigma else None
-        return Column(self.quantity, values, shown, statuses, None, sigmas, describe=describe)
+        decimals = self._decimals if not first and self._settings.send_raw else None
+        return Column(self.quantity, values, shown, statuses, None, sigmas, describe=describe, decimals=decimals)
 
     def smooth(self, times_ns: Sequence[int]) -> None:
         """Look at the values of the open batch again from its end, if that is wanted."""
         model = self._filter.model() if self._filter is not None and self._settings.smoothed else None
         if model is None:
             return
+        self._decimals = None
         believed = [
             (now_ns, raw if status >= 0 and quality_of(status) not in _REFUSED else None)
             for now_ns, raw, status in zip(times_ns, self.raws, self.statuses, strict=True)
@@ -324,7 +337,7 @@ class Channel:
             if not keep:
                 statuses[row] = NOT_SENT
         window = features(times_ns, self.values, self.statuses) if describe else None
-        thinned = replace(whole, statuses=statuses, features=window, describe=False)
+        thinned = replace(whole, statuses=statuses, features=window, describe=False, decimals=None)
         # What is left out costs bits as well: where it was.
         if _size(times_ns, thinned) >= _size(times_ns, whole):
             return whole
@@ -334,6 +347,7 @@ class Channel:
     def clear(self) -> None:
         """Begin a new batch."""
         self.values, self.raws, self.statuses, self._sigmas = [], [], [], []
+        self._decimals = None
 
 
 def _evidence(raws: Sequence[float | None], statuses: Sequence[int]) -> list[float | None] | None:
@@ -344,6 +358,11 @@ def _evidence(raws: Sequence[float | None], statuses: Sequence[int]) -> list[flo
     edges = zip([False, *refused[:-1]], refused, [*refused[1:], False], strict=True)
     shown = [here and not (before and after) for before, here, after in edges]
     return [raw if show else None for raw, show in zip(raws, shown, strict=True)]
+
+
+def _decimals_of(resolution: float | None) -> int | None:
+    """How many decimals multiples of a resolution have; None if it is no tenth, hundredth or such."""
+    return next((each for each in range(MOST_DECIMALS + 1) if resolution == 10.0**-each), None)
 
 
 def _size(times_ns: Sequence[int], column: Column) -> int:
@@ -476,7 +495,7 @@ class OpenBatch:
         return self._group(self.times_ns, columns)
 
     def _group(self, times_ns: list[int], columns: Iterable[Column]) -> Group:
-        told = [column for column in columns if column.statuses.count(NOT_SENT) < len(column.statuses)]
+        told = [column for column in columns if column.cells_sent()]
         return Group(self.name, times_ns, tuple(told))
 
     def clear(self) -> None:

@@ -18,7 +18,7 @@ from edge_agent.memory import Memory, Remembered, read_memory, write_memory
 from edge_agent.open_batch import ChannelSettings, Counts, OpenBatch
 from edge_agent.outbox.outbox import Content
 from edge_agent.outbox.worker import Commit, SaveState, Store, StoreSegment
-from edge_agent.reading import NOT_SENT, Event, Measurement, Quality, RecordKind, quality_of
+from edge_agent.reading import Event, Measurement, Quality, RecordKind, quality_of
 from edge_agent.watch import Findings, Watch
 from edge_agent.wire.batch import Batch, Group, Tombstone
 from edge_agent.wire.encode import encode_batch, encode_event, encode_tombstone
@@ -243,9 +243,7 @@ class Pipeline:
         process_all(tuple(self._sensors.values()), self._time_step_ns)
 
     def _put(self, message: type[Store | StoreSegment], groups: list[Group]) -> None:
-        readings = sum(
-            len(column.statuses) - column.statuses.count(NOT_SENT) for group in groups for column in group.columns
-        )
+        readings = sum(column.cells_sent() for group in groups for column in group.columns)
         if not readings:
             return
         first_ns = min(min(group.times_ns) for group in groups)

@@ -188,6 +188,7 @@ def test_all_channels_at_once_come_to_what_each_by_itself_comes_to(
 
 
 def test_hardly_any_reading_of_calm_channels_is_filtered_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block, "LEAST_CELLS", 0)
     run = Run()
     drive(run, 1, 0.0, [(60, False)] * 2)
     alone: list[int] = []
