@@ -187,19 +187,16 @@ class Auto:
 
     def is_calm(self) -> bool:
         """Whether the next reading may take the quick road."""
-        return self._quick().limit >= 0.0 and not self._changes
-
-    def bounds(self) -> tuple[float, float, float]:
-        """Shortest and longest step that counts as the usual one, ns; up to what limit odd readings are merely odd.
-
-        The limit is of the squares of surprises, as a multiple of ODD_SQUARED of their variance.
-        """
-        quick = self._quick()
-        return quick.soonest_ns, quick.latest_ns, 0.0 if self._doubt.regrets(self._count) else _MERELY_ODD
+        calm = self._course.age >= _GROWN_UP and self._count >= _EARLY and not self._doubt.pending
+        return calm and not self._changes
 
     def depart(self) -> tuple[float, ...]:
-        """Numbers that change on the quick road, and those that it takes to change them."""
-        shares, grain = self._shares, self._doubt.grain
+        """Numbers that change on the quick road, then those that it goes by.
+
+        The last three are the shortest and longest step that counts as the usual one, ns, and how large the square of
+        a surprise may be for the reading to be merely odd, as a multiple of ODD_SQUARED of its variance.
+        """
+        shares, grain, even = self._shares, self._doubt.grain, self._step_ns * _EVEN
         return (
             *self._course.levels,
             *self._course.slopes,
@@ -208,10 +205,11 @@ class Auto:
             *shares.energies,
             *(shares.noise, self._left, self._count, shares.counted),
             *(shares.prior, grain * grain / 12.0 if grain < inf else 0.0),
+            *(self._step_ns - even, self._step_ns + even, 0.0 if self._doubt.regrets(self._count) else _MERELY_ODD),
         )
 
     def arrive(self, at_ns: int, end: Sequence[float], odd: Sequence[Odd] = ()) -> None:
-        """Take over what `depart` gave, but for the last two, as it is after readings up to `at_ns`."""
+        """Take over what `depart` gave, but for those that it goes by, as it is after readings up to `at_ns`."""
         for each in odd:
             self._look_at_change(each.value)
             self._look_at_change(each.following)

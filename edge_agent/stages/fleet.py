@@ -11,6 +11,7 @@ if the next is not odd: nothing comes of it but that it was seen.
 from __future__ import annotations
 
 from functools import cache
+from math import sqrt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -44,8 +45,8 @@ class Sailed(NamedTuple):
     Attributes:
         done: (C,) rows of each channel that took the quick road.
         values, innovations: see `Estimates`.
-        sigmas: (pieces, 2, C) standard deviations before and after shares were weighed in a piece of MOST_ROWS.
-        weighed: (pieces, C) in which row of the piece that was.
+        weighed: of each piece of MOST_ROWS, in which row of it shares were weighed; shares and noise until then.
+        end: shares and noise after the last piece.
         ends: per channel, what `Auto.arrive` takes.
         odd: of channels that had some, the readings that were merely odd, each with the one after it.
     """
@@ -53,25 +54,34 @@ class Sailed(NamedTuple):
     done: list[int]
     values: Floats
     innovations: Floats
-    sigmas: Floats
-    weighed: Ints
+    weighed: list[tuple[Ints, Floats, Floats]]
+    end: tuple[Floats, Floats]
     ends: list[list[float]]
     odd: dict[int, list[Odd]]
 
     def sigmas_of(self, channel: int) -> list[float | None]:
-        """Those of one channel, row by row."""
+        """Standard deviations of the errors of one channel's estimates, row by row."""
         found: list[float | None] = []
         rows = len(self.values)
-        for piece, row in enumerate(self.weighed[:, channel].tolist()):
-            before, after = self.sigmas[piece, :, channel].tolist()
-            size = min(MOST_ROWS, rows - piece * MOST_ROWS)
-            found += [before] * min(row, size) + [after] * max(0, size - row)
+        after = [*[(shares, noise) for _, shares, noise in self.weighed[1:]], self.end]
+        for piece, ((left, *before), then) in enumerate(zip(self.weighed, after, strict=True)):
+            row, size = int(left[channel]), min(MOST_ROWS, rows - piece * MOST_ROWS)
+            sigmas = [_sigma(shares, noise, channel) for shares, noise in (before, then)]
+            found += [sigmas[0]] * min(row, size) + [sigmas[1]] * max(0, size - row)
         return found
 
 
 _NONE: Final = np.empty((0, 0))
-NOWHERE: Final = Sailed([], _NONE, _NONE, _NONE, _NONE.astype(np.int64), [], {})
+NOWHERE: Final = Sailed([], _NONE, _NONE, [], (_NONE, _NONE), [], {})
 """No channel."""
+
+
+class _Weighed(NamedTuple):
+    """What `Shares.weigh` comes to: (3, C), (C,), (3, C)."""
+
+    energies: Floats
+    noise: Floats
+    shares: Floats
 
 
 class _State:
@@ -80,7 +90,8 @@ class _State:
     def __init__(self, autos: Sequence[Auto]) -> None:
         table = np.array([auto.depart() for auto in autos]).T
         self.levels, self.slopes, self.shares, self.sums, self.energies = table[: 5 * SIZE].reshape(5, SIZE, -1)
-        self.noise, self.left, self.count, self.counted, self.prior, self.floor = table[5 * SIZE :]
+        self.noise, self.left, self.count, self.counted, self.prior, self.floor, *rest = table[5 * SIZE :]
+        self.soonest, self.latest, self.trusting = rest
 
     def ends(self) -> list[list[float]]:
         """Per channel, in the order of `Auto.arrive`."""
@@ -99,97 +110,74 @@ def sail(autos: Sequence[Auto], steps_ns: Ints, readings: Floats) -> Sailed:
         readings: (n, C) finite, canonical unit.
     """
     state = _State(autos)
-    soonest, latest, trusting = np.array([auto.bounds() for auto in autos]).T
-    even = (steps_ns >= soonest) & (steps_ns <= latest)
+    even = (steps_ns >= state.soonest) & (steps_ns <= state.latest)
     values, innovations = np.empty_like(readings), np.empty_like(readings)
     done = np.zeros(len(autos), dtype=np.int64)
-    sigmas, weighed = [], []
+    weighed = []
     odd: dict[int, list[Odd]] = {}
     for first in range(0, len(readings), MOST_ROWS):
         piece = slice(first, first + MOST_ROWS)
         going = done == first
-        before = _sigma(state)
-        turns = state.left.astype(np.int64)
-        gone = _sail_piece(
-            state, readings[piece], even[piece] & going, trusting, values[piece], innovations[piece], odd
-        )
-        sigmas.append((before, _sigma(state)))
-        weighed.append(turns)
+        weighed.append((state.left.astype(np.int64), state.shares, state.noise))
+        gone = _sail_piece(state, readings[piece], even[piece] & going, values[piece], innovations[piece], odd)
         done += gone
-    return Sailed(done.tolist(), values, innovations, np.array(sigmas), np.array(weighed), state.ends(), odd)
+    end = state.shares, state.noise
+    return Sailed(done.tolist(), values, innovations, weighed, end, state.ends(), odd)
 
 
 def _sail_piece(
-    state: _State,
-    readings: Floats,
-    even: Bools,
-    trusting: Floats,
-    values: Floats,
-    innovations: Floats,
-    odd: dict[int, list[Odd]],
+    state: _State, readings: Floats, even: Bools, values: Floats, innovations: Floats, odd: dict[int, list[Odd]]
 ) -> Ints:
     """Filter at most MOST_ROWS; returns how many rows of each channel were."""
-    rows = len(readings)
-    origin = readings[0]
+    rows, origin = len(readings), readings[0]
     relative = readings - origin
-    product = np.matmul(
-        _matrix()[:, : rows + 1, : 2 * SIZE + rows],
-        np.concatenate((state.levels - origin, state.slopes, relative)),
-    )
+    start = np.concatenate((state.levels - origin, state.slopes, relative))
+    product = np.matmul(_matrix()[:, : rows + 1, : len(start)], start)
     errors = product[:, :rows]
     squares = errors * errors
-    left = state.left.astype(np.int64)
-    row = np.arange(rows)[:, None]
-    if (left >= rows).all():
-        before, sums = None, squares.sum(axis=1)
-    else:
+    left, row = state.left.astype(np.int64), np.arange(rows)[:, None]
+    shares, limit = state.shares[:, None], ODD_SQUARED * state.noise
+    weighed = None
+    if int(left.min()) <= rows:
         before = row < left
-        sums = np.einsum("irc,rc->ic", squares, before)
-    energies, noise, shares = _weigh(state, sums + state.sums, left)
-    surprise, shown = _mixed(state.shares, errors)
-    limit = ODD_SQUARED * state.noise
-    if before is None:
-        innovations[:] = surprise
-        values[:] = readings - shown
-    else:
-        later, shown_later = _mixed(shares, errors)
-        innovations[:] = np.where(before, surprise, later)
-        values[:] = readings - np.where(before, shown, shown_later)
-        limit = np.where(before, limit, ODD_SQUARED * noise)
+        weighed = _weigh(state, np.einsum("irc,rc->ic", squares, before), left)
+        shares = np.where(before, shares, weighed.shares[:, None])
+        limit = np.where(before, limit, ODD_SQUARED * weighed.noise)
+    shares = shares * errors
+    shares.sum(axis=0, out=innovations)
+    shares *= _REST[:, None]
+    np.subtract(readings, shares.sum(axis=0), out=values)
     far = innovations * innovations
     calm = (far <= _CERTAIN * limit) & even
-    done = np.full(len(origin), rows)
+    done: Ints = np.full(len(origin), rows)
     if not calm.all():
-        merely = ~calm[:-1] & calm[1:] & even[:-1] & (far <= trusting * limit)[:-1] & (far * _CERTAIN > limit)[:-1]
+        merely = ~calm[:-1] & calm[1:] & even[:-1] & ((far <= state.trusting * limit) & (far * _CERTAIN > limit))[:-1]
         merely &= (row[1:] != left) & (row[:-1] + 2 != left)  # the reference weighs before it shows either of the two
         calm[:-1] |= merely
         done = np.where(calm.all(axis=0), rows, calm.argmin(axis=0))
-        for at, place in zip(*[each.tolist() for each in np.nonzero(merely)], strict=True):
-            if at < done[place]:
-                here, there = readings[at : at + 2, place].tolist()
-                odd.setdefault(place, []).append(Odd(here, there, upwards=bool(innovations[at, place] > 0.0)))
+        _note_odd(merely & (row[:-1] < done), readings, innovations, odd)
     _advance(state, done, product, relative, origin)
-    _count(state, done, left, squares, (energies, noise, shares))
+    _count(state, done, left, squares, weighed)
     return done
 
 
-def _mixed(shares: Floats, errors: Floats) -> tuple[Floats, Floats]:
-    """Mean error of each reading before it is used, and of what remains of it after."""
-    ahead = shares[0] * errors[0]
-    ahead += shares[1] * errors[1]
-    ahead += shares[2] * errors[2]
-    remain = shares * _REST
-    behind = remain[0] * errors[0]
-    behind += remain[1] * errors[1]
-    behind += remain[2] * errors[2]
-    return ahead, behind
+def _note_odd(merely: Bools, readings: Floats, innovations: Floats, odd: dict[int, list[Odd]]) -> None:
+    """Note readings that were merely odd, by channel."""
+    at, places = np.nonzero(merely)
+    columns = (places, readings[at, places], readings[at + 1, places], innovations[at, places] > 0.0)
+    for place, here, there, upwards in zip(*[each.tolist() for each in columns], strict=True):
+        odd.setdefault(place, []).append(Odd(here, there, upwards=upwards))
 
 
 def _advance(state: _State, done: Ints, product: Floats, relative: Floats, origin: Floats) -> None:
     """Bring levels and slopes to the end of what was done."""
-    (some,) = np.nonzero(done)
-    if not len(some):
+    if int(done.min()) == len(relative):
+        reading, error, ahead = relative[-1], product[:, -2], -product[:, -1]
+        levels = reading - _REST * error
+        state.slopes[1:] = (ahead - levels)[1:]
+        state.levels = levels + origin
         return
+    (some,) = np.nonzero(done)
     last = done[some] - 1
     levels = relative[last, some] - _REST * product[:, last, some]
     # What is predicted for the row after the last is the level there and its slope; below the table stands a zero.
@@ -198,39 +186,44 @@ def _advance(state: _State, done: Ints, product: Floats, relative: Floats, origi
     state.levels[:, some] = levels + origin[some]
 
 
-def _count(state: _State, done: Ints, left: Ints, squares: Floats, new: tuple[Floats, Floats, Floats]) -> None:
+def _count(state: _State, done: Ints, left: Ints, squares: Floats, weighed: _Weighed | None) -> None:
     """Count what was done, and take over the new shares where it was so much."""
     rows = squares.shape[1]
+    if weighed is None and int(done.min()) == rows:
+        state.sums += squares.sum(axis=1)
+        state.counted += rows
+        state.left -= rows
+        state.count += rows
+        return
     turned = done >= left
-    start = np.where(turned, left, 0)
     row = np.arange(rows)[:, None]
-    sums = np.einsum("irc,rc->ic", squares, (row >= start) & (row < done))
-    energies, noise, shares = new
-    state.sums[:] = np.where(turned, sums, state.sums + sums)
-    state.counted[:] = np.where(turned, done - left, state.counted + done)
-    state.left[:] = np.where(turned, REFRESH - (done - left), left - done)
+    sums = np.einsum("irc,rc->ic", squares, (row >= np.where(turned, left, 0)) & (row < done))
+    state.sums = np.where(turned, sums, state.sums + sums)
+    state.counted = np.where(turned, done - left, state.counted + done)
+    state.left = np.where(turned, REFRESH - (done - left), left - done)
     state.count += done
-    state.energies[:] = np.where(turned, energies, state.energies)
-    state.noise[:] = np.where(turned, noise, state.noise)
-    state.shares[:] = np.where(turned, shares, state.shares)
+    if weighed is not None:
+        state.energies = np.where(turned, weighed.energies, state.energies)
+        state.noise = np.where(turned, weighed.noise, state.noise)
+        state.shares = np.where(turned, weighed.shares, state.shares)
 
 
-def _weigh(state: _State, sums: Floats, left: Ints) -> tuple[Floats, Floats, Floats]:
-    """`Shares.weigh` of all channels, `left` readings from now; energies, noise and shares."""
+def _weigh(state: _State, sums: Floats, left: Ints) -> _Weighed:
+    """`Shares.weigh` of all channels, `left` readings from now, of which `sums` are the squared errors."""
     memory = np.clip(state.count + left - 1 + state.prior, 1, MEMORY)
     keep = np.maximum(0.0, 1.0 - (state.counted + left) / memory)
-    energies = state.energies * keep + sums / memory
+    energies = state.energies * keep + (state.sums + sums) / memory
     least = np.maximum(energies.min(axis=0), state.floor)
     # Where nothing was ever wrong, shares stay.
     some = np.where(least > 0.0, least, 1.0)
     weights = np.maximum(energies / some, 1.0) ** (memory / -2.0)
-    return energies, least, np.where(least > 0.0, weights / weights.sum(axis=0), state.shares)
+    return _Weighed(energies, least, np.where(least > 0.0, weights / weights.sum(axis=0), state.shares))
 
 
-def _sigma(state: _State) -> Floats:
-    gain = (state.shares * _ALPHAS).sum(axis=0)
-    sigma: Floats = np.sqrt(gain * (1.0 - gain) * state.noise)
-    return sigma
+def _sigma(shares: Floats, noise: Floats, channel: int) -> float:
+    share0, share1, share2 = shares[:, channel].tolist()
+    gain = share0 * ALPHAS[0] + share1 * ALPHAS[1] + share2 * ALPHAS[2]
+    return sqrt(gain * (1.0 - gain) * float(noise[channel]))
 
 
 @cache
