@@ -119,7 +119,8 @@ def _block_of(batch: OpenBatch) -> _Block | None:
 
 def _prepare(blocks: Sequence[_Block], time_step_ns: int) -> None:
     """Find what comes of blocks of equally many rows, as far as it can be found for many at once."""
-    stamps = np.array([block.times_ns for block in blocks])
+    numbers = array("q", chain.from_iterable([block.times_ns for block in blocks]))
+    stamps = np.array(numbers).reshape(len(blocks), -1)
     stamps -= stamps % time_step_ns
     for block, times_ns in zip(blocks, stamps.tolist(), strict=True):
         block.times_ns[:] = times_ns

@@ -171,14 +171,17 @@ class Pipeline:
     def step(self) -> int | None:
         """Take in what arrived; seal and secure what is due."""
         first_ns: int | None = None
+        sensors, minded = self._sensors, self.alerting.minded
         for item in self.inbox.take_all():
             if isinstance(item, Measurement):
-                batch = self._sensors[item.sensor]
+                name, at_ns = item.sensor, item.boot_ns
+                batch = sensors[name]
                 batch.waiting.append(item)
                 self._open_cells += batch.width
-                self.alerting.measured(item.sensor)
-                if first_ns is None or item.boot_ns < first_ns:
-                    first_ns = item.boot_ns
+                if name in minded:
+                    self.alerting.measured(name)
+                if first_ns is None or at_ns < first_ns:
+                    first_ns = at_ns
             else:
                 self.alerting.heard(item)
                 self._store_event(item)

@@ -88,7 +88,7 @@ class _State:
     """What the quick road needs of all channels, one number of each in a row."""
 
     def __init__(self, autos: Sequence[Auto]) -> None:
-        table = np.array([auto.depart() for auto in autos]).T
+        table = np.ascontiguousarray(np.array([auto.depart() for auto in autos]).T)
         self.levels, self.slopes, self.shares, self.sums, self.energies = table[: 5 * SIZE].reshape(5, SIZE, -1)
         self.noise, self.left, self.count, self.counted, self.prior, self.floor, *rest = table[5 * SIZE :]
         self.soonest, self.latest, self.trusting = rest
@@ -139,31 +139,46 @@ def _sail_piece(
     shares, limit = state.shares[:, None], ODD_SQUARED * state.noise
     weighed = None
     if int(left.min()) <= rows:
-        before = row < left
-        weighed = _weigh(state, np.einsum("irc,rc->ic", squares, before), left)
-        shares = np.where(before, shares, weighed.shares[:, None])
-        limit = np.where(before, limit, ODD_SQUARED * weighed.noise)
+        late = (row >= left).astype(np.float64)
+        weighed = _weigh(state, np.einsum("irc,rc->ic", squares, 1.0 - late), left)
+        # Where it is late, the new ones; np.where takes three times as long.
+        shares = shares + late * (weighed.shares[:, None] - shares)
+        limit = limit + late * (ODD_SQUARED * weighed.noise - limit)
     shares = shares * errors
     shares.sum(axis=0, out=innovations)
     shares *= _REST[:, None]
     np.subtract(readings, shares.sum(axis=0), out=values)
     far = innovations * innovations
     calm = (far <= _CERTAIN * limit) & even
-    done: Ints = np.full(len(origin), rows)
-    if not calm.all():
-        merely = ~calm[:-1] & calm[1:] & even[:-1] & ((far <= state.trusting * limit) & (far * _CERTAIN > limit))[:-1]
-        merely &= (row[1:] != left) & (row[:-1] + 2 != left)  # the reference weighs before it shows either of the two
-        calm[:-1] |= merely
-        done = np.where(calm.all(axis=0), rows, calm.argmin(axis=0))
-        _note_odd(merely & (row[:-1] < done), readings, innovations, odd)
+    done = np.full(len(origin), rows)
+    (some,) = np.nonzero(~calm.all(axis=0))
+    if len(some):
+        merely = _merely_odd(calm[:, some], even[:, some], (far / limit)[:, some], state.trusting[some], left[some])
+        going = calm[:, some]
+        going[:-1] |= merely
+        done[some] = np.where(going.all(axis=0), rows, going.argmin(axis=0))
+        _note_odd(merely & (row[:-1] < done[some]), some, readings, innovations, odd)
     _advance(state, done, product, relative, origin)
     _count(state, done, left, squares, weighed)
     return done
 
 
-def _note_odd(merely: Bools, readings: Floats, innovations: Floats, odd: dict[int, list[Odd]]) -> None:
+def _merely_odd(calm: Bools, even: Bools, far: Floats, trusting: Floats, left: Ints) -> Bools:
+    """All rows but the last: those of readings that are merely odd, and followed by a calm one.
+
+    `far` is the square of each surprise, as a multiple of the limit.
+    """
+    here, row = far[:-1], np.arange(1, len(far))[:, None]
+    merely: Bools = calm[1:] & even[:-1] & (here <= trusting) & (here * _CERTAIN > 1.0)
+    # The reference weighs before it shows either of the two.
+    merely &= (row != left) & (row + 1 != left)
+    return merely
+
+
+def _note_odd(merely: Bools, some: Ints, readings: Floats, innovations: Floats, odd: dict[int, list[Odd]]) -> None:
     """Note readings that were merely odd, by channel."""
-    at, places = np.nonzero(merely)
+    at, index = np.nonzero(merely)
+    places = some[index]
     columns = (places, readings[at, places], readings[at + 1, places], innovations[at, places] > 0.0)
     for place, here, there, upwards in zip(*[each.tolist() for each in columns], strict=True):
         odd.setdefault(place, []).append(Odd(here, there, upwards=upwards))
