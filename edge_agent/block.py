@@ -18,15 +18,16 @@ import numpy as np
 
 from edge_agent.open_batch import WHOLE, Ready
 from edge_agent.reading import Flag
-from edge_agent.stages.fleet import NOWHERE, sail
+from edge_agent.stages.fleet import sail
 from edge_agent.wire.floats import Decimals, Scaled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from edge_agent.open_batch import Channel, OpenBatch
+    from edge_agent.stages.auto import Odd
 
     Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
@@ -136,7 +137,7 @@ def _prepare(blocks: Sequence[_Block], time_step_ns: int) -> None:
             readings, raws, owners = readings[:, chosen], raws[:, chosen], owners[chosen]
             channels = [channels[place] for place in chosen.tolist()]
         if channels:
-            made = _filtered(channels, stamps[owners].T, readings, raws)
+            made = _ready(channels, readings[-1], raws, _filtered(channels, stamps[owners].T, raws))
             for owner, channel, each in zip(owners.tolist(), channels, made, strict=True):
                 if each is not None:
                     blocks[owner].ready[channel.quantity] = each
@@ -163,67 +164,77 @@ def _calibrated(channels: Sequence[Channel], readings: Floats) -> Floats:
     return np.where((gain == 1.0) & (offset == 0.0), readings, gain * readings + offset)
 
 
-def _filtered(channels: Sequence[Channel], stamps: Ints, readings: Floats, raws: Floats) -> list[Ready | None]:
-    """Filter and round; None for a channel whose rounding is in doubt."""
-    rows = len(raws)
-    done = [rows if channel.auto is None else 0 for channel in channels]
-    calm = [(place, channel.auto) for place, channel in enumerate(channels) if channel.auto is not None]
-    calm = [(place, auto) for place, auto in calm if auto.is_calm()]
-    values, innovations, sailed = raws, raws, NOWHERE
-    if calm:
-        places = [place for place, _ in calm]
-        first_ns = np.array([auto.at_ns for _, auto in calm])
-        steps_ns = np.diff(stamps[:, places], axis=0, prepend=first_ns[None])
-        sailed = sail([auto for _, auto in calm], steps_ns, raws[:, places])
-        values, innovations = sailed.values, sailed.innovations
-        if len(calm) < len(channels):
-            values, innovations = raws.copy(), raws.copy()
-            values[:, places], innovations[:, places] = sailed.values, sailed.innovations
-        for place, gone in zip(places, sailed.done, strict=True):
-            done[place] = gone
-    shown, whole, doubtful = _rounded(values, [channel.resolution for channel in channels])
-    in_doubt: Bools = np.any(doubtful & (np.arange(rows)[:, None] < np.array(done)), axis=0)
-    shown_raws, whole_raws, _ = _rounded(raws, [channel.raw_resolution for channel in channels])
-    lists = [each.T.tolist() for each in (raws, shown_raws, shown, innovations)]
-    alike: list[bool] = (shown == shown_raws).all(axis=0).tolist()
-    decimals = _decimals(channels, done, whole, whole_raws, alike)
-    made: list[Ready | None] = list(map(Ready, readings[-1].tolist(), *lists, done, decimals))
-    for index, (place, _) in enumerate(calm):
-        ready, odd = made[place], sailed.odd.get(index, ())
-        if ready is not None:
-            made[place] = ready._replace(end=sailed.ends[index], odd=odd, sigmas=partial(sailed.sigmas_of, index))
-    for place in np.nonzero(in_doubt)[0].tolist():
-        if channels[place].auto is not None:
+class _Filtered(NamedTuple):
+    """Estimates of channels (rows × channels), of which each has so many as are `done`; the rest goes to `Ready`."""
+
+    values: Floats
+    innovations: Floats
+    done: list[int]
+    ends: list[Sequence[float]]
+    odd: list[Sequence[Odd]]
+    sigmas: list[Callable[[], list[float | None]]]
+
+
+def _filtered(channels: Sequence[Channel], stamps: Ints, raws: Floats) -> _Filtered:
+    """Filter as far as that goes for many at once."""
+    count, autos = len(channels), [channel.auto for channel in channels]
+    calm = [(place, auto) for place, auto in enumerate(autos) if auto is not None and auto.is_calm()]
+    done = [len(raws) if auto is None else 0 for auto in autos]
+    found = _Filtered(raws, raws, done, [()] * count, [()] * count, [list] * count)
+    if not calm:
+        return found
+    places = [place for place, _ in calm]
+    first_ns = np.array([auto.at_ns for _, auto in calm])
+    steps_ns = np.diff(stamps[:, places], axis=0, prepend=first_ns[None])
+    sailed = sail([auto for _, auto in calm], steps_ns, raws[:, places])
+    odd: list[Sequence[Odd]] = [sailed.odd.get(index, ()) for index in range(len(calm))]
+    sigmas = [partial(sailed.sigmas_of, index) for index in range(len(calm))]
+    if len(calm) == count:
+        return _Filtered(sailed.values, sailed.innovations, sailed.done, list(sailed.ends), odd, list(sigmas))
+    found = found._replace(values=raws.copy(), innovations=raws.copy())
+    found.values[:, places], found.innovations[:, places] = sailed.values, sailed.innovations
+    for index, place in enumerate(places):
+        found.done[place], found.ends[place] = sailed.done[index], sailed.ends[index]
+        found.odd[place], found.sigmas[place] = odd[index], sigmas[index]
+    return found
+
+
+def _ready(channels: Sequence[Channel], last: Floats, raws: Floats, filtered: _Filtered) -> list[Ready | None]:
+    """Round, and put together what was found of each channel; None where rounding is in doubt."""
+    both = np.stack((filtered.values, raws))
+    steps, units, raw_steps, raw_units = np.array([channel.grid for channel in channels]).T
+    per_unit, unit = np.stack((steps, raw_steps))[:, None], np.stack((units, raw_units))[:, None]
+    scaled = both * per_unit / unit
+    whole = scaled + WHOLE - WHOLE
+    shown = whole / per_unit * unit
+    resolutions = [(channel.resolution, channel.raw_resolution) for channel in channels]
+    as_they_are = np.array([[each is None for each in pair] for pair in resolutions]).T[:, None]
+    shown = np.where(as_they_are, both, shown) if as_they_are.any() else shown
+    near = np.abs(scaled[0] - whole[0]) > _TIE
+    near &= (np.arange(len(raws))[:, None] < np.array(filtered.done)) & ~as_they_are[0]
+    values, shown_raws = shown.transpose(0, 2, 1).tolist()
+    alike = (shown[0] == shown[1]).all(axis=0).tolist()
+    decimals = _decimals(channels, filtered.done, whole, alike)
+    innovations = filtered.innovations.T.tolist()
+    columns = (last.tolist(), raws.T.tolist(), shown_raws, values, innovations, filtered.done, decimals)
+    made: list[Ready | None] = list(map(Ready, *columns, filtered.ends, filtered.odd, filtered.sigmas))
+    for place in np.nonzero(near.any(axis=0))[0].tolist():
+        if channels[place].auto is not None:  # else it is the same number that the reference rounds
             made[place] = None
     return made
 
 
 def _decimals(
-    channels: Sequence[Channel], done: Sequence[int], values: Floats, raws: Floats, alike: Sequence[bool]
+    channels: Sequence[Channel], done: Sequence[int], whole: Floats, alike: Sequence[bool]
 ) -> list[Decimals | None]:
-    """What is known of channels of which all is done, as the encoder wants it."""
-    if max(float(np.abs(values).max()), float(np.abs(raws).max())) >= _EXACT_END:
+    """What the encoder wants to know of channels of which all is done; `whole` are multiples of the resolutions."""
+    rows = whole.shape[1]
+    if float(np.abs(whole).max()) >= _EXACT_END:
         return [None] * len(channels)
-    rows, here, measured = len(values), values.T.astype(np.int64, order="C"), raws.T.astype(np.int64, order="C")
+    values, raws = whole.transpose(0, 2, 1).astype(np.int64, order="C")
     return [
         None
         if channel.decimals is None or channel.raw_decimals is None or gone < rows
         else Decimals(Scaled(channel.decimals, value), Scaled(channel.raw_decimals, raw), same)
-        for channel, gone, value, raw, same in zip(channels, done, here, measured, alike, strict=True)
+        for channel, gone, value, raw, same in zip(channels, done, values, raws, alike, strict=True)
     ]
-
-
-def _rounded(table: Floats, resolutions: Sequence[float | None]) -> tuple[Floats, Floats, Bools]:
-    """`open_batch.rounded` of each column, how many multiples that is, and where a number lies between two of them."""
-    # Either number is 1, which changes nothing.
-    steps = [float(round(1 / each)) if each is not None and each < 1 else 1.0 for each in resolutions]
-    units = [each if each is not None and each >= 1 else 1.0 for each in resolutions]
-    per_unit, unit = np.array(steps), np.array(units)
-    scaled = table * per_unit / unit
-    whole = scaled + WHOLE - WHOLE
-    doubtful = np.abs(scaled - whole) > _TIE
-    multiples = whole / per_unit * unit
-    if None in resolutions:
-        as_they_are = np.array([each is None for each in resolutions])
-        return np.where(as_they_are, table, multiples), whole, doubtful & ~as_they_are
-    return multiples, whole, doubtful

@@ -162,6 +162,7 @@ class Channel:
         self.validator = Validator(settings.limits)
         self.resolution, self.raw_resolution = settings.resolution, settings.raw_resolution
         self.decimals, self.raw_decimals = _decimals_of(self.resolution), _decimals_of(self.raw_resolution)
+        self.grid = (*_grid_of(self.resolution), *_grid_of(self.raw_resolution))
         self.line = (settings.calibration.gain, settings.calibration.offset)
         self._filter = settings.filter.build() if settings.filter is not None else None
         self._watch = watch
@@ -358,6 +359,13 @@ def _evidence(raws: Sequence[float | None], statuses: Sequence[int]) -> list[flo
     edges = zip([False, *refused[:-1]], refused, [*refused[1:], False], strict=True)
     shown = [here and not (before and after) for before, here, after in edges]
     return [raw if show else None for raw, show in zip(raws, shown, strict=True)]
+
+
+def _grid_of(resolution: float | None) -> tuple[float, float]:
+    """By what `rounded` multiplies and divides; either is 1, which changes nothing."""
+    if resolution is None:
+        return 1.0, 1.0
+    return (float(round(1 / resolution)), 1.0) if resolution < 1 else (1.0, resolution)
 
 
 def _decimals_of(resolution: float | None) -> int | None:

@@ -71,11 +71,6 @@ class Sailed(NamedTuple):
         return found
 
 
-_NONE: Final = np.empty((0, 0))
-NOWHERE: Final = Sailed([], _NONE, _NONE, [], (_NONE, _NONE), [], {})
-"""No channel."""
-
-
 class _Weighed(NamedTuple):
     """What `Shares.weigh` comes to: (3, C), (C,), (3, C)."""
 
