@@ -165,15 +165,17 @@ def drive(run: Run, seed: int, oddities: float, blocks: list[tuple[int, bool]]) 
 @given(
     st.integers(0, 10**6),
     st.sampled_from((0.0, 0.002, 0.02)),
+    st.sampled_from((1, 300, 3000)),
     st.lists(st.tuples(st.sampled_from((8, 23, 60, 61, 140)), st.booleans()), min_size=2, max_size=8),
 )
 def test_all_channels_at_once_come_to_what_each_by_itself_comes_to(
-    seed: int, oddities: float, blocks: list[tuple[int, bool]]
+    seed: int, oddities: float, slab: int, blocks: list[tuple[int, bool]]
 ) -> None:
     together, apart = Run(), Run()
     for run, least in ((together, 0), (apart, 10**9)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(block, "LEAST_CELLS", least)
+            patch.setattr(block, "SLAB_CELLS", slab)
             drive(run, seed, oddities, blocks)
     assert together.pipeline.counts == apart.pipeline.counts
     assert together.saw_blocks == apart.saw_blocks
