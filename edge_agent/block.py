@@ -184,9 +184,14 @@ def _filtered(channels: Sequence[Channel], stamps: Ints, raws: Floats) -> _Filte
     if not calm:
         return found
     places = [place for place, _ in calm]
-    first_ns = np.array([auto.at_ns for _, auto in calm])
-    steps_ns = np.diff(stamps[:, places], axis=0, prepend=first_ns[None])
-    sailed = sail([auto for _, auto in calm], steps_ns, raws[:, places])
+    if len(calm) < count:
+        stamps, readings = stamps[:, places], raws[:, places]
+    else:
+        readings = raws
+    steps_ns = np.empty_like(stamps)
+    steps_ns[0] = stamps[0] - np.array([auto.at_ns for _, auto in calm])
+    np.subtract(stamps[1:], stamps[:-1], out=steps_ns[1:])
+    sailed = sail([auto for _, auto in calm], steps_ns, readings)
     odd: list[Sequence[Odd]] = [sailed.odd.get(index, ()) for index in range(len(calm))]
     sigmas = [partial(sailed.sigmas_of, index) for index in range(len(calm))]
     if len(calm) == count:
@@ -201,17 +206,20 @@ def _filtered(channels: Sequence[Channel], stamps: Ints, raws: Floats) -> _Filte
 
 def _ready(channels: Sequence[Channel], last: Floats, raws: Floats, filtered: _Filtered) -> list[Ready | None]:
     """Round, and put together what was found of each channel; None where rounding is in doubt."""
-    both = np.stack((filtered.values, raws))
-    steps, units, raw_steps, raw_units = np.array([channel.grid for channel in channels]).T
-    per_unit, unit = np.stack((steps, raw_steps))[:, None], np.stack((units, raw_units))[:, None]
+    both = np.empty((2, *raws.shape))
+    both[0], both[1] = filtered.values, raws
+    per_unit, unit = np.array([channel.grid for channel in channels]).T.reshape(2, 2, 1, -1)
     scaled = both * per_unit / unit
     whole = scaled + WHOLE - WHOLE
     shown = whole / per_unit * unit
-    resolutions = [(channel.resolution, channel.raw_resolution) for channel in channels]
-    as_they_are = np.array([[each is None for each in pair] for pair in resolutions]).T[:, None]
-    shown = np.where(as_they_are, both, shown) if as_they_are.any() else shown
+    unrounded = [
+        [channel.resolution is None for channel in channels],
+        [channel.raw_resolution is None for channel in channels],
+    ]
+    if True in unrounded[0] or True in unrounded[1]:
+        shown = np.where(np.array(unrounded)[:, None], both, shown)
     near = np.abs(scaled[0] - whole[0]) > _TIE
-    near &= (np.arange(len(raws))[:, None] < np.array(filtered.done)) & ~as_they_are[0]
+    near &= (np.arange(len(raws))[:, None] < np.array(filtered.done)) & ~np.array(unrounded[0])
     values, shown_raws = shown.transpose(0, 2, 1).tolist()
     alike = (shown[0] == shown[1]).all(axis=0).tolist()
     decimals = _decimals(channels, filtered.done, whole, alike)

@@ -162,7 +162,8 @@ class Channel:
         self.validator = Validator(settings.limits)
         self.resolution, self.raw_resolution = settings.resolution, settings.raw_resolution
         self.decimals, self.raw_decimals = _decimals_of(self.resolution), _decimals_of(self.raw_resolution)
-        self.grid = (*_grid_of(self.resolution), *_grid_of(self.raw_resolution))
+        grids = _grid_of(self.resolution), _grid_of(self.raw_resolution)
+        self.grid = (grids[0][0], grids[1][0], grids[0][1], grids[1][1])
         self.line = (settings.calibration.gain, settings.calibration.offset)
         self._filter = settings.filter.build() if settings.filter is not None else None
         self._watch = watch
