@@ -123,7 +123,11 @@ def sail(autos: Sequence[Auto], steps_ns: Ints, readings: Floats) -> Sailed:
 def _sail_piece(
     state: _State, readings: Floats, even: Bools, values: Floats, innovations: Floats, odd: dict[int, list[Odd]]
 ) -> Ints:
-    """Filter at most MOST_ROWS; returns how many rows of each channel were."""
+    """Filter at most MOST_ROWS; returns how many rows of each channel were.
+
+    A reading that is odd may tell that the chip counts more finely than was known. That matters only to channels whose
+    noise is taken to be that of their counts, which are not `sure`: there, the reference goes on from what was odd.
+    """
     rows, origin = len(readings), readings[0]
     relative = readings - origin
     start = np.concatenate((state.levels - origin, state.slopes, relative))
@@ -132,13 +136,15 @@ def _sail_piece(
     squares = errors * errors
     left, row = state.left.astype(np.int64), np.arange(rows)[:, None]
     shares, limit = state.shares[:, None], ODD_SQUARED * state.noise
-    weighed = None
+    weighed, sure = None, np.ones(len(origin), dtype=np.bool_)
     if int(left.min()) <= rows:
         late = (row >= left).astype(np.float64)
         weighed = _weigh(state, np.einsum("irc,rc->ic", squares, 1.0 - late), left)
         # Where it is late, the new ones; np.where takes three times as long.
         shares = shares + late * (weighed.shares[:, None] - shares)
         limit = limit + late * (ODD_SQUARED * weighed.noise - limit)
+        sure = weighed.energies.min(axis=0) >= state.floor
+        even[:, [place for place in odd if not sure[place]]] = False
     shares = shares * errors
     shares.sum(axis=0, out=innovations)
     shares *= _REST[:, None]
@@ -148,7 +154,9 @@ def _sail_piece(
     done = np.full(len(origin), rows)
     (some,) = np.nonzero(~calm.all(axis=0))
     if len(some):
-        merely = _merely_odd(calm[:, some], even[:, some], (far / limit)[:, some], state.trusting[some], left[some])
+        with np.errstate(divide="ignore", invalid="ignore"):  # a channel that never moved has no noise
+            times = (far / limit)[:, some]
+        merely = _merely_odd(calm[:, some], even[:, some], times, (state.trusting * sure)[some], left[some])
         going = calm[:, some]
         going[:-1] |= merely
         done[some] = np.where(going.all(axis=0), rows, going.argmin(axis=0))

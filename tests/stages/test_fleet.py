@@ -49,18 +49,25 @@ def sailed(autos: list[Auto], rows: list[list[float]], step_ns: int = S) -> Sail
     return sail(autos, np.full((len(rows), len(autos)), step_ns), np.array(rows))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=200)
 @given(
     st.integers(0, 10**6),
     st.sampled_from((0.0, 0.01)),
     st.integers(40, 200),
     st.sampled_from((1, 30, 59, 60, 61, 64, 200)),
     st.sampled_from((KNOWN, AutoSettings())),
+    st.sampled_from((None, 0.05, 0.2)),
 )
 def test_a_fleet_comes_to_what_each_filter_comes_to(
-    seed: int, spikes: float, before: int, rows: int, known: AutoSettings
+    seed: int, spikes: float, before: int, rows: int, known: AutoSettings, coarse: float | None
 ) -> None:
     table = readings(random.Random(seed), before + rows, spikes)
+    if coarse is not None:  # until now, and now and then a reading tells that the chip counts more finely
+        rng = random.Random(seed)
+        table = [
+            [each if rng.random() < 0.02 and row > before else round(each / coarse) * coarse for each in line]
+            for row, line in enumerate(table)
+        ]
     alone, together = (experienced(table[:before], known) for _ in range(2))
     places = [place for place, auto in enumerate(together) if auto.is_calm()]
     if not places:
