@@ -76,6 +76,7 @@ class Alerting:
 
     Attributes:
         fired: how often a rule began to fire.
+        minded: sensors and others whose state rules are about.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Alerting:
                 self._of_channel.setdefault((condition.subject, condition.quantity), []).append(rule)
             else:
                 self._of_state.setdefault(condition.subject, []).append(rule)
+        self.minded = frozenset(self._of_state)
 
     def watches(self, sensor: str) -> frozenset[str]:
         """Quantities of a sensor that rules are about; their readings are to be shown without delay."""

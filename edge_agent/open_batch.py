@@ -2,7 +2,8 @@
 
 Measurements wait until somebody wants to see what became of them (a segment or batch is due, or a person looks) and
 then go through the stages as one block: a call costs more than the work on one reading. `OpenBatch._process` is
-the road that every reading takes.
+the road that every reading takes. Where many wait, `block.process_all` has gone part of it for those with nothing odd
+about them, of all sensors at once: what it found is `Ready` here, and the rest of the road is the same.
 """
 
 from __future__ import annotations
@@ -14,34 +15,41 @@ from itertools import groupby
 from math import isfinite
 from operator import attrgetter, or_
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.memory import Remembered
 from edge_agent.reading import NOT_SENT, Flag, Measurement, Quality, Taken, flags_of, quality_of, status_of
+from edge_agent.stages.auto import Auto
 from edge_agent.stages.calibrate import Calibration, calibrate
 from edge_agent.stages.derive import Derived, derive
+from edge_agent.stages.estimates import Estimates
 from edge_agent.stages.features import features
 from edge_agent.stages.reduce import ReduceSettings
 from edge_agent.stages.smooth import smooth
 from edge_agent.stages.validate import Limits, Validator
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.encode import encode_batch
+from edge_agent.wire.floats import MOST_DECIMALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from edge_agent.stages.anomaly import AnomalySettings
-    from edge_agent.stages.auto import AutoSettings
+    from edge_agent.stages.auto import AutoSettings, Odd
     from edge_agent.stages.kalman import KalmanSettings
     from edge_agent.stages.median import MedianSettings
     from edge_agent.watch import Watch
+    from edge_agent.wire.floats import Decimals
 
 _NO_FLAG: Final = Flag(0)
 _REFUSED: Final = frozenset({Quality.BAD, Quality.ESTIMATED})
+_Judged = tuple[list[Flag], list["float | None"]]
+"""Flags and true values of a block."""
+_NOTHING: Final[Mapping[str, Ready]] = MappingProxyType({})
 _LEAD: Final = 32
 """Readings of the batch before from which the smoother begins, so that it knows where it comes from."""
-_WHOLE: Final = 1.5 * 2.0**52
+WHOLE: Final = 1.5 * 2.0**52
 """Adding and subtracting it rounds to whole numbers, half to even as `round`, in a fifth of the time: at this size a
 double has no fraction. Holds for magnitudes up to 2**51; beyond, a double is that coarse by itself."""
 
@@ -110,7 +118,34 @@ class Counts:
                     self.reasons[name] = self.reasons.get(name, 0) + 1
 
 
-class _Channel:
+class Ready(NamedTuple):
+    """What was found beforehand of a block of one channel that has nothing odd about it, canonical unit.
+
+    Attributes:
+        last: the latest reading, as measured.
+        raws: calibrated.
+        shown_raws: the same, rounded.
+        values: filtered and rounded; only the first `done` are.
+        innovations: of as many; see `Estimates`.
+        done: readings that are filtered.
+        decimals: what is shown once more, for the encoder; None: not known.
+        end, odd: where that leads the filter to, see `Auto.arrive`; empty: nowhere.
+        sigmas: gives standard deviations, as far as they are known.
+    """
+
+    last: float
+    raws: list[float | None]
+    shown_raws: list[float | None]
+    values: list[float | None]
+    innovations: list[float | None]
+    done: int
+    decimals: Decimals | None = None
+    end: Sequence[float] = ()
+    odd: Sequence[Odd] = ()
+    sigmas: Callable[[], list[float | None]] = list
+
+
+class Channel:
     """One quantity of one sensor: the state of its stages, and its part of the open batch."""
 
     def __init__(self, settings: ChannelSettings, counts: Counts, watch: Watch | None) -> None:
@@ -124,18 +159,34 @@ class _Channel:
         self._sigmas: list[float | None] = []
         self._settings = settings
         self._counts = counts
-        self._validator = Validator(settings.limits)
+        self.validator = Validator(settings.limits)
+        self.resolution, self.raw_resolution = settings.resolution, settings.raw_resolution
+        self.decimals, self.raw_decimals = _decimals_of(self.resolution), _decimals_of(self.raw_resolution)
+        grids = _grid_of(self.resolution), _grid_of(self.raw_resolution)
+        self.grid = (grids[0][0], grids[1][0], grids[0][1], grids[1][1])
+        self.line = (settings.calibration.gain, settings.calibration.offset)
         self._filter = settings.filter.build() if settings.filter is not None else None
         self._watch = watch
+        self._decimals: Decimals | None = None  # of all of the open batch
         self._sends_sigma = settings.send_sigma and self._filter is not None
         self._reducer = settings.reduce.build()
         self._lead: deque[tuple[int, float | None]] = deque(maxlen=_LEAD)
+
+    @property
+    def auto(self) -> Auto | None:
+        """Its filter, if it is automatic."""
+        return self._filter if isinstance(self._filter, Auto) else None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it may go together with others: where all is well, all that is done to a reading is linear."""
+        return self._settings.calibration.is_line and (self._filter is None or self.auto is not None)
 
     def judge(
         self, times_ns: Sequence[int], measured: Sequence[float | None], odd: Sequence[Flag] | None
     ) -> tuple[list[Flag], list[float | None]]:
         """Validate and calibrate a block; `odd` is what was seen at the chip. Returns flags and true values."""
-        flags = self._validator.run(times_ns, measured)
+        flags = self.validator.run(times_ns, measured)
         if odd is not None:
             flags = [flag | seen for flag, seen in zip(flags, odd, strict=True)]
         raws = calibrate(self._settings.calibration, measured)
@@ -146,15 +197,58 @@ class _Channel:
     def take(self, times_ns: Sequence[int], flags: list[Flag], raws: list[float | None]) -> Taken:
         """Filter a block that was judged, and take it into the open batch."""
         estimates = None if self._filter is None else self._filter.run(times_ns, raws, flags)
+        values = rounded(raws if estimates is None else estimates.values, self.resolution)
+        return self._keep(times_ns, flags, raws, estimates, values, rounded(raws, self.raw_resolution))
+
+    def take_ready(self, times_ns: Sequence[int], ready: Ready, *, seen: bool) -> Taken:
+        """Take a block into the open batch as far as it is ready, and filter what is left.
+
+        Args:
+            times_ns: stamps.
+            ready: of the block.
+            seen: whether somebody looks at all that is returned.
+        """
+        done, rows = ready.done, len(times_ns)
+        self.validator.passed(times_ns[-1], ready.last)
+        flags = [_NO_FLAG] * rows
+        values, estimates = ready.values, None
+        if self._filter is not None:
+            if isinstance(self._filter, Auto) and done:
+                self._filter.arrive(times_ns[done - 1], ready.end, ready.odd)
+            sigmas: list[float | None] = [None] * done
+            if seen or self._sends_sigma:
+                sigmas = ready.sigmas()[:done]
+            estimates = Estimates(values, sigmas, ready.innovations)
+            if done < rows:
+                odd = flags[done:]
+                rest = self._filter.run(times_ns[done:], ready.raws[done:], odd)
+                flags[done:] = odd
+                values = values[:done] + rounded(rest.values, self.resolution)
+                estimates = Estimates(values, sigmas + rest.sigmas, ready.innovations[:done] + rest.innovations)
+        decimals = None if self.values else ready.decimals
+        taken = self._keep(times_ns, flags, ready.raws, estimates, values, ready.shown_raws)
+        self._decimals = decimals
+        return taken
+
+    def _keep(
+        self,
+        times_ns: Sequence[int],
+        flags: list[Flag],
+        raws: list[float | None],
+        estimates: Estimates | None,
+        values: list[float | None],
+        shown_raws: Sequence[float | None],
+    ) -> Taken:
+        """Take a block that was filtered and rounded into the open batch."""
+        self._decimals = None
         if self._watch is not None:
             self._watch.take(times_ns, raws, flags, estimates)
-        values = rounded(raws if estimates is None else estimates.values, self._settings.resolution)
         good = flags.count(_NO_FLAG)
         statuses = [0] * good if good == len(flags) else [status_of(flag) for flag in flags]
         self._counts.add(statuses, good)
         self.last_value, self.last_status = values[-1], statuses[-1]
         self.values += values
-        self.raws += rounded(raws, self._settings.raw_resolution)
+        self.raws += shown_raws
         self.statuses += statuses
         sigmas = [None] * len(values) if estimates is None else estimates.sigmas
         if self._sends_sigma:
@@ -187,6 +281,7 @@ class _Channel:
 
     def pad(self, rows: int) -> None:
         """Note that the sensor did not measure this quantity."""
+        self._decimals = None
         self.values += [None] * rows
         self.raws += [None] * rows
         self.statuses += [NOT_SENT] * rows
@@ -200,20 +295,22 @@ class _Channel:
             values, raws, statuses = values[first:], raws[first:], statuses[first:]
         shown = raws if self._settings.send_raw else _evidence(raws, statuses)
         sigmas = self._sigmas[first:] if self._sends_sigma else None
-        return Column(self.quantity, values, shown, statuses, None, sigmas, describe=describe)
+        decimals = self._decimals if not first and self._settings.send_raw else None
+        return Column(self.quantity, values, shown, statuses, None, sigmas, describe=describe, decimals=decimals)
 
     def smooth(self, times_ns: Sequence[int]) -> None:
         """Look at the values of the open batch again from its end, if that is wanted."""
         model = self._filter.model() if self._filter is not None and self._settings.smoothed else None
         if model is None:
             return
+        self._decimals = None
         believed = [
             (now_ns, raw if status >= 0 and quality_of(status) not in _REFUSED else None)
             for now_ns, raw, status in zip(times_ns, self.raws, self.statuses, strict=True)
         ]
         moments = [*self._lead, *believed]
         stamps, readings = zip(*moments, strict=True)
-        smoothed = rounded(smooth(model, stamps, readings)[len(self._lead) :], self._settings.resolution)
+        smoothed = rounded(smooth(model, stamps, readings)[len(self._lead) :], self.resolution)
         self.values = [
             value if other is None or status < 0 or quality_of(status) is Quality.BAD else other
             for value, other, status in zip(self.values, smoothed, self.statuses, strict=True)
@@ -242,7 +339,7 @@ class _Channel:
             if not keep:
                 statuses[row] = NOT_SENT
         window = features(times_ns, self.values, self.statuses) if describe else None
-        thinned = replace(whole, statuses=statuses, features=window, describe=False)
+        thinned = replace(whole, statuses=statuses, features=window, describe=False, decimals=None)
         # What is left out costs bits as well: where it was.
         if _size(times_ns, thinned) >= _size(times_ns, whole):
             return whole
@@ -252,6 +349,7 @@ class _Channel:
     def clear(self) -> None:
         """Begin a new batch."""
         self.values, self.raws, self.statuses, self._sigmas = [], [], [], []
+        self._decimals = None
 
 
 def _evidence(raws: Sequence[float | None], statuses: Sequence[int]) -> list[float | None] | None:
@@ -262,6 +360,18 @@ def _evidence(raws: Sequence[float | None], statuses: Sequence[int]) -> list[flo
     edges = zip([False, *refused[:-1]], refused, [*refused[1:], False], strict=True)
     shown = [here and not (before and after) for before, here, after in edges]
     return [raw if show else None for raw, show in zip(raws, shown, strict=True)]
+
+
+def _grid_of(resolution: float | None) -> tuple[float, float]:
+    """By what `rounded` multiplies and divides; either is 1, which changes nothing."""
+    if resolution is None:
+        return 1.0, 1.0
+    return (float(round(1 / resolution)), 1.0) if resolution < 1 else (1.0, resolution)
+
+
+def _decimals_of(resolution: float | None) -> int | None:
+    """How many decimals multiples of a resolution have; None if it is no tenth, hundredth or such."""
+    return next((each for each in range(MOST_DECIMALS + 1) if resolution == 10.0**-each), None)
 
 
 def _size(times_ns: Sequence[int], column: Column) -> int:
@@ -276,11 +386,11 @@ def rounded(values: Sequence[float | None], resolution: float | None) -> list[fl
     if resolution < 1:
         steps = float(round(1 / resolution))
         try:  # None is rare, and asking each value costs more than the arithmetic
-            return [(value * steps + _WHOLE - _WHOLE) / steps for value in values]  # type: ignore[operator]
+            return [(value * steps + WHOLE - WHOLE) / steps for value in values]  # type: ignore[operator]
         except TypeError:
             pass
-        return [None if value is None else (value * steps + _WHOLE - _WHOLE) / steps for value in values]
-    return [None if value is None else (value / resolution + _WHOLE - _WHOLE) * resolution for value in values]
+        return [None if value is None else (value * steps + WHOLE - WHOLE) / steps for value in values]
+    return [None if value is None else (value / resolution + WHOLE - WHOLE) * resolution for value in values]
 
 
 class OpenBatch:
@@ -308,12 +418,12 @@ class OpenBatch:
         looked_at: frozenset[str] = frozenset(),
     ) -> None:
         self.waiting: list[Measurement] = []
-        self.channels = {each.quantity: _Channel(each, counts, watches.get(each.quantity)) for each in settings}
+        self.channels = {each.quantity: Channel(each, counts, watches.get(each.quantity)) for each in settings}
         self.width = len(self.channels)
         self._derived = [(each, each.derived) for each in self.channels.values() if each.derived is not None]
         self.times_ns: list[int] = []
         self.in_segments = 0
-        self._name = name
+        self.name = name
         self._time_step_ns = time_step_ns
         self._show = show
         self.looked_at = looked_at
@@ -325,30 +435,57 @@ class OpenBatch:
             for quantities, block in groupby(waiting, attrgetter("quantities")):
                 self._process(quantities, list(block))
 
+    def process_ready(self, times_ns: list[int], ready: Mapping[str, Ready]) -> None:
+        """Take the measurements that wait through the stages, all of the same quantities.
+
+        Args:
+            times_ns: their stamps, rounded down.
+            ready: what was found beforehand, by quantity.
+        """
+        waiting, self.waiting = self.waiting, []
+        self._take(times_ns, self._judge(times_ns, waiting[0].quantities, waiting, ready), ready)
+
     def _process(self, quantities: tuple[str, ...], block: list[Measurement]) -> None:
         """Take measurements, all of the same quantities, into the open batch."""
         step_ns = self._time_step_ns
         times_ns = [each.boot_ns // step_ns * step_ns for each in block]
-        flags = [each.flags for each in block]
-        odd = flags if any(flags) else None
-        judged = {
-            quantity: self.channels[quantity].judge(times_ns, measured, odd)
-            for quantity, measured in zip(quantities, zip(*[each.values for each in block], strict=True), strict=True)
-        }
-        for channel, derived in self._derived:
-            if judged.keys() >= set(derived.inputs):
-                inputs = [judged[quantity] for quantity in derived.inputs]
-                # What is odd about any of them is odd about what follows from them.
-                odd = [reduce(or_, each) for each in zip(*[flags for flags, _ in inputs], strict=True)]
-                values = derive(derived, [raws for _, raws in inputs])
-                judged[channel.quantity] = channel.judge(times_ns, values, odd)
+        self._take(times_ns, self._judge(times_ns, quantities, block, _NOTHING), _NOTHING)
+
+    def _judge(
+        self, times_ns: list[int], quantities: tuple[str, ...], block: list[Measurement], ready: Mapping[str, Ready]
+    ) -> dict[str, _Judged]:
+        """Judge what is not ready, and whatever is derived."""
+        judged: dict[str, _Judged] = {}
+        if len(ready) < len(quantities):
+            flags = [each.flags for each in block]
+            odd = flags if any(flags) else None
+            for quantity, measured in zip(quantities, zip(*[each.values for each in block], strict=True), strict=True):
+                if quantity not in ready:
+                    judged[quantity] = self.channels[quantity].judge(times_ns, measured, odd)
+        if self._derived:
+            given = {quantity: ([_NO_FLAG] * len(block), each.raws) for quantity, each in ready.items()} | judged
+            for channel, derived in self._derived:
+                if given.keys() >= set(derived.inputs):
+                    inputs = [given[quantity] for quantity in derived.inputs]
+                    # What is odd about any of them is odd about what follows from them.
+                    odd = [reduce(or_, each) for each in zip(*[flags for flags, _ in inputs], strict=True)]
+                    values = derive(derived, [raws for _, raws in inputs])
+                    judged[channel.quantity] = given[channel.quantity] = channel.judge(times_ns, values, odd)
+        return judged
+
+    def _take(self, times_ns: list[int], judged: Mapping[str, _Judged], ready: Mapping[str, Ready]) -> None:
+        """Take a block of all channels into the open batch."""
         for quantity, channel in self.channels.items():
-            if quantity in judged:
+            seen = self._show is not None and quantity in self.looked_at
+            if quantity in ready:
+                taken = channel.take_ready(times_ns, ready[quantity], seen=seen)
+            elif quantity in judged:
                 taken = channel.take(times_ns, *judged[quantity])
-                if self._show is not None and quantity in self.looked_at:
-                    self._show(self._name, quantity, taken)
             else:
-                channel.pad(len(block))
+                channel.pad(len(times_ns))
+                continue
+            if seen and self._show is not None:
+                self._show(self.name, quantity, taken)
         self.times_ns += times_ns
 
     def smooth(self) -> None:
@@ -367,8 +504,8 @@ class OpenBatch:
         return self._group(self.times_ns, columns)
 
     def _group(self, times_ns: list[int], columns: Iterable[Column]) -> Group:
-        told = [column for column in columns if column.statuses.count(NOT_SENT) < len(column.statuses)]
-        return Group(self._name, times_ns, tuple(told))
+        told = [column for column in columns if column.cells_sent()]
+        return Group(self.name, times_ns, tuple(told))
 
     def clear(self) -> None:
         """Begin a new batch."""

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_agent.alerting import Alerting, Surroundings
 from edge_agent.aligned import AlignedWindow
+from edge_agent.block import process_all
 from edge_agent.clock import NS_PER_S, Inbox
 from edge_agent.memory import Memory, Remembered, read_memory, write_memory
 from edge_agent.open_batch import ChannelSettings, Counts, OpenBatch
 from edge_agent.outbox.outbox import Content
 from edge_agent.outbox.worker import Commit, SaveState, Store, StoreSegment
-from edge_agent.reading import NOT_SENT, Event, Measurement, Quality, RecordKind, quality_of
+from edge_agent.reading import Event, Measurement, Quality, RecordKind, quality_of
 from edge_agent.watch import Findings, Watch
 from edge_agent.wire.batch import Batch, Group, Tombstone
 from edge_agent.wire.encode import encode_batch, encode_event, encode_tombstone
@@ -116,6 +117,7 @@ class Pipeline:
         self._batch_ns = batch_ns
         self._window = AlignedWindow(clock, batch_ns, durability_ns // 2, time_step_ns) if align else None
         self._durability_ns = durability_ns
+        self._time_step_ns = time_step_ns
         self._features = features
         self._max_cells = MAX_OPEN_CELLS if max_cells is None else max_cells
         self._open_cells = 0
@@ -172,18 +174,7 @@ class Pipeline:
 
     def step(self) -> int | None:
         """Take in what arrived; seal and secure what is due."""
-        first_ns: int | None = None
-        for item in self._arrived():
-            if isinstance(item, Measurement):
-                batch = self._sensors[item.sensor]
-                batch.waiting.append(item)
-                self._open_cells += batch.width
-                self.alerting.measured(item.sensor)
-                if first_ns is None or item.boot_ns < first_ns:
-                    first_ns = item.boot_ns
-            else:
-                self.alerting.heard(item)
-                self._store_event(item)
+        first_ns = self._take_in()
         for batch in self._prompt:
             batch.process()
         if first_ns is not None:
@@ -201,12 +192,31 @@ class Pipeline:
         dues = (self._seal_due_ns, self._commit_due_ns, self.alerting.look(now_ns))
         return min((due for due in dues if due is not None), default=None)
 
+    def _take_in(self) -> int | None:
+        """Hand out what arrived, measurements to wait for their turn. Returns the earliest stamp."""
+        first_ns: int | None = None
+        sensors, minded = self._sensors, self.alerting.minded
+        for item in self._arrived():
+            if isinstance(item, Measurement):
+                name, at_ns = item.sensor, item.boot_ns
+                batch = sensors[name]
+                batch.waiting.append(item)
+                self._open_cells += batch.width
+                if name in minded:
+                    self.alerting.measured(name)
+                if first_ns is None or at_ns < first_ns:
+                    first_ns = at_ns
+            else:
+                self.alerting.heard(item)
+                self._store_event(item)
+        return first_ns
+
     def seal(self) -> None:
         """Make a record of the open batch, if there is anything in it."""
         self._seal_due_ns = None
         self._open_cells = 0
+        self._process()
         for batch in self._sensors.values():
-            batch.process()
             batch.smooth()
         filled = [batch for batch in self._sensors.values() if batch.times_ns]
         groups = [batch.sealed(describe=self._features) for batch in filled]
@@ -249,19 +259,21 @@ class Pipeline:
     def _secure(self) -> None:
         """Write what is not in a batch or segment yet as a segment, and commit."""
         self._commit_due_ns = None
+        self._process()
         groups = []
         for batch in self._sensors.values():
-            batch.process()
             if len(batch.times_ns) > batch.in_segments:
                 groups.append(batch.group(batch.in_segments))
                 batch.in_segments = len(batch.times_ns)
         self._put(StoreSegment, groups)
         self._store(Commit())
 
+    def _process(self) -> None:
+        """Take everything that waits through the stages."""
+        process_all(tuple(self._sensors.values()), self._time_step_ns)
+
     def _put(self, message: type[Store | StoreSegment], groups: list[Group]) -> None:
-        readings = sum(
-            len(column.statuses) - column.statuses.count(NOT_SENT) for group in groups for column in group.columns
-        )
+        readings = sum(column.cells_sent() for group in groups for column in group.columns)
         if not readings:
             return
         first_ns = min(min(group.times_ns) for group in groups)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from edge_agent.clock import NS_PER_S
 from edge_agent.reading import Flag
 from edge_agent.stages.bank import ALPHAS, BANK, BETAS, NOWHERE, SIZE, Course, Shares
-from edge_agent.stages.doubt import Doubt
+from edge_agent.stages.doubt import GATE_SQUARED, Doubt
 from edge_agent.stages.estimates import Estimates, Model
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _NO_VALUE: Final = Flag.NO_VALUE
 _UNUSED: Final = Flag.NO_VALUE | Flag.OUT_OF_RANGE
 _OUTLIER: Final = Flag.OUTLIER
 # Shares are computed anew after so many readings.
-_REFRESH: Final = 64
+REFRESH: Final = 64
 # Before, after every one.
 _EARLY: Final = 16
 # A few readings tell nothing of noise.
@@ -41,7 +41,9 @@ _FIRST: Final = 6
 # From here on, none of the three learns faster than it does for ever.
 _GROWN_UP: Final = 10
 # Further from the prediction than so many standard deviations: odd.
-_ODD_SQUARED: Final = 3.0**2
+ODD_SQUARED: Final = 3.0**2
+# Up to here, as a multiple of that, a reading is surely not refused.
+_MERELY_ODD: Final = GATE_SQUARED / ODD_SQUARED * (1.0 - 1e-9)
 # A refused reading counts in the energies as one so far off.
 _REFUSED_SQUARED: Final = 9.0
 # Steps may differ from the usual by this share and count as the usual.
@@ -87,6 +89,14 @@ class _Quick(NamedTuple):
     latest_ns: float
     limit: float
     sigma: float
+
+
+class Odd(NamedTuple):
+    """A reading that is odd but not refused, with the one after it, which is not odd."""
+
+    value: float
+    following: float
+    upwards: bool
 
 
 class Auto:
@@ -164,9 +174,54 @@ class Auto:
         shares, step_ns = self._shares, self._step_ns
         even = step_ns * _EVEN
         calm = self._course.age >= _GROWN_UP and self._count >= _EARLY and not self._doubt.pending
-        limit = _ODD_SQUARED * shares.noise if calm else -1.0
+        limit = ODD_SQUARED * shares.noise if calm else -1.0
         sigma = sqrt(shares.gain * (1.0 - shares.gain) * shares.noise)
         return _Quick(step_ns - even, step_ns + even, limit, sigma)
+
+    # What `fleet` needs, which takes many channels along the quick road at once.
+
+    @property
+    def at_ns(self) -> int:
+        """Stamp of the latest reading, nanoseconds since boot."""
+        return self._at_ns
+
+    def is_calm(self) -> bool:
+        """Whether the next reading may take the quick road."""
+        calm = self._course.age >= _GROWN_UP and self._count >= _EARLY and not self._doubt.pending
+        return calm and not self._changes
+
+    def depart(self) -> tuple[float, ...]:
+        """Numbers that change on the quick road, then those that it goes by.
+
+        The last three are the shortest and longest step that counts as the usual one, ns, and how large the square of
+        a surprise may be for the reading to be merely odd, as a multiple of ODD_SQUARED of its variance.
+        """
+        shares, grain, even = self._shares, self._doubt.grain, self._step_ns * _EVEN
+        return (
+            *self._course.levels,
+            *self._course.slopes,
+            *shares.shares,
+            *shares.sums,
+            *shares.energies,
+            *(shares.noise, self._left, self._count, shares.counted),
+            *(shares.prior, grain * grain / 12.0 if grain < inf else 0.0),
+            *(self._step_ns - even, self._step_ns + even, 0.0 if self._doubt.regrets(self._count) else _MERELY_ODD),
+        )
+
+    def arrive(self, at_ns: int, end: Sequence[float], odd: Sequence[Odd] = ()) -> None:
+        """Take over what `depart` gave, but for those that it goes by, as it is after readings up to `at_ns`."""
+        for each in odd:
+            self._look_at_change(each.value)
+            self._look_at_change(each.following)
+            self._doubt.pass_over(upwards=each.upwards)
+        shares = self._shares
+        level0, level1, level2, slope0, slope1, slope2, share0, share1, share2, *rest = end
+        self._course = Course((level0, level1, level2), (slope0, slope1, slope2), self._course.age)
+        if shares.shares[0] != share0 or shares.shares[1] != share1:
+            shares.mix([share0, share1, share2])
+        shares.sums, shares.energies = rest[:SIZE], rest[SIZE : 2 * SIZE]
+        shares.noise, left, count, counted = rest[2 * SIZE :]
+        self._at_ns, self._left, self._count, shares.counted = at_ns, int(left), int(count), int(counted)
 
     def _note(self, at_ns: int, left: int) -> None:
         """Count what took the quick road."""
@@ -194,7 +249,7 @@ class Auto:
         surprise = value - predicted
         # Longer steps leave more room for surprise.
         noise = shares.noise * (1.0 - shares.gain) / (1.0 - gain)
-        if self._count > _FIRST and surprise * surprise > _ODD_SQUARED * noise:
+        if self._count > _FIRST and surprise * surprise > ODD_SQUARED * noise:
             judged = doubt.judge(course, value, noise, self._count, shares)
             if judged is None:
                 self._course = course
@@ -280,7 +335,7 @@ class Auto:
                 self._shares.cap(4.4 * usual * usual)
             self._changes = []
         self._shares.weigh(self._count - 1, self._doubt.grain)
-        self._left = _REFRESH if self._count >= _EARLY else 1
+        self._left = REFRESH if self._count >= _EARLY else 1
 
     def model(self) -> Model | None:
         """See `Filter.model`: the one of which the mean gains are the steady state (dt = 1: K = (α, β), R = 1)."""

@@ -44,7 +44,7 @@ SIZE: Final = len(BANK)
 ALPHAS: Final = tuple(each.alpha for each in BANK)
 BETAS: Final = tuple(each.beta for each in BANK)
 # Readings that the energies remember.
-_MEMORY: Final = 200
+MEMORY: Final = 200
 
 
 class Course(NamedTuple):
@@ -117,7 +117,7 @@ class Shares:
             errors: seen since the first reading.
             grain: smallest change that the chip tells, infinite if not known.
         """
-        memory = max(1, min(_MEMORY, errors + self.prior))
+        memory = max(1, min(MEMORY, errors + self.prior))
         keep = max(0.0, 1.0 - self.counted / memory)
         (energy0, energy1, energy2), (sum0, sum1, sum2) = self.energies, self.sums
         energy0 = energy0 * keep + sum0 / memory

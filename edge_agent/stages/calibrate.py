@@ -30,6 +30,11 @@ class Calibration:
     points: tuple[tuple[float, float], ...] = ()
     polynomial: tuple[float, ...] = ()
 
+    @property
+    def is_line(self) -> bool:
+        """Whether gain and offset are all of it."""
+        return not self.points and not self.polynomial
+
     def __post_init__(self) -> None:
         if len(self.points) == 1:
             raise ValueError("one calibration point is an offset; write it as offset, or give two points")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge_agent.stages.bank import Shares
 
 # Further from the prediction than so many standard deviations: refused.
-_GATE_SQUARED: Final = 5.0**2
+GATE_SQUARED: Final = 5.0**2
 # Readings that are so far from each other agree, squared, of the variance of their difference.
 _AGREE_SQUARED: Final = 3.5**2
 # A change of so many counts of a chip is never an outlier.
@@ -60,6 +60,14 @@ class Doubt:
             self.wary_until = count + _WARY
         self.pending = []
 
+    def regrets(self, count: int) -> bool:
+        """Whether a step may still turn out to be a mistake at reading number `count`."""
+        return self.former is not None and count - self.former_count <= _REMORSE
+
+    def pass_over(self, *, upwards: bool) -> None:
+        """What `judge` and `settle` come to for a reading that is not refused, after none that was pending."""
+        self.refused, self.upwards = False, upwards
+
     def judge(self, course: Course, value: float, noise: float, count: int, shares: Shares) -> Course | None:
         """Weigh an odd reading.
 
@@ -74,12 +82,11 @@ class Doubt:
             The course to correct by the reading, or None to refuse it.
         """
         surprise = value - shares.mean(course.levels)
-        far = surprise * surprise > _GATE_SQUARED * noise and abs(surprise) > _COUNTS * self.grain
+        far = surprise * surprise > GATE_SQUARED * noise and abs(surprise) > _COUNTS * self.grain
         upwards = surprise > 0.0
-        since = count - self.former_count
-        if self.former is not None and since <= _REMORSE:
-            back = self.former.ahead(since)
-            if (value - shares.mean(back.levels)) ** 2 <= _GATE_SQUARED * noise:
+        if self.former is not None and self.regrets(count):
+            back = self.former.ahead(count - self.former_count)
+            if (value - shares.mean(back.levels)) ** 2 <= GATE_SQUARED * noise:
                 self.former = None
                 self.refused = True
                 self.settle(count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from operator import lt, sub
 from typing import TYPE_CHECKING, Final
 
@@ -85,9 +85,7 @@ class Validator:
             One flag set per reading; `Flag(0)` is good.
         """
         if len(values) >= _WORTH_A_GLANCE and self._is_plain(times_ns, values):
-            self._last_ns = self._previous_ns = self._good_ns = times_ns[-1]
-            self._previous_value = values[-1]
-            self._good_value = values[-1] or 0.0  # which is no None, for it is plain
+            self.passed(times_ns[-1], values[-1] or 0.0)  # which is no None, for it is plain
             return [_GOOD] * len(values)
         low, high = self._low, self._high
         last_ns = self._last_ns
@@ -104,6 +102,27 @@ class Validator:
             flags.append(flag | _TIME_BACKWARDS if backwards else flag)
         self._last_ns = last_ns
         return flags
+
+    def passed(self, now_ns: int, value: float) -> None:
+        """Take note of the last reading of a block with nothing odd about it."""
+        self._last_ns = self._previous_ns = self._good_ns = now_ns
+        self._previous_value = self._good_value = value
+
+    @property
+    def last_ns(self) -> int | None:
+        """Stamp of the latest reading."""
+        return self._last_ns
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """What a block has nothing odd about it within: least, greatest, the reading before, largest change from it.
+
+        The change is infinite if any is as good, and negative if none is.
+        """
+        if self._rate_per_ns is None:
+            return self._low, self._high, 0.0, inf
+        if self._previous_value is None or self._previous_value != self._good_value:
+            return self._low, self._high, 0.0, -1.0
+        return self._low, self._high, self._previous_value, self._free_step
 
     def _is_plain(self, times_ns: Sequence[int], values: Sequence[float | None]) -> bool:
         """Whether every value is in range and every stamp later than the one before it, asked without a loop."""

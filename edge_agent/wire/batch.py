@@ -6,8 +6,10 @@ reordered without damage to the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from edge_agent.reading import NOT_SENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from edge_agent.clock import ClockQuality
     from edge_agent.reading import Event, Features
     from edge_agent.wire.announcement import Announcement
+    from edge_agent.wire.floats import Decimals
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Column:
         sigmas: standard deviation of the error of each value, one per row, None where there is none; they travel in
             steps of 4 %. None: not sent.
         describe: without `features`, those of the rows that are here are to travel. Only for encoding.
+        decimals: values and raws once more, where every cell is good and it is known what they are; saves the encoder
+            finding out. Only for encoding.
     """
 
     quantity: str
@@ -40,6 +45,12 @@ class Column:
     features: Features | None
     sigmas: Sequence[float | None] | None = None
     describe: bool = False
+    decimals: Decimals | None = field(default=None, compare=False, repr=False)
+
+    def cells_sent(self) -> int:
+        """How many readings it has."""
+        absent = 0 if self.decimals is not None else self.statuses.count(NOT_SENT)
+        return len(self.statuses) - absent
 
 
 @dataclass(frozen=True, slots=True)

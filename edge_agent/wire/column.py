@@ -24,7 +24,15 @@ from edge_agent.wire.extras import (
     sigma_codes,
     window_of,
 )
-from edge_agent.wire.floats import MOST_DECIMALS, NOT_DECIMAL, Scaled, raw_bytes, scale_floats
+from edge_agent.wire.floats import (
+    MOST_DECIMALS,
+    NO_NUMBERS,
+    NOT_DECIMAL,
+    Scaled,
+    least_decimals,
+    raw_bytes,
+    scale_floats,
+)
 from edge_agent.wire.integers import Numbers, encode_integers
 
 if TYPE_CHECKING:
@@ -75,6 +83,11 @@ class _Draft(NamedTuple):
     raws_mode: int = NO_RAWS
     raws: Sequence[float | None] = ()
     raws_missing: list[int] | None = None
+
+
+_SAME: Final = _Draft(None, (), SAME_RAWS)
+_OTHER: Final = _Draft(None, (), LIKE_RAWS)
+"""Columns of good cells, of which the numbers are elsewhere."""
 
 
 class _Sheet(NamedTuple):
@@ -159,15 +172,23 @@ def _extra(column: Column, window: Window | None, can: bool) -> Sequence[bytes |
 
 def _sheets(columns: Sequence[Column]) -> list[_Sheet]:
     """Take columns apart, and scale their numbers all at once."""
-    drafts = [_draft(column) for column in columns]
-    scaled = iter(scale_floats([numbers for draft in drafts for numbers in (draft.values, draft.raws)]))
+    drafts = [None if column.decimals is not None else _draft(column) for column in columns]
+    numbers = [each for draft in drafts if draft is not None for each in (draft.values, draft.raws)]
+    scaled = iter(scale_floats(numbers))
+    known = iter(least_decimals([each for column in columns if column.decimals for each in column.decimals[:2]]))
     sheets = []
     for column, draft in zip(columns, drafts, strict=True):
-        values, raws = next(scaled), next(scaled)
-        # Only now we look for None, where it can be: in few columns.
-        if NOT_DECIMAL in (values.scale, raws.scale) and (None in draft.values or None in draft.raws):
-            draft = _take_apart(column)  # noqa: PLW2901 the one before was wrong
-            values, raws = scale_floats((draft.values, draft.raws))
+        if draft is None:
+            values, raws = next(known), next(known)
+            same = column.decimals is not None and column.decimals.alike
+            draft = _SAME if same else _OTHER  # noqa: PLW2901 there was none
+            raws = NO_NUMBERS if same else raws
+        else:
+            values, raws = next(scaled), next(scaled)
+            # Only now we look for None, where it can be: in few columns.
+            if NOT_DECIMAL in (values.scale, raws.scale) and (None in draft.values or None in draft.raws):
+                draft = _take_apart(column)  # noqa: PLW2901 the one before was wrong
+                values, raws = scale_floats((draft.values, draft.raws))
         sheets.append(_match(draft, values, raws))
     return sheets
 

@@ -35,6 +35,19 @@ class Scaled(NamedTuple):
     integers: Ints
 
 
+class Decimals(NamedTuple):
+    """A column of which it is known what decimals its numbers are, all of them good: |integers| < 2**53.
+
+    Attributes:
+        values, raws: with as many decimals as are known to be enough, 0..9.
+        alike: whether both are the same numbers.
+    """
+
+    values: Scaled
+    raws: Scaled
+    alike: bool
+
+
 NO_NUMBERS: Final = Scaled(0, np.empty(0, dtype=np.int64))
 
 
@@ -69,17 +82,37 @@ def _scale_table(table: Floats) -> list[Scaled]:
     scales = np.where(exact, _FIRST_GUESS, NOT_DECIMAL)
     is_right = bool(exact.all())
     whole = (found if is_right else np.where(exact[:, None], found, 0.0)).astype(np.int64)
-    for decimals in range(_FIRST_GUESS, 0, -1):
+    _drop_zeros(whole, scales, _FIRST_GUESS)
+    if not is_right:
+        (rows,) = np.nonzero(~exact)
+        scales[rows], whole[rows] = _scale_otherwise(table[rows])
+    return list(map(Scaled, scales.tolist(), whole))
+
+
+def _drop_zeros(whole: Ints, scales: Ints, most: int) -> None:
+    """Take away the decimals that no number of a row of (C, n) has, from rows that have `most`."""
+    for decimals in range(most, 0, -1):
         (rows,) = np.nonzero((scales == decimals) & ~(whole[:, :_GLANCE] % 10).any(axis=1))
         if not len(rows):
             break
         rows = rows[~(whole[rows] % 10).any(axis=1)]
         whole[rows] //= 10
         scales[rows] = decimals - 1
-    if not is_right:
-        (rows,) = np.nonzero(~exact)
-        scales[rows], whole[rows] = _scale_otherwise(table[rows])
-    return list(map(Scaled, scales.tolist(), whole))
+
+
+def least_decimals(known: Sequence[Scaled]) -> list[Scaled]:
+    """The same numbers, each column with as few decimals as it has."""
+    least = list(known)
+    alike: dict[tuple[int, int], list[int]] = {}
+    for place, (scale, integers) in enumerate(known):
+        alike.setdefault((scale, len(integers)), []).append(place)
+    for (scale, length), places in alike.items():
+        whole = np.concatenate([known[place].integers for place in places]).reshape(-1, length)
+        scales = np.full(len(places), scale)
+        _drop_zeros(whole, scales, scale)
+        for place, fewest, integers in zip(places, scales.tolist(), whole, strict=True):
+            least[place] = Scaled(fewest, integers)
+    return least
 
 
 def _scale_otherwise(table: Floats) -> tuple[Ints, Ints]:

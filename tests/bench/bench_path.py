@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -24,30 +25,53 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import msgpack
 import numpy as np
 
+from edge_agent import block, open_batch, pipeline
 from edge_agent.clock import NS_PER_S, SimulatedClock
 from edge_agent.health import storage_bytes_written
-from edge_agent.open_batch import rounded
-from edge_agent.outbox.outbox import Content, Outbox
+from edge_agent.open_batch import OpenBatch
+from edge_agent.outbox.outbox import Outbox
 from edge_agent.outbox.worker import StoreWorker
 from edge_agent.pipeline import ChannelSettings, Pipeline
 from edge_agent.quantity import QUANTITIES
-from edge_agent.reading import Measurement, RecordKind
-from edge_agent.stages.auto import AutoSettings
-from edge_agent.stages.calibrate import Calibration, calibrate
+from edge_agent.reading import Measurement
+from edge_agent.stages.anomaly import AnomalySettings
+from edge_agent.stages.auto import Auto, AutoSettings
 from edge_agent.stages.validate import Limits, Validator
-from edge_agent.wire.batch import Batch, Column, Group
-from edge_agent.wire.codec import encode_batch
+from edge_agent.watch import Watch
 from tests.bench.bench_daemon import bench_daemon
 from tests.bench.bench_wire import bench_wire
+from tests.bench.c_loop import REFERENCE_RATE, c_rate
+from tests.bench.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 ROWS: Final = 60
 REPEATS: Final = 5
 NAIVE_READINGS: Final = 3_000
-BATCHES: Final = {4: 100, 20: 60, 200: 10}
+BATCHES: Final = {4: 100, 20: 40, 200: 10, 1000: 4}
 """Batches per run, by channels."""
+WARM: Final = {4: 70, 20: 70, 200: 2, 1000: 2}
+"""Batches before that. Two let filters find their feet; detectors look more closely for their first 64 minutes, which
+would take too long, and too much memory, to wait for with many channels."""
+STAGES: Final[tuple[tuple[object, str, str], ...]] = (
+    (Pipeline, "step", "step: from the inbox to sensors"),
+    (block, "_block_of", "gather tables"),
+    (block, "_prepare", "gather tables"),
+    (block, "_filtered", "filter, many at once"),
+    (block, "_are_plain", "validate"),
+    (Validator, "run", "validate"),
+    (block, "sail", "filter, many at once"),
+    (Auto, "run", "filter, one by one"),
+    (block, "_ready", "round, and make lists"),
+    (open_batch, "rounded", "round, and make lists"),
+    (OpenBatch, "_process", "take into the open batch"),
+    (OpenBatch, "process_ready", "take into the open batch"),
+    (Watch, "take", "anomaly"),
+    (Pipeline, "seal", "seal"),
+    (pipeline, "encode_batch", "encode with features"),
+    (StoreWorker, "step", "outbox"),
+)
 QUANTITY_PAIR: Final = ("temperature_c", "humidity_pct")
 """What the sensors of the bench measure: two channels each, like an SHT3x."""
 START_NS: Final = 10 * NS_PER_S
@@ -76,9 +100,11 @@ def settings(quantity: str) -> ChannelSettings:
         filter=AutoSettings(known.sigma, known.resolution),
         resolution=known.resolution,
         raw_resolution=known.resolution,
+        anomaly=AnomalySettings(resolution=known.resolution),
     )
 
 
+@lru_cache(maxsize=3)
 def measurements(channels: int, rows: int, jitter_ns: int) -> list[Measurement]:
     """Slowly wandering noisy air, at 1 Hz, row after row; stamps are late by up to `jitter_ns`."""
     rng = random.Random(7)
@@ -93,6 +119,11 @@ def measurements(channels: int, rows: int, jitter_ns: int) -> list[Measurement]:
     return made
 
 
+def at_once(channels: int) -> int:
+    """Rows that are delivered before the worker steps: a batch, or what its inbox holds."""
+    return min(ROWS, pipeline.INBOX_LIMIT // (channels // 2))
+
+
 def make_outbox(directory: Path) -> Outbox:
     """A real outbox."""
     return Outbox(
@@ -105,9 +136,14 @@ def make_outbox(directory: Path) -> Outbox:
     )
 
 
-def ours(channels: int, rows_per_step: int, jitter_ns: int = 0) -> Cost:
-    """Measurement objects in, committed records out; one batch and one commit per 60 rows."""
-    rows = ROWS * BATCHES[channels]
+def ours(
+    channels: int, rows_per_step: int, jitter_ns: int = 0, *, started: Callable[[], object] = lambda: None
+) -> Cost:
+    """Measurement objects in, committed records out; one batch and one commit per 60 rows.
+
+    What stages have learned is saved once an hour, and is not in it; `started` is called when it begins to count.
+    """
+    rows = ROWS * (WARM[channels] + BATCHES[channels])
     delivered = measurements(channels, rows, jitter_ns)
     clock = SimulatedClock(0, start_ns=START_NS)
     with tempfile.TemporaryDirectory() as directory:
@@ -119,7 +155,7 @@ def ours(channels: int, rows_per_step: int, jitter_ns: int = 0) -> Cost:
             committed=lambda: None,
         )
         due_ns = (ROWS - 1) * NS_PER_S
-        pipeline = Pipeline(
+        worker = Pipeline(
             {f"air-{sensor}": [settings(quantity) for quantity in QUANTITY_PAIR] for sensor in range(channels // 2)},
             clock=clock,
             batch_ns=due_ns,
@@ -127,28 +163,32 @@ def ours(channels: int, rows_per_step: int, jitter_ns: int = 0) -> Cost:
             time_step_ns=1_000_000,
             features=True,
             store=store.inbox.put,
+            max_cells=ROWS * max(BATCHES),
         )
         step = rows_per_step * channels // 2
         gc.collect()
         gc.freeze()  # a gateway has no store of measurements for the garbage collector to look through
-        disk_before, wall_before, cpu_before = storage_bytes_written(), time.perf_counter(), time.process_time()
         for first in range(0, len(delivered), step):
+            if first == WARM[channels] * ROWS * channels // 2:
+                started()
+                disk_before = storage_bytes_written()
+                wall_before, cpu_before = time.perf_counter(), time.process_time()
             for measurement in delivered[first : first + step]:
-                pipeline.deliver(measurement)
+                worker.deliver(measurement)
             clock.advance_to(START_NS + (first // step + 1) * rows_per_step * NS_PER_S - NS_PER_S + jitter_ns)
-            pipeline.step()
+            worker.step()
             if len(store.inbox):
                 store.step()
-        pipeline.finish()
-        store.step()
         cpu_s, wall_s = time.process_time() - cpu_before, time.perf_counter() - wall_before
         disk_bytes = storage_bytes_written() - disk_before
+        worker.finish()
+        store.step()
         gc.unfreeze()
         committed = store.outbox.tally().committed
         store.outbox.close()
-    if committed != BATCHES[channels] or pipeline.counts.sampled != rows * channels:
-        raise AssertionError(f"{committed} records with {pipeline.counts} are not what went in")
-    return Cost(cpu_s, wall_s, disk_bytes, rows * channels)
+    if committed != WARM[channels] + BATCHES[channels] or worker.counts.sampled != rows * channels:
+        raise AssertionError(f"{committed} records with {worker.counts} are not what went in")
+    return Cost(cpu_s, wall_s, disk_bytes, ROWS * BATCHES[channels] * channels)
 
 
 def naive() -> Cost:
@@ -186,8 +226,13 @@ def bench_path() -> None:
     """Rates beside the naive version, in turns."""
     print(f"\n## The path, {ROWS}-row batches, {REPEATS} turns: median (range) of readings per CPU second")
     naive()  # the first call pays for imports
-    ways = {"blocks of 60": (ROWS, 0), "one row per step": (1, 0), "blocks, stamps late 0–2 ms": (ROWS, 2_000_000)}
     for channels in BATCHES:
+        rows = at_once(channels)
+        ways = {
+            f"{rows} rows per step": (rows, 0),
+            "one row per step": (1, 0),
+            f"{rows} rows, late by 0–2 ms": (rows, 2_000_000),
+        }
         runs: dict[str, list[tuple[Cost, Cost]]] = {way: [] for way in ways}
         for _ in range(REPEATS):
             for way, (rows_per_step, jitter_ns) in ways.items():
@@ -199,68 +244,37 @@ def bench_path() -> None:
                 f"wall {median(own.readings / own.wall_s for _, own in pairs):9,.0f}/s  "
                 f"disk {median(own.disk_bytes / own.readings for _, own in pairs):6.2f} B/reading"
             )
-    print(f"naive: {spread([slow.rate for slow, _ in runs['blocks of 60']])} readings per CPU second")
+    print(f"naive: {spread([slow.rate for slow, _ in runs['one row per step']])} readings per CPU second")
 
 
-def bench_stages(channels: int = 20, blocks: int = 40) -> None:
-    """Each stage by itself, on the blocks that the path would hand it."""
-    table = measurements(channels, ROWS * blocks, 0)
-    width = channels // 2
-    spent: dict[str, float] = dict.fromkeys(
-        ("validate", "calibrate", "filter", "round", "encode with features", "outbox"), 0.0
-    )
-    known = [settings(quantity) for quantity in QUANTITY_PAIR] * width
-    validators = [Validator(each.limits) for each in known]
-    filters = [each.filter.build() for each in known if each.filter is not None]
-
-    def timed(stage: str, work: Callable[[], list[object]]) -> list[object]:
-        before = time.process_time_ns()
-        done = work()
-        spent[stage] += (time.process_time_ns() - before) / NS_PER_S
-        return done
-
-    with tempfile.TemporaryDirectory() as directory:
-        outbox = make_outbox(Path(directory))
-        for block in _blocks(table, ROWS * width):
-            _stages(block, width, known, validators, filters, outbox, timed)
-        outbox.close()
-    readings = ROWS * blocks * channels
-    total = sum(spent.values())
+def bench_stages() -> None:
+    """The share of each stage as the path really runs, and how far it is from a compiled loop."""
+    print(f"\n## Stages of the path, blocks of {ROWS}: ns per reading, share; timed as they are called")
+    spent: dict[int, dict[str, float]] = {}
+    for channels in BATCHES:
+        watch = Stopwatch()
+        with watch.running():
+            for owner, name, stage in STAGES:
+                watch.watch(owner, name, stage)
+            cost = ours(channels, at_once(channels), started=watch.spent_ns.clear)
+        each = {stage: nanoseconds / cost.readings for stage, nanoseconds in watch.spent_ns.items()}
+        each["deliver, inbox, and what the watch sees"] = cost.wall_s * NS_PER_S / cost.readings - sum(each.values())
+        spent[channels] = each
+    print(f"{'channels':42s}" + "".join(f"{channels:15d}" for channels in spent))
+    for stage in dict.fromkeys(stage for each in spent.values() for stage in each):
+        row = [(each.get(stage, 0.0), sum(each.values())) for each in spent.values()]
+        print(f"{stage:42s}" + "".join(f"{own:8.0f} {own / total:6.1%}" for own, total in row))
+    print(f"{'all':42s}" + "".join(f"{sum(each.values()):8.0f} {1:6.1%}" for each in spent.values()))
+    bound = c_rate(max(BATCHES))
+    if bound is None:
+        print(f"no C compiler here; the reference's loop did {REFERENCE_RATE:,} readings/s on its machine")
+        return
+    filtering = sum(spent[max(BATCHES)].get(stage, 0.0) for stage in ("filter, many at once", "filter, one by one"))
     print(
-        f"\n## Stages by themselves, {channels} channels, blocks of {ROWS} rows: CPU ns per reading, share of their sum"
+        f"C loop, filter and features alone, {max(BATCHES)} channels: {bound:,.0f} readings/s, "
+        f"{NS_PER_S / bound:.1f} ns each; our filter takes {filtering:.0f} ns, the whole path "
+        f"{sum(spent[max(BATCHES)].values()):.0f} ns"
     )
-    for stage, seconds in spent.items():
-        print(f"{stage:21s} {seconds / readings * NS_PER_S:7.1f} ns  {seconds / total:5.1%}")
-
-
-def _blocks(table: list[Measurement], size: int) -> Iterator[list[Measurement]]:
-    for first in range(0, len(table), size):
-        yield table[first : first + size]
-
-
-def _stages(block, width, known, validators, filters, outbox, timed) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 a list of steps
-    times = [measurement.boot_ns for measurement in block[::width]]
-    measured = [
-        [measurement.values[index] for measurement in block[sensor::width]]
-        for sensor in range(width)
-        for index in range(2)
-    ]
-    every = range(2 * width)
-    flags = timed("validate", lambda: [validators[i].run(times, measured[i]) for i in every])
-    raws = timed("calibrate", lambda: [calibrate(Calibration(), values) for values in measured])
-    values = timed("filter", lambda: [filters[i].run(times, raws[i], flags[i]).values for i in every])
-
-    pairs = timed(
-        "round",
-        lambda: [(rounded(values[i], known[i].resolution), rounded(raws[i], known[i].resolution)) for i in every],
-    )
-    columns = [
-        Column(known[i].quantity, pairs[i][0], pairs[i][1], [0] * len(times), None, describe=True) for i in every
-    ]
-    groups = tuple(Group(f"air-{i}", times, tuple(columns[2 * i : 2 * i + 2])) for i in range(width))
-    (body,) = timed("encode with features", lambda: [encode_batch(Batch(groups))])
-    outbox.add(Content(RecordKind.BATCH, len(times) * 2 * width, times[0], times[-1], body))
-    timed("outbox", lambda: [outbox.commit()])
 
 
 def filesystem_of(path: str) -> str:
