@@ -39,6 +39,8 @@ _MOST_NOISE: Final = 4.0
 _EARLY: Final = 64
 _SAMPLE: Final = 4
 _REFRESH: Final = 16
+# Surprises of a minute that are less than this share of a count are those of a filter that comes to rest.
+_AT_REST: Final = 0.01
 # A change of so many counts of a chip is never odd.
 _COUNTS: Final = 1.5
 _NONE: Final = -1
@@ -124,7 +126,8 @@ class Surprise:
         top, odd, sampled = self._top, self._odd, self._sampled
         squares = self._squares
         self._top = self._odd = self._squares = 0.0
-        if squares <= 0.0:  # a chip that repeats itself tells nothing of its noise
+        # A chip that repeats itself tells nothing of its noise; what a filter still sees then is how it comes to rest.
+        if squares <= readings * (_AT_REST * grain) ** 2:
             return 0.0
         energy = squares / readings
         if odd:
