@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from edge_agent.open_batch import WHOLE, Ready
+from edge_agent.channel import Ready
 from edge_agent.reading import Flag
+from edge_agent.rounding import WHOLE
 from edge_agent.stages.fleet import sail
 from edge_agent.wire.floats import Decimals, Scaled
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.open_batch import Channel, OpenBatch
+    from edge_agent.channel import Channel
+    from edge_agent.open_batch import OpenBatch
     from edge_agent.stages.auto import Odd
 
     Bools = NDArray[np.bool_]

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from edge_agent.alerting import Alerting, Surroundings
 from edge_agent.aligned import AlignedWindow
 from edge_agent.block import process_all
+from edge_agent.channel import ChannelSettings, Counts
 from edge_agent.clock import NS_PER_S, Inbox
 from edge_agent.memory import Memory, Remembered, read_memory, write_memory
-from edge_agent.open_batch import ChannelSettings, Counts, OpenBatch
+from edge_agent.open_batch import OpenBatch
 from edge_agent.outbox.outbox import Content
 from edge_agent.outbox.worker import Commit, SaveState, Store, StoreSegment
 from edge_agent.reading import Event, Measurement, Quality, RecordKind, quality_of

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.agent import Agent
+from edge_agent.channel import ChannelSettings
 from edge_agent.clock import NS_PER_S, Anchor, ClockQuality, SimulatedClock
 from edge_agent.config.load import parse_config
 from edge_agent.errors import Unavailable
-from edge_agent.open_batch import ChannelSettings
 from edge_agent.reading import Event, EventKind, Measurement, RecordKind
 from edge_agent.scheduler import Pace
 from edge_agent.settings import channel_settings

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import msgpack
 import numpy as np
 
-from edge_agent import block, open_batch, pipeline
+from edge_agent import block, channel, pipeline
 from edge_agent.clock import NS_PER_S, SimulatedClock
 from edge_agent.health import storage_bytes_written
 from edge_agent.open_batch import OpenBatch
@@ -64,7 +64,7 @@ STAGES: Final[tuple[tuple[object, str, str], ...]] = (
     (block, "sail", "filter, many at once"),
     (Auto, "run", "filter, one by one"),
     (block, "_ready", "round, and make lists"),
-    (open_batch, "rounded", "round, and make lists"),
+    (channel, "rounded", "round, and make lists"),
     (OpenBatch, "_process", "take into the open batch"),
     (OpenBatch, "process_ready", "take into the open batch"),
     (Watch, "take", "anomaly"),
