@@ -277,6 +277,7 @@ class Agent:
                 "t_quality": anchor.quality.name.lower(),
                 **({"announcement": announcement.to_text()} if announcement is not None else {}),
                 "records": asdict(tally),
+                "alerts": self.pipeline.alerting.firing,
                 "sensors": {
                     sensor.id: {
                         "driver": sensor.driver.name,

@@ -105,9 +105,9 @@ class Alerting:
         return frozenset(quantity for subject, quantity in self._of_channel if subject == sensor)
 
     @property
-    def firing(self) -> int:
-        """How many rules are firing now."""
-        return sum(rule.alert.state is AlertState.FIRING for rule in self._rules)
+    def firing(self) -> list[str]:
+        """Names of the rules that are firing now. May be asked from any thread."""
+        return [rule.name for rule in self._rules if rule.alert.state is AlertState.FIRING]
 
     def saw(self, sensor: str, quantity: str, taken: Taken) -> None:
         """Readings of a channel, of which some may not be sent."""

@@ -39,8 +39,8 @@ from edge_agent.stages.auto import Auto, AutoSettings
 from edge_agent.stages.validate import Limits, Validator
 from edge_agent.watch import Watch
 from tests.bench.bench_daemon import bench_daemon
-from tests.bench.bench_wire import bench_wire
 from tests.bench.c_loop import REFERENCE_RATE, c_rate
+from tests.bench.published import bench_published
 from tests.bench.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def main() -> None:
         bench_path()
         bench_stages()
     if "wire" in wanted:
-        bench_wire()
+        bench_published()
     if "daemon" in wanted:
         bench_daemon()
 

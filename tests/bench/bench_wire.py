@@ -1,246 +1,305 @@
-"""Bytes per reading on the wire, beside JSON, for recorded series. Part of `bench_path`."""
+"""Bytes per reading beside other formats and beside what simple models allow; what each part costs; speed.
+
+Run alone: `python tests/bench/bench_wire.py`. Needs the extra `bench`. Every message of ours is decoded again and
+compared bit by bit.
+"""
 
 from __future__ import annotations
 
 import csv
-import json
-import os
-import zlib
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock
-from edge_agent.dialects.announcer import TEACH_EVERY
-from edge_agent.outbox.worker import Store
-from edge_agent.pipeline import ChannelSettings, Pipeline
-from edge_agent.quantity import QUANTITIES
-from edge_agent.reading import Measurement, RecordKind
-from edge_agent.rounding import rounded
-from edge_agent.stages.auto import AutoSettings
-from edge_agent.stages.validate import Limits
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import msgpack
+import numpy as np
+from pcodec import ChunkConfig, standalone
+
+from edge_agent.clock import NS_PER_S, ClockQuality
+from edge_agent.reading import Flag, RecordKind, status_of
 from edge_agent.wire.batch import Batch, Column, Envelope, Group
 from edge_agent.wire.codec import (
     Known,
+    Reference,
     by_announcement,
     decode_message,
     encode_batch,
     encode_message,
     make_announcement,
-    teaching,
 )
+from tests.bench.bench_path import measurements
+from tests.bench.bounds import Part, decimals, doubles, ideals, others
+from tests.bench.published import KINDS, Published, bench_published, read_series, shared_series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edge_agent.wire.codec import Announcement
+    from tests.bench.bounds import Floats, Ints
 
-ROWS: Final = 60
-MOST_ROWS: Final = 6_000
-"""Of each series; the tail says nothing new."""
+SIZES: Final = (60, 300, 1000)
+MOST_ROWS: Final = 3000
+"""Of a series, in batches that are spread over all of it; four batches are tried in any case."""
+UPTIME_MS: Final = 86_400_000
+"""The node has run for so long when a series begins."""
+UNITS_MS: Final = (60_000, 1000, 1)
 NS_PER_MS: Final = 1_000_000
-KINDS: Final = {
-    "rh": "humidity_pct",
-    "hum": "humidity_pct",
-    "press": "pressure_pa",
-    "co2": "co2_ppm",
-    "light": "illuminance_lx",
-    "t": "temperature_c",
-}
-"""What a field is, by how its name begins."""
-PA_PER_UNIT: Final = {"pressure": 100.0, "press_mmhg": 133.322387415}
-ENVELOPE: Final = Envelope("greenhouse-01", 1 << 52, 123_456, 7, 1_767_225_600 * NS_PER_S, ClockQuality.SYNCED)
+ENVELOPE: Final = Envelope("greenhouse-01", 0x9E37_79B9, 12_345, 7, 1_767_225_600_123_456_789, ClockQuality.SYNCED)
+SHOWN: Final = ("json", "json+zlib", "line+zlib", "msgpack+zlib", "gorilla", "pcodec", "pcodec int")
+TURNS: Final = 5
 
 
-class Row(NamedTuple):
-    """One line of a series: what JSON would say, and the measurements of which it consists."""
+class Series:
+    """One recorded file: nodes, stamps and fields."""
 
-    fields: dict[str, float]
-    measurements: list[Measurement]
+    def __init__(self, path: Path) -> None:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            names = [name for name in reader.fieldnames or () if name not in {"timestamp_ms", "sensor_id"}]
+            lines = [line for line in reader if all(line[name] for name in names)]
+        self.name = path.stem
+        self.fields = {name: np.array([float(line[name]) for line in lines]) for name in names}
+        self.nodes = np.array([line.get("sensor_id", "0") for line in lines])
+        stamps = [int(line.get("timestamp_ms", 60_000 * row)) for row, line in enumerate(lines)]
+        self.times_ms = np.array(stamps, dtype=np.int64) - stamps[0] + UPTIME_MS
+        self.unit_ms = next(unit for unit in UNITS_MS if not (np.diff(self.times_ms) % unit).any())
+        self.scales = {name: decimals(values) for name, values in self.fields.items()}
+        self.quantities = dict(zip(names, _quantities(names), strict=True))
 
+    def batches(self, rows: int) -> Iterator[tuple[list[Part], Batch, list[Part], Batch]]:
+        """Runs of so many rows, evenly over the series, each with the one before it."""
+        count = len(self.times_ms) // rows
+        for number in range(1, count, max(1, count // max(4, MOST_ROWS // rows))):
+            yield *self._batch(number, rows), *self._batch(number - 1, rows)
 
-def shared_series() -> Path | None:
-    """Folder of the recorded series, beside the repository or where EDGE_AGENT_SHARED says."""
-    named = os.environ.get("EDGE_AGENT_SHARED")
-    folder = (Path(named) if named else Path(__file__).parents[3] / "shared") / "data" / "series"
-    return folder if folder.is_dir() else None
+    def _batch(self, number: int, rows: int) -> tuple[list[Part], Batch]:
+        chosen = np.arange(number * rows, (number + 1) * rows)
+        nodes = sorted(set(self.nodes[chosen]))
+        runs = [(node, chosen[self.nodes[chosen] == node]) for node in nodes]
+        return [self._part(*run) for run in runs], Batch(tuple(self._group(*run) for run in runs))
 
+    def _part(self, node: str, own: Ints) -> Part:
+        integers = {
+            name: None if scale is None else np.rint(self.fields[name][own] * 10.0**scale).astype(np.int64)
+            for name, scale in self.scales.items()
+        }
+        fields = {name: values[own] for name, values in self.fields.items()}
+        return Part(node, self.times_ms[own] // self.unit_ms, fields, integers)
 
-def read_series(path: Path) -> list[Row]:
-    """Rows of a CSV file with `timestamp_ms`. Fields of one kind become sensors of their own."""
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        names = [name for name in reader.fieldnames or () if name not in {"timestamp_ms", "sensor_id"}]
-        if "timestamp_ms" not in (reader.fieldnames or ()):
-            return []
-        kinds = {name: next(kind for start, kind in KINDS.items() if name.startswith(start)) for name in names}
-        sensors: dict[int, list[str]] = {}
-        for index, name in enumerate(names):
-            sensors.setdefault(sum(kinds[other] == kinds[name] for other in names[:index]), []).append(name)
-        rows = []
-        for line, _ in zip(reader, range(MOST_ROWS), strict=False):
-            boot_ns = int(line["timestamp_ms"]) * NS_PER_MS
-            node = line.get("sensor_id", "")
-            fields = {name: float(line[name]) for name in names}
-            said = {"t": int(line["timestamp_ms"]), **({"sensor": int(node)} if node else {}), **fields}
-            made = [
-                Measurement(
-                    f"room{node}-{place}",
-                    boot_ns,
-                    tuple(kinds[name] for name in own),
-                    tuple(_canonical(name, fields[name]) for name in own),
-                )
-                for place, own in sensors.items()
-            ]
-            rows.append(Row(said, made))
-        return rows
+    def _group(self, node: str, own: Ints) -> Group:
+        columns = tuple(
+            Column(self.quantities[name], tuple(values[own].tolist()), None, (0,) * len(own), None)
+            for name, values in self.fields.items()
+        )
+        return Group(f"room-{node}", tuple((self.times_ms[own] * NS_PER_MS).tolist()), columns)
 
-
-def _canonical(name: str, value: float) -> float:
-    return round(value * PA_PER_UNIT[name], 4) if name in PA_PER_UNIT else value
-
-
-def _batches(rows: list[Row]) -> Iterator[list[Row]]:
-    for first in range(0, len(rows) - ROWS + 1, ROWS):
-        yield rows[first : first + ROWS]
+    def announcement(self) -> Announcement:
+        """Of all nodes."""
+        own = tuple(self.quantities.values())
+        return make_announcement(ENVELOPE, NS_PER_MS, [(f"room-{node}", own) for node in sorted(set(self.nodes))])
 
 
-class Sizes(NamedTuple):
-    """Bytes of a batch as a message that stands alone, and as the daemon sends it on the average.
+def _quantities(names: list[str]) -> list[str]:
+    """The canonical name for the first field of a kind, its own name for the others."""
+    taken: set[str] = set()
+    quantities = []
+    for name in names:
+        kind = next((kind for start, kind in KINDS.items() if name.startswith(start)), name)
+        quantities.append(name if kind in taken else kind)
+        taken.add(kind)
+    return quantities
 
-    That is by announcement, but for one batch of `TEACH_EVERY`, which stands alone and teaches.
+
+def checked(body: bytes, batch: Batch, announcement: Announcement | None = None, before: Batch | None = None) -> int:
+    """Bytes of the whole message, once it has been decoded and compared.
+
+    Args:
+        body: of the message.
+        batch: what it holds.
+        announcement: what it goes by; None: it stands alone.
+        before: the batch that it may refer to.
     """
-
-    alone: float
-    sent: float
-
-
-def sizes_of(body: bytes, meant: Batch | None, announcement: Announcement) -> Sizes:
-    """Sizes of a batch; each form is decoded again and compared."""
-    alone = encode_message(RecordKind.BATCH, ENVELOPE, body)
-    message = by_announcement(alone, announcement)
+    known = Known()
+    message: bytes | None = encode_message(RecordKind.BATCH, ENVELOPE, body)
+    if before is not None:
+        known.add_batch(replace(ENVELOPE, seq=ENVELOPE.seq - 1), before)
+    if announcement is not None and message is not None:
+        known.add(announcement)
+        message = by_announcement(message, announcement)
     if message is None:
         raise AssertionError("a batch cannot be sent by announcement")
-    known = Known()
-    known.add(announcement)
-    content = decode_message(alone).content
-    if content != decode_message(message, known).content or meant not in {None, content}:
+    content = decode_message(message, known).content
+    if not isinstance(content, Batch) or len(content.groups) != len(batch.groups):
         raise AssertionError("a message does not decode to what was encoded")
-    taught = len(teaching(alone, announcement))
-    return Sizes(len(alone), (len(message) * (TEACH_EVERY - 1) + taught) / TEACH_EVERY)
+    for found, meant in zip(content.groups, batch.groups, strict=True):
+        if found.times_ns != meant.times_ns or found.sensor != meant.sensor:
+            raise AssertionError("stamps do not decode to what was encoded")
+        for back, column in zip(found.columns, meant.columns, strict=True):
+            if doubles(list(back.values)) != doubles(list(column.values)):  # type: ignore[arg-type]
+                raise AssertionError(f"{column.quantity} does not decode to what was encoded")
+    return len(message)
 
 
-def _values_only(batch: list[Row], announcement: Announcement) -> Sizes:
-    """Messages with just what was recorded; decoded again and compared bit by bit."""
-    by_sensor: dict[str, list[Measurement]] = {sensor: [] for sensor, _own in announcement.sensors}
-    for row in batch:
-        for each in row.measurements:
-            by_sensor.setdefault(each.sensor, []).append(each)
-    groups = tuple(
-        Group(
-            sensor,
-            tuple(each.boot_ns for each in own),
-            tuple(
-                Column(quantity, tuple(each.values[index] for each in own), None, (0,) * len(own), None)
-                for index, quantity in enumerate(own[0].quantities)
-            ),
+def bench_sizes(folder: Path) -> None:
+    """Print a line per series and size."""
+    print("\n## Bytes per reading, whole messages; rice, adaptive, primed: computed without any envelope")
+    print(f"{'series':20s} {'rows':>5s} {' '.join(f'{name:>12s}' for name in SHOWN)} | ", end="")
+    print("  rice  adaptive  primed |  alone announced  next | alone/rice announced/rice announced/least", end="")
+    print("  next/(primed + 4 B)")
+    for path in sorted(folder.glob("*.csv")):
+        series = Series(path)
+        for rows in SIZES:
+            _size_line(series, rows)
+
+
+def _size_line(series: Series, rows: int) -> None:
+    announcement = series.announcement()
+    total: dict[str, float] = {}
+    readings = 0
+    for parts, batch, earlier, before in series.batches(rows):
+        sizes: dict[str, float] = {**others(parts), **ideals(parts, earlier)}
+        sizes["alone"] = checked(encode_batch(batch), batch)
+        sizes["announced"] = checked(encode_batch(batch), batch, announcement)
+        body = encode_batch(batch, reference=Reference(ENVELOPE.seq - 1, before))
+        sizes["next"] = checked(body, batch, announcement, before)
+        for name, size in sizes.items():
+            total[name] = total.get(name, 0.0) + size
+        readings += rows * len(series.fields)
+    if not readings:
+        return
+    each = {name: size / readings for name, size in total.items()}
+    print(f"{series.name:20s} {rows:5d} {' '.join(f'{each[name]:12.3f}' for name in SHOWN)} | ", end="")
+    print(f"{each['rice']:6.3f} {each['adaptive']:9.3f} {each['primed']:7.3f} | ", end="")
+    print(f"{each['alone']:6.3f} {each['announced']:9.3f} {each['next']:5.3f} | ", end="")
+    least = min(each["rice"], each["adaptive"])
+    announced = each["announced"]
+    print(f"{each['alone'] / each['rice']:10.3f} {announced / each['rice']:14.3f} {announced / least:15.3f}", end="")
+    print(f"{each['next'] / (each['primed'] + 4 / (rows * len(series.fields))):20.3f}")
+
+
+def bench_parts(folder: Path) -> None:
+    """Print what envelope, times, values, flags, raw values, features and sigmas each add to a published minute."""
+    print("\n## Bytes that each part adds to a message of 60 filtered rows")
+    print(f"{'series':20s} readings envelope  times values   raws features   sigmas  flags (3 % of cells)")
+    for name in ("astropi_sensehat", "room_A60"):
+        path = folder / f"{name}.csv"
+        if not path.exists():
+            continue
+        rows = read_series(path)
+        published = Published(rows, send_sigma=True)
+        announcement = make_announcement(ENVELOPE, NS_PER_MS, published.announcement.sensors)
+        sums = np.zeros(8)
+        for first in range(0, 1200, 60):
+            content = decode_message(
+                encode_message(RecordKind.BATCH, ENVELOPE, published.body(rows[first : first + 60]))
+            ).content
+            if isinstance(content, Batch):
+                sums += _parts(content, announcement)
+        readings, *sizes = sums / 20
+        print(f"{name:20s} {readings:8.0f} {' '.join(f'{size:8.1f}' for size in sizes)}")
+
+
+def _parts(batch: Batch, announcement: Announcement) -> Floats:
+    def size(change: Callable[[Column], Column | None]) -> int:
+        groups = tuple(
+            replace(group, columns=tuple(new for column in group.columns if (new := change(column)) is not None))
+            for group in batch.groups
         )
-        for sensor, own in by_sensor.items()
-        if own
+        _heads, data = msgpack.unpackb(encode_batch(Batch(groups)))
+        return len(data)
+
+    def flagged(column: Column) -> Column:
+        odd = status_of(Flag.TOO_FAST)
+        statuses = tuple(odd if row % 33 == 7 else status for row, status in enumerate(column.statuses))
+        return replace(column, statuses=statuses, raws=None, features=None, sigmas=None)
+
+    times = size(lambda _: None)
+    values = size(lambda column: replace(column, raws=None, features=None, sigmas=None))
+    raws = size(lambda column: replace(column, features=None, sigmas=None))
+    described = size(lambda column: replace(column, sigmas=None))
+    whole = size(lambda column: column)
+    envelope = checked(encode_batch(batch), batch, announcement) - whole
+    readings = sum(len(column.values) for group in batch.groups for column in group.columns)
+    parts = (
+        envelope,
+        times,
+        values - times,
+        raws - values,
+        described - raws,
+        whole - described,
+        size(flagged) - values,
     )
-    return sizes_of(encode_batch(Batch(groups)), Batch(groups), announcement)
+    return np.array([readings, *parts], dtype=np.float64)
 
 
-class _Published:
-    """The pipeline with its default settings, over one series."""
+def bench_speed() -> None:
+    """Print readings per second of one core for 20 channels of 60 rows."""
+    print(f"\n## Readings per second and core, 20 channels × 60 rows, best of {TURNS}")
+    _speed("stamps on the second", _speed_batch(0))
+    _speed("stamps late 0–2 ms", _speed_batch(2 * NS_PER_MS))
 
-    def __init__(self, rows: list[Row]) -> None:
-        self._stored: list[Store] = []
-        self._clock = SimulatedClock(0, start_ns=rows[0].measurements[0].boot_ns)
-        sensors = {each.sensor: each.quantities for row in rows for each in row.measurements}
-        self.announcement = make_announcement(ENVELOPE, NS_PER_MS, sensors.items())
-        self._pipeline = Pipeline(
-            {name: [self._settings(quantity) for quantity in quantities] for name, quantities in sensors.items()},
-            clock=self._clock,
-            batch_ns=1 << 62,
-            durability_ns=1 << 62,
-            time_step_ns=NS_PER_MS,
-            features=True,
-            store=self._store,
+
+def _speed(title: str, batch: Batch) -> None:
+    body = encode_batch(batch)
+    message = encode_message(RecordKind.BATCH, ENVELOPE, body)
+    rows = [(group.times_ns, [column.values for column in group.columns]) for group in batch.groups]
+    packed = msgpack.packb(rows)
+    arrays = [np.array(column.values) for group in batch.groups for column in group.columns]
+    chunks = [standalone.simple_compress(array, ChunkConfig()) for array in arrays]
+    ways: dict[str, tuple[Callable[[], object], int]] = {
+        "ours, encode": (lambda: encode_batch(batch), len(message)),
+        "ours, decode": (lambda: decode_message(message), len(message)),
+        "msgpack, encode": (lambda: msgpack.packb(rows), len(packed)),
+        "msgpack, decode": (lambda: msgpack.unpackb(packed), len(packed)),
+        "pcodec, encode": (
+            lambda: [standalone.simple_compress(array, ChunkConfig()) for array in arrays],
+            sum(map(len, chunks)),
+        ),
+        "pcodec, decode": (lambda: [standalone.simple_decompress(chunk) for chunk in chunks], sum(map(len, chunks))),
+    }
+    for name, (work, size) in ways.items():
+        print(f"{title:22s} {name:16s} {_rate(work, 1200):12,.0f}/s   {size:6d} bytes")
+
+
+def _speed_batch(jitter_ns: int) -> Batch:
+    delivered = measurements(20, 60, jitter_ns)
+    groups = []
+    for sensor in range(10):
+        own = delivered[sensor::10]
+        times = tuple(each.boot_ns // NS_PER_MS * NS_PER_MS for each in own)
+        columns = tuple(
+            Column(quantity, tuple(round(each.values[place] or 0.0, 2) for each in own), None, (0,) * 60, None)
+            for place, quantity in enumerate(own[0].quantities)
         )
-
-    @staticmethod
-    def _settings(name: str) -> ChannelSettings:
-        quantity = QUANTITIES[name]
-        return ChannelSettings(
-            name,
-            Limits(-1e9, 1e9),
-            filter=AutoSettings(quantity.sigma, quantity.resolution),
-            resolution=quantity.resolution,
-            raw_resolution=quantity.resolution,
-        )
-
-    def _store(self, message: object) -> bool:
-        if isinstance(message, Store):
-            self._stored.append(message)
-        return True
-
-    def body(self, batch: list[Row]) -> bytes:
-        """One batch as it is published; its raw values are compared with what was recorded."""
-        expected: dict[tuple[str, str], list[float | None]] = {}
-        for row in batch:
-            for each in row.measurements:
-                self._pipeline.deliver(each)
-                for quantity, value in zip(each.quantities, each.values, strict=True):
-                    expected.setdefault((each.sensor, quantity), []).append(value)
-        self._pipeline.step()
-        self._pipeline.seal()
-        body = self._stored.pop().content.body
-        content = decode_message(encode_message(RecordKind.BATCH, ENVELOPE, body)).content
-        if not isinstance(content, Batch):
-            raise TypeError("a batch was published as something else")
-        for group in content.groups:
-            for column in group.columns:
-                recorded = rounded(
-                    expected.pop((group.sensor, column.quantity)), QUANTITIES[column.quantity].resolution
-                )
-                if list(column.raws or ()) != recorded:
-                    raise AssertionError(f"{group.sensor}.{column.quantity} is not what was recorded")
-        if expected:
-            raise AssertionError(f"missing: {list(expected)}")
-        return body
+        groups.append(Group(own[0].sensor, times, columns))
+    return Batch(tuple(groups))
 
 
-def bench_wire() -> None:
-    """Print the sizes."""
-    print(f"\n## Bytes per reading, whole messages of {ROWS} rows, each decoded again and compared")
+def _rate(work: Callable[[], object], readings: int) -> float:
+    best = float("inf")
+    for _ in range(TURNS):
+        before = time.process_time_ns()
+        for _ in range(50):
+            work()
+        best = min(best, (time.process_time_ns() - before) / NS_PER_S / 50)
+    return readings / best
+
+
+def main() -> None:
+    """Print everything."""
     folder = shared_series()
     if folder is None:
-        print("left out: no recorded series at ../shared/data/series; set EDGE_AGENT_SHARED to where shared/ is")
-        return
-    print(f"one message in {TEACH_EVERY} stands alone and teaches, the others go by announcement; beside it all alone")
-    print(
-        f"{'series':22s} {'JSON':>6s} {'+zlib-6':>8s} {'values':>7s} {'alone':>7s} {'published':>10s} {'alone':>7s}",
-        end="",
-    )
-    print("   JSON/values  zlib/published")
-    for path in sorted(folder.glob("*.csv")):
-        rows = read_series(path)
-        if not rows:
-            print(f"{path.stem:22s} has no timestamp_ms")
-            continue
-        published = _Published(rows)
-        sizes: list[tuple[float, ...]] = []
-        for batch in _batches(rows):
-            readings = sum(len(each.values) for row in batch for each in row.measurements)
-            text = json.dumps([row.fields for row in batch]).encode()
-            values = _values_only(batch, published.announcement)
-            whole = sizes_of(published.body(batch), None, published.announcement)
-            costs = (len(text), len(zlib.compress(text, 6)), values.sent, values.alone, whole.sent, whole.alone)
-            sizes.append(tuple(cost / readings for cost in costs))
-        plain, packed, bare, bare_alone, sent, alone = (sum(column) / len(sizes) for column in zip(*sizes, strict=True))
-        print(
-            f"{path.stem:22s} {plain:6.1f} {packed:8.2f} {bare:7.3f} {bare_alone:7.3f} {sent:10.3f} {alone:7.3f}   "
-            f"{plain / bare:11.1f} {packed / sent:15.2f}   median batch {median(size[2] for size in sizes):.3f} / "
-            f"{median(size[4] for size in sizes):.3f}"
-        )
+        print("no recorded series at ../shared/data/series; set EDGE_AGENT_SHARED to where shared/ is")
+    else:
+        bench_sizes(folder)
+        bench_parts(folder)
+    bench_published()
+    bench_speed()
+
+
+if __name__ == "__main__":
+    main()

@@ -15,9 +15,9 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 from edge_agent.wire.codec import encode_batch
-from tests.bench.bench_bounds import Series, checked
-from tests.bench.bench_wire import shared_series
+from tests.bench.bench_wire import Series, checked
 from tests.bench.bounds import ideals, others
+from tests.bench.published import shared_series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -94,6 +95,9 @@ def test_rules_fire_once_leave_before_everything_else_and_end_in_a_later_run(
     report = run(mosquitto.url, "2026-01-01T00:10:00Z")
     assert (report["alerts"], report["records"]["pending"]) == (0, 0)
     recorder.wait_for(lambda each: len(each.identities()) == report["records"]["committed"])
+    births = [json.loads(each.payload) for each in recorder.messages if each.topic.endswith("/status")]
+    assert births[0]["alerts"] == ["too hot"], "who looks at the status sees what is firing"
+    assert [birth["alerts"] for birth in births if birth["state"] == "online"][-1] == []
     told = alerts(recorder)
     assert [(row["subject"], row["state"], row["severity"]) for row in told] == [
         ("canopy offline", "firing", "warning"),
