@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 INBOX_LIMIT: Final = 100_000
 _MQTT_5: Final = 5
+_ALL_WELL: Final = f"{LinkState.ONLINE.value} "
 _SILENT_ENDS: Final = 3
 """Connections in a row that the broker closed without a word before another version of MQTT is tried."""
 
@@ -107,7 +108,7 @@ class UplinkWorker:
         self._links = 0
         self._silent_ends = 0
         self._mids: dict[int, Record] = {}
-        self._said = ""
+        self._said: set[str] = set()
 
     def step(self) -> int | None:
         """Hear what happened and do what follows from it."""
@@ -258,17 +259,17 @@ class UplinkWorker:
                 self._link.announce(each.topic, each.payload, retain=each.retain)
 
     def _say_changes(self) -> None:
-        """Log a change of state or cause once."""
+        """Log each state and cause once, until all is well again: two topics that wait may take turns for ever."""
         state, reason = self.session.state, self.session.reason
-        if state is LinkState.CONNECTING:
-            return
         said = f"{state.value} {reason}"
-        if said != self._said:
-            where = f"{self._broker.host}:{self._broker.port}"
-            if state is LinkState.ONLINE and reason:
-                log.warning("uplink online, but some records wait in the outbox reason=%r", reason)
-            elif state is LinkState.ONLINE:
-                log.info("uplink online broker=%s mqtt=%s", where, "5" if self._version == _MQTT_5 else "3.1.1")
-            else:
-                log.warning("uplink %s, records wait in the outbox reason=%r", state.value, reason)
-            self._said = said
+        if state is LinkState.CONNECTING or said in self._said:
+            return
+        where = f"{self._broker.host}:{self._broker.port}"
+        if state is LinkState.ONLINE and not reason:
+            self._said.clear()
+            log.info("uplink online broker=%s mqtt=%s", where, "5" if self._version == _MQTT_5 else "3.1.1")
+        else:
+            self._said.discard(_ALL_WELL)
+            some = "online, but some" if state is LinkState.ONLINE else f"{state.value},"
+            log.warning("uplink %s records wait in the outbox reason=%r", some, reason)
+        self._said.add(said)

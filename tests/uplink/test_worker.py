@@ -282,6 +282,25 @@ def test_a_change_of_the_link_is_logged_once(fake_broker: FakeBroker, caplog: py
     ]
 
 
+def test_causes_that_take_turns_are_logged_once_each_until_all_is_well(
+    fake_broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    worker = uplink(fake_broker(lambda _connection: None), Outbox([]), simulated())
+    well, live, backlog = (LinkState.ONLINE, ""), (LinkState.PAUSED, "of live"), (LinkState.PAUSED, "of backlog")
+    some, off = (LinkState.ONLINE, "of live"), (LinkState.OFFLINE, "gone")
+    for state, reason in (well, live, backlog, live, backlog, some, backlog, off, live, well, well, live, well):
+        worker.session.state, worker.session.reason = state, reason
+        worker._say_changes()
+    said = [
+        each.getMessage().split(" records", maxsplit=1)[0].split(" broker", maxsplit=1)[0] for each in caplog.records
+    ]
+    assert said == [
+        *("uplink online", "uplink paused,", "uplink paused,", "uplink online, but some", "uplink offline,"),
+        *("uplink online", "uplink paused,", "uplink online"),
+    ]
+
+
 class Talkative:
     """Says something before every record, answers every command, and counts what was missed."""
 
