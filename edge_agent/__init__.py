@@ -1,3 +1,5 @@
 """bus → driver → measurement → validate → calibrate → filter → features → deadband → wire → outbox → uplink."""
 
-__version__ = "0.1.0"
+from edge_agent.version import __version__
+
+__all__ = ["__version__"]

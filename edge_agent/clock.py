@@ -11,12 +11,11 @@ import ctypes
 import os
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol
 
 NS_PER_S: Final = 1_000_000_000
 
@@ -155,46 +154,6 @@ class SimulatedClock:
         free_ns = self.now_ns()
         self._ahead_ns = 0
         return free_ns
-
-
-ItemT = TypeVar("ItemT")
-
-
-class Inbox(Generic[ItemT]):
-    """A bounded queue in front of one worker: many may put, one takes.
-
-    A full inbox refuses, and counts what it refused, so that the loss can be accounted for.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._items: deque[ItemT] = deque()
-        self._limit = limit
-        self._lock = threading.Lock()
-        self.refused = 0
-        self.arrival = threading.Event()
-
-    def put(self, item: ItemT) -> bool:
-        """Append unless full. Returns whether it was taken in."""
-        with self._lock:
-            if len(self._items) >= self._limit:
-                self.refused += 1
-                return False
-            first = not self._items
-            self._items.append(item)
-            if first:  # the others need not wake anybody: setting an event costs more than all the rest
-                self.arrival.set()
-        return True
-
-    def take_all(self) -> list[ItemT]:
-        """Remove and return everything that has arrived, oldest first."""
-        with self._lock:
-            self.arrival.clear()
-            items = list(self._items)
-            self._items.clear()
-        return items
-
-    def __len__(self) -> int:
-        return len(self._items)
 
 
 class _Timex(ctypes.Structure):

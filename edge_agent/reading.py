@@ -111,50 +111,6 @@ class Taken(NamedTuple):
     statuses: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
-    """What a window of one channel was like, over its readings that have a value and are not bad.
-
-    In the channel's canonical unit where nothing else is said. What has None was not told by whoever described the
-    window: senders once knew only what stands before.
-
-    Attributes:
-        count: readings that went in.
-        mean, std, minimum, maximum: std is of the population.
-        slope_per_s: least-squares slope over real time, canonical unit per second; 0 where time stands still.
-        time_weighted_mean: integral of the straight lines between successive readings, divided by the time from the
-            first to the last; the mean where time stands still.
-        median, p05, p95: percentiles; between two readings in rank they are interpolated linearly.
-        rms_difference: root of the mean square of the differences between successive readings in the order of time;
-            0 for a single one.
-        share_good: 0..1, good readings of all that were sampled in the window, with those that did not go in.
-    """
-
-    count: int
-    mean: float
-    std: float
-    minimum: float
-    maximum: float
-    slope_per_s: float
-    time_weighted_mean: float | None = None
-    median: float | None = None
-    p05: float | None = None
-    p95: float | None = None
-    rms_difference: float | None = None
-    share_good: float | None = None
-
-    @property
-    def range(self) -> float:
-        """Maximum less minimum."""
-        return self.maximum - self.minimum
-
-    @property
-    def is_full(self) -> bool:
-        """Whether all of it was told."""
-        told = (self.time_weighted_mean, self.median, self.p05, self.p95, self.rms_difference, self.share_good)
-        return None not in told
-
-
 class EventKind(Enum):
     """What an event tells. The text travels on the wire."""
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from edge_agent.clock import NS_PER_S, Anchor, ClockQuality, Inbox, SimulatedClock, SystemClock
+from edge_agent.clock import NS_PER_S, Anchor, ClockQuality, SimulatedClock, SystemClock
+from edge_agent.runtime import Inbox
 
 if TYPE_CHECKING:
     import pytest

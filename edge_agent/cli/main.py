@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from edge_agent import __version__
 from edge_agent.errors import EdgeAgentError
+from edge_agent.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,9 +27,9 @@ _RETRY_S: Final = 1.0
 @contextmanager
 def opened(config_path: Path | None, *, simulate: bool) -> Iterator[tuple[Config, Mapping[str, AnyBus], Clock]]:
     """The configuration, its buses by name, and the clock that they live by; closed at the end."""
+    from edge_agent.agent.build import open_buses
     from edge_agent.cli.simulation import rig_config, simulated_buses
     from edge_agent.clock import SimulatedClock, SystemClock
-    from edge_agent.settings import open_buses
 
     if simulate:
         config = rig_config(config_path)
@@ -48,9 +48,9 @@ def opened(config_path: Path | None, *, simulate: bool) -> Iterator[tuple[Config
 
 def measure_once(config: Config, buses: Mapping[str, AnyBus], clock: Clock) -> dict[str, SensorOnBus]:
     """Measure with each sensor until it has a measurement or was found absent. Returns them by id."""
+    from edge_agent.agent.build import sampled_buses
     from edge_agent.clock import NS_PER_S
     from edge_agent.sampling.worker import BusWorker
-    from edge_agent.settings import sampled_buses
 
     # What goes wrong is the caller's to tell, not the log's.
     logging.getLogger("edge_agent").addHandler(logging.NullHandler())

@@ -16,8 +16,8 @@ from edge_agent.reading import Quality
 from edge_agent.sampling.sensor import SensorState
 
 if TYPE_CHECKING:
-    from edge_agent.agent import Agent
-    from edge_agent.health import Report
+    from edge_agent.agent.agent import Agent
+    from edge_agent.agent.report import Report
 
 _PLAIN_PERIOD_NS: Final = 5 * NS_PER_S
 _COLOURS: Final = {

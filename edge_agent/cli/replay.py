@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from edge_agent.cli.plot import Plot
     from edge_agent.config.model import Config
-    from edge_agent.pipeline import ChannelSettings
-    from edge_agent.replay import Recording
+    from edge_agent.pipeline.pipeline import ChannelSettings
+    from edge_agent.quantity import ColumnMapping
+    from edge_agent.sampling.recording import Recording
     from edge_agent.stages.alerts import AlertSettings
-    from edge_agent.units import Mapping
 
 PATIENCE_S: Final = 5.0
 
@@ -83,8 +83,8 @@ def replay(
     _run(_open(file, mappings), config, pace, seed, state_dir, report, plot)
 
 
-def _mappings(texts: Sequence[str]) -> list[Mapping]:
-    from edge_agent.units import parse_mapping
+def _mappings(texts: Sequence[str]) -> list[ColumnMapping]:
+    from edge_agent.quantity import parse_mapping
 
     if not texts:
         raise click.UsageError(
@@ -96,8 +96,8 @@ def _mappings(texts: Sequence[str]) -> list[Mapping]:
         raise click.BadParameter(str(error), param_hint="--map") from None
 
 
-def _open(file: Path, mappings: Sequence[Mapping]) -> Recording:
-    from edge_agent.replay import Recording
+def _open(file: Path, mappings: Sequence[ColumnMapping]) -> Recording:
+    from edge_agent.sampling.recording import Recording
 
     return Recording(file, mappings, lambda sentence: click.echo(f"{sentence}; row left out", err=True))
 
@@ -111,13 +111,13 @@ def _run(
     report: Path | None,
     plot: Path | None,
 ) -> None:
-    from edge_agent.agent import Agent
+    from edge_agent.agent.agent import Agent
+    from edge_agent.agent.build import alert_settings
     from edge_agent.cli.picture import picture_of, summary
     from edge_agent.cli.run import on_signals, remove_unless_pending, temporary_state_dir
     from edge_agent.clock import SimulatedClock
-    from edge_agent.replay import ReplayWorker
-    from edge_agent.scheduler import Pace
-    from edge_agent.settings import alert_settings
+    from edge_agent.runtime import Pace
+    from edge_agent.sampling.recording import ReplayWorker
 
     settings = _settings(config, recording)
     first_ns = recording.first_ns()
@@ -181,11 +181,11 @@ def _new_plot(rules: Sequence[AlertSettings]) -> Plot:
 
 def _look(recording: Recording, plot: Path) -> None:
     """Take a recording through the stages only, and draw what became of it."""
+    from edge_agent.agent.build import usual_channel
     from edge_agent.clock import SimulatedClock
-    from edge_agent.pipeline import Pipeline
-    from edge_agent.replay import ReplayWorker
-    from edge_agent.scheduler import Pace, run_simulated
-    from edge_agent.settings import usual_channel
+    from edge_agent.pipeline.pipeline import Pipeline
+    from edge_agent.runtime import Pace, run_simulated
+    from edge_agent.sampling.recording import ReplayWorker
 
     first_ns = recording.first_ns()
     if first_ns is None:
@@ -213,9 +213,9 @@ def _look(recording: Recording, plot: Path) -> None:
 
 def _settings(config: Config, recording: Recording) -> dict[str, list[ChannelSettings]]:
     """Configured sensors as configured; others as recorded: no filter, no rounding."""
-    from edge_agent.pipeline import ChannelSettings
+    from edge_agent.agent.build import channel_settings
+    from edge_agent.pipeline.pipeline import ChannelSettings
     from edge_agent.quantity import QUANTITIES
-    from edge_agent.settings import channel_settings
     from edge_agent.stages.validate import Limits
 
     configured = channel_settings(config)

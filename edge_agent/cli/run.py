@@ -105,10 +105,10 @@ def _work(
     set_up_logging()
     loaded = load_config_in_child(config_path or DEFAULT_CONFIG)
     # While the child reads it, all that takes long to load.
-    from edge_agent.agent import Agent
+    from edge_agent.agent.agent import Agent
+    from edge_agent.agent.build import channel_settings, open_buses, recovery_ladders, sampled_buses
     from edge_agent.clock import SystemClock
     from edge_agent.outbox.prepare import prepare_outbox
-    from edge_agent.settings import channel_settings, open_buses, recovery_ladders, sampled_buses
 
     config = loaded()
     if broker is not None:
@@ -152,12 +152,12 @@ def _simulate(
 ) -> None:
     """Run on simulated buses until the duration is over or Ctrl-C."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from edge_agent.agent import Agent
+    from edge_agent.agent.agent import Agent
+    from edge_agent.agent.build import channel_settings, sampled_buses
     from edge_agent.cli.picture import picture_of, summary
     from edge_agent.cli.simulation import buses_of, rig_config, simulated_ladders, simulated_rig
     from edge_agent.clock import NS_PER_S, SimulatedClock
-    from edge_agent.scheduler import Pace
-    from edge_agent.settings import channel_settings, sampled_buses
+    from edge_agent.runtime import Pace
 
     config = rig_config(config_path)
     scenario = None

@@ -6,7 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import ClockQuality
-from edge_agent.reading import Features, Quality
+from edge_agent.features import Features
+from edge_agent.reading import Quality
 from edge_agent.stages.alerts import (
     CLOCK,
     OUTBOX,

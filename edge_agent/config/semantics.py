@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from edge_agent.bus.base import BusKind
 from edge_agent.config.alerts import check_alerts
+from edge_agent.quantity import parse_mapping
 from edge_agent.stages.derive import DERIVED, SEA_LEVEL, derivation
-from edge_agent.units import parse_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

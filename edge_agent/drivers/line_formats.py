@@ -11,8 +11,7 @@ from decimal import Decimal
 from typing import Final, TypeAlias, cast
 
 from edge_agent.drivers.lines import NUMBER, value_of
-from edge_agent.quantity import QUANTITIES
-from edge_agent.units import Unit, find_unit, known_units
+from edge_agent.quantity import QUANTITIES, Unit, find_unit, known_units
 
 _COLUMN: Final = re.compile(
     r"((?P<name>[^=*]{1,40})=)?(?P<quantity>[a-z0-9_]+)(:(?P<unit>[^*]+))?(\*(?P<scale>[0-9.eE+-]+))?"

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.units import Unit, find_unit
+from edge_agent.quantity import Unit, find_unit
 
 if TYPE_CHECKING:
     from edge_agent.bus.base import Listener

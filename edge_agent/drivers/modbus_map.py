@@ -13,8 +13,7 @@ from decimal import Decimal
 from typing import Final, Literal, TypeAlias
 
 from edge_agent.drivers.modbus_frames import HOLDING, INPUT
-from edge_agent.quantity import QUANTITIES
-from edge_agent.units import Unit, find_unit, known_units
+from edge_agent.quantity import QUANTITIES, Unit, find_unit, known_units
 
 RegisterType: TypeAlias = Literal["u16", "s16", "u32", "s32", "float32"]
 Order: TypeAlias = Literal["ABCD", "CDAB", "BADC", "DCBA"]

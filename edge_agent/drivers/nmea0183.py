@@ -21,7 +21,7 @@ from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured, checked_quantities
 from edge_agent.drivers.lines import LineReader
 from edge_agent.errors import BadReply, ChecksumMismatch, DriverError, NotReady
-from edge_agent.units import find_unit
+from edge_agent.quantity import find_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured, checked_quantities
 from edge_agent.errors import BadReply, BusTimeout
-from edge_agent.units import find_unit, known_units
+from edge_agent.quantity import find_unit, known_units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,9 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.clock import NS_PER_S, Anchor, Clock, Inbox
+from edge_agent.clock import NS_PER_S, Anchor, Clock
 from edge_agent.errors import Unavailable
+from edge_agent.runtime import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_agent.clock import NS_PER_S, Inbox
+from edge_agent.clock import NS_PER_S
 from edge_agent.errors import (
     BusDenied,
     BusGone,
@@ -23,6 +23,7 @@ from edge_agent.errors import (
     WrongChip,
 )
 from edge_agent.reading import Event, EventKind, Measurement
+from edge_agent.runtime import Inbox
 from edge_agent.sampling.breaker import Breaker
 from edge_agent.sampling.sensor import LOST, SensorOnBus, SensorState
 

@@ -23,9 +23,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.clock import NS_PER_S, Inbox
+from edge_agent.clock import NS_PER_S
 from edge_agent.config.load import parse_tables
 from edge_agent.errors import ConfigError
+from edge_agent.runtime import Inbox
 from edge_agent.simulate.actions import ACTIONS, Impossible, Step
 from edge_agent.simulate.uart import SerialFault
 

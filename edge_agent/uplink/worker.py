@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.clock import Inbox
+from edge_agent.runtime import Inbox
 from edge_agent.uplink.action import Action, Ask, Bury, Drop, Open, Restart, Send, Settle
 from edge_agent.uplink.dialect import Occasion
 from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, Received, TooLarge

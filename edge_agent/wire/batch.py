@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edge_agent.clock import ClockQuality
-    from edge_agent.reading import Event, Features
+    from edge_agent.features import Features
+    from edge_agent.reading import Event
     from edge_agent.wire.announcement import Announcement
     from edge_agent.wire.floats import Decimals
 

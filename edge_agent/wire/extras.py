@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from edge_agent.errors import WireError
-from edge_agent.reading import NOT_SENT, Features, Quality
-from edge_agent.window import describe
+from edge_agent.features import Features, describe
+from edge_agent.reading import NOT_SENT, Quality
 from edge_agent.wire.floats import NOT_DECIMAL, unscale
 from edge_agent.wire.window import are_safe, features_of
 

@@ -17,7 +17,7 @@ from edge_agent.wire.batch import Batch, StatusText
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_agent.reading import Features
+    from edge_agent.features import Features
     from edge_agent.wire.batch import Envelope, Group, Message, Tombstone
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_agent.reading import Features
+    from edge_agent.features import Features
     from edge_agent.wire.cursor import Cursor
     from edge_agent.wire.known import Latest
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edge_agent.clock import NS_PER_S
-from edge_agent.reading import Features
-from edge_agent.window import PERCENT, place_of
+from edge_agent.features import PERCENT, Features, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

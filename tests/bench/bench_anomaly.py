@@ -24,9 +24,9 @@ import numpy as np
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.reading import Flag
-from edge_agent.stages.anomaly import AnomalySettings
-from edge_agent.stages.auto import AutoSettings
-from edge_agent.stages.findings import Anomaly, AnomalyKind, Phase
+from edge_agent.stages.anomalies.anomaly import Anomaly, AnomalyKind, Phase
+from edge_agent.stages.anomalies.detector import AnomalySettings
+from edge_agent.stages.filters.auto import AutoSettings
 from tests.bench import nab
 
 if TYPE_CHECKING:

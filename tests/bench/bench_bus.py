@@ -35,15 +35,15 @@ from adafruit_bme280.basic import Adafruit_BME280_I2C
 from adafruit_bmp280 import Adafruit_BMP280_I2C
 from adafruit_dps310.basic import DPS310
 
+from edge_agent.agent.build import sampled_buses
 from edge_agent.bus.base import BusKind
 from edge_agent.clock import NS_PER_S, SimulatedClock
 from edge_agent.config.load import parse_config
 from edge_agent.drivers.registry import all_drivers
 from edge_agent.errors import NotReady
 from edge_agent.reading import Measurement
+from edge_agent.runtime import Pace, run_simulated
 from edge_agent.sampling.worker import BusWorker
-from edge_agent.scheduler import Pace, run_simulated
-from edge_agent.settings import sampled_buses
 from edge_agent.simulate.circuitpython_facade import CircuitPythonFacade
 from edge_agent.simulate.i2c import SimulatedI2C
 from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor

@@ -18,15 +18,15 @@ import numpy as np
 from filterpy.kalman import KalmanFilter
 
 from edge_agent.reading import Flag
-from edge_agent.stages.auto import AutoSettings
-from edge_agent.stages.kalman import KalmanSettings
-from edge_agent.stages.median import MedianSettings
+from edge_agent.stages.filters.auto import AutoSettings
+from edge_agent.stages.filters.kalman import KalmanSettings
+from edge_agent.stages.filters.median import MedianSettings
 from tests.stages.scenarios import OTHERS, SCENARIOS, Course, Scenario, filtered_and_smoothed, fixed, rmse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge_agent.stages.estimates import Filter
+    from edge_agent.stages.filters.estimates import Filter
     from tests.stages.scenarios import Numbers
 
 SEEDS: Final = range(8)

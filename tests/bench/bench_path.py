@@ -25,19 +25,19 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import msgpack
 import numpy as np
 
-from edge_agent import block, channel, pipeline
+from edge_agent.agent.report import storage_bytes_written
 from edge_agent.clock import NS_PER_S, SimulatedClock
-from edge_agent.health import storage_bytes_written
-from edge_agent.open_batch import OpenBatch
 from edge_agent.outbox.outbox import Outbox
 from edge_agent.outbox.worker import StoreWorker
-from edge_agent.pipeline import ChannelSettings, Pipeline
+from edge_agent.pipeline import block, channel, pipeline
+from edge_agent.pipeline.findings import Watch
+from edge_agent.pipeline.pipeline import ChannelSettings, Pipeline
+from edge_agent.pipeline.sensor_batch import OpenBatch
 from edge_agent.quantity import QUANTITIES
 from edge_agent.reading import Measurement
-from edge_agent.stages.anomaly import AnomalySettings
-from edge_agent.stages.auto import Auto, AutoSettings
+from edge_agent.stages.anomalies.detector import AnomalySettings
+from edge_agent.stages.filters.auto import Auto, AutoSettings
 from edge_agent.stages.validate import Limits, Validator
-from edge_agent.watch import Watch
 from tests.bench.bench_daemon import bench_daemon
 from tests.bench.c_loop import REFERENCE_RATE, c_rate
 from tests.bench.published import bench_published

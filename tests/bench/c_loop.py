@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from edge_agent.stages.bank import ALPHAS, BETAS
+from edge_agent.stages.filters.bank import ALPHAS, BETAS
 
 ROWS: Final = 60
 REPEATS: Final = 20

@@ -11,14 +11,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock
-from edge_agent.dialects.announcer import TEACH_EVERY
 from edge_agent.outbox.worker import Store
-from edge_agent.pipeline import ChannelSettings, Pipeline
+from edge_agent.pipeline.pipeline import ChannelSettings, Pipeline
+from edge_agent.pipeline.rounding import rounded
 from edge_agent.quantity import QUANTITIES
 from edge_agent.reading import Measurement, RecordKind
-from edge_agent.rounding import rounded
-from edge_agent.stages.auto import AutoSettings
+from edge_agent.stages.filters.auto import AutoSettings
 from edge_agent.stages.validate import Limits
+from edge_agent.uplink.dialects.announcer import TEACH_EVERY
 from edge_agent.wire.batch import Batch, Column, Envelope, Group
 from edge_agent.wire.codec import (
     Known,

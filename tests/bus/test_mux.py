@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from edge_agent.agent.build import sampled_buses
 from edge_agent.bus.base import BusKind
 from edge_agent.bus.mux import Trunk
 from edge_agent.clock import NS_PER_S, SimulatedClock
@@ -11,7 +12,6 @@ from edge_agent.config.load import parse_config
 from edge_agent.errors import NoAcknowledge
 from edge_agent.reading import Measurement
 from edge_agent.sampling.worker import BusWorker
-from edge_agent.settings import sampled_buses
 from edge_agent.simulate.chips.tca9548a import Tca9548a
 from edge_agent.simulate.i2c import SimulatedI2C
 from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor

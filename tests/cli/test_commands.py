@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_agent import __version__
 from edge_agent.bus.smbus import SmbusI2C
 from edge_agent.cli.main import COMMANDS, main
 from edge_agent.clock import NS_PER_S, SystemClock
 from edge_agent.config.load import parse_config
 from edge_agent.drivers.registry import all_drivers
+from edge_agent.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from edge_agent.agent.build import alert_settings
 from edge_agent.config.alerts import SENSOR_STATES, UPLINK_STATES
 from edge_agent.config.load import parse_config
 from edge_agent.errors import ConfigError
 from edge_agent.sampling.sensor import SensorState
-from edge_agent.settings import alert_settings
 from edge_agent.stages.alerts import parse_condition
 from edge_agent.uplink.session import LinkState
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_agent.drivers.lines import LONGEST, LineReader, NoField, text_of, value_of
 from edge_agent.errors import BusGone
-from edge_agent.units import Unit, find_unit
+from edge_agent.quantity import Unit, find_unit
 from tests.drivers.lines import Ear
 
 CELSIUS = Unit(Decimal(1))

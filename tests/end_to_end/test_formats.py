@@ -15,8 +15,8 @@ import pytest
 from line_protocol_parser import parse_line
 
 from edge_agent.clock import NS_PER_S, SystemClock
-from tests.dialects.sparkplug_host import Host
 from tests.end_to_end.program import edge_agent, report_of
+from tests.uplink.dialects.sparkplug_host import Host
 from tests.wire.formats.senml_reader import read
 
 if TYPE_CHECKING:

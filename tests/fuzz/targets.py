@@ -12,7 +12,8 @@ import msgpack
 
 from edge_agent.clock import ClockQuality
 from edge_agent.errors import WireError
-from edge_agent.reading import NOT_SENT, Features, RecordKind
+from edge_agent.features import Features
+from edge_agent.reading import NOT_SENT, RecordKind
 from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message, StatusText
 from edge_agent.wire.codec import (
     Announcement,

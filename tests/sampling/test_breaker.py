@@ -14,10 +14,10 @@ from edge_agent.drivers.bme280 import Bme280, Bme280Options
 from edge_agent.drivers.sht3x import Sht3x, Sht3xOptions
 from edge_agent.errors import BusDenied
 from edge_agent.reading import Event, Measurement
+from edge_agent.runtime import Pace, run_simulated
 from edge_agent.sampling.breaker import Rung
 from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.sampling.worker import BusWorker, SampledBus
-from edge_agent.scheduler import Pace, run_simulated
 from edge_agent.simulate.chips import bme280, sht3x
 from edge_agent.simulate.chips.base import Part
 from edge_agent.simulate.i2c import SimulatedI2C

@@ -6,12 +6,12 @@ import random
 
 import pytest
 
+from edge_agent.agent.build import sampled_buses
 from edge_agent.bus.base import BusKind
 from edge_agent.clock import SimulatedClock
 from edge_agent.config.load import parse_config
 from edge_agent.reading import Event, Measurement
 from edge_agent.sampling.worker import BusWorker
-from edge_agent.settings import sampled_buses
 from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.reading import Flag
-from edge_agent.stages.auto import AutoSettings
-from edge_agent.stages.smooth import smooth
+from edge_agent.stages.filters.auto import AutoSettings
+from edge_agent.stages.filters.smooth import smooth
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock, SystemClock
-from edge_agent.dialects.own_topics import OwnTopics
 from edge_agent.reading import Lane, Record, RecordKind
-from edge_agent.scheduler import Threads
+from edge_agent.runtime import Threads
 from edge_agent.uplink.dialect import Announcement, Occasion, Publication
+from edge_agent.uplink.dialects.own_topics import OwnTopics
 from edge_agent.uplink.mqtt import Broker, LinkDown, Puback, Will
 from edge_agent.uplink.session import LinkState, Session
 from edge_agent.uplink.worker import Heard, Offered, OutboxSide, PublishStatus, Stored, UplinkWorker

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 
 from edge_agent.clock import ClockQuality
-from edge_agent.reading import NOT_SENT, Event, EventKind, Features, Flag, RecordKind, status_of
+from edge_agent.features import Features
+from edge_agent.reading import NOT_SENT, Event, EventKind, Flag, RecordKind, status_of
 from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message, Tombstone
 from edge_agent.wire.codec import (
     Announcement,

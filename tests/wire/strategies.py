@@ -7,7 +7,8 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from edge_agent.clock import ClockQuality
-from edge_agent.reading import NOT_SENT, Event, EventKind, Features
+from edge_agent.features import Features
+from edge_agent.reading import NOT_SENT, Event, EventKind
 from edge_agent.wire.batch import Batch, Column, Envelope, Group, Tombstone
 from edge_agent.wire.extras import SIGMAS
 

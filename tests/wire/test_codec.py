@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.errors import Truncated, UnknownVersion, WireError
-from edge_agent.reading import Event, EventKind, Features, RecordKind
+from edge_agent.features import Features
+from edge_agent.reading import Event, EventKind, RecordKind
 from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message, Tombstone
 from edge_agent.wire.codec import (
     MAX_MESSAGE_BYTES,

@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.features import describe_column
 from edge_agent.reading import NOT_SENT, Flag, RecordKind, status_of
-from edge_agent.stages.features import features
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.codec import decode_message, encode_batch, encode_message
 from edge_agent.wire.window import features_of
 from tests.wire.samples import ENVELOPE
 
 if TYPE_CHECKING:
-    from edge_agent.reading import Features
+    from edge_agent.features import Features
 
 TIMES = tuple(10**10 + row * 10**9 + row % 3 * 10**6 for row in range(60))
 VALUES = tuple((2150 + row * 7919 % 31 - row // 5) / 100 for row in range(60))
-WINDOW = features(TIMES, VALUES)
+WINDOW = describe_column(TIMES, VALUES)
 MORE: dict[str, Any] = dict.fromkeys(
     ("time_weighted_mean", "median", "p05", "p95", "rms_difference", "share_good"), None
 )
@@ -32,7 +32,7 @@ FIRST = replace(WINDOW, **MORE) if WINDOW else None
 
 
 def single(described: Features) -> tuple[float, ...]:
-    """As float32, which is how features travel."""
+    """As float32, which is how features_of travel."""
     told = [number for number in astuple(described) if number is not None]
     form = f"<{len(told)}f"
     numbers: tuple[float, ...] = struct.unpack(form, struct.pack(form, *told))
@@ -54,7 +54,7 @@ def returned(of: Column) -> Features | None:
 
 
 def cost(of: Column) -> int:
-    """Bytes that its features add."""
+    """Bytes that its features_of add."""
     return len(body(of)) - len(body(replace(of, features=None, describe=False)))
 
 
@@ -86,7 +86,7 @@ ODD = (status_of(Flag.TOO_FAST), status_of(Flag.OUT_OF_RANGE), status_of(Flag.OU
 
 
 def test_features_of_a_column_with_flags_are_computed_from_what_is_not_bad() -> None:
-    described = features(TIMES, VALUES, ODD)
+    described = describe_column(TIMES, VALUES, ODD)
     assert described is not None
     assert (described.count, described.share_good) == (58, 56 / 59)
     asks = replace(column(None, ODD), describe=True)
@@ -114,7 +114,7 @@ def test_what_the_receiver_cannot_compute_is_sent(values: tuple[float, ...], tim
     group = Group("air", times, (asks,))
     content = decode_message(encode_message(RecordKind.BATCH, ENVELOPE, encode_batch(Batch((group,))))).content
     assert isinstance(content, Batch)
-    found, meant = content.groups[0].columns[0].features, features(times, values)
+    found, meant = content.groups[0].columns[0].features, describe_column(times, values)
     assert found is not None
     assert meant is not None
     assert single(found) == single(meant)
@@ -155,7 +155,7 @@ def test_computed_features_are_those_of_the_readings(rows: list[tuple[int, int, 
     group = Group("air", times, (Column("q", values, None, statuses, None, describe=True),))
     content = decode_message(encode_message(RecordKind.BATCH, ENVELOPE, encode_batch(Batch((group,))))).content
     assert isinstance(content, Batch)
-    found, meant = content.groups[0].columns[0].features, features(times, values, statuses)
+    found, meant = content.groups[0].columns[0].features, describe_column(times, values, statuses)
     assert (found is None) == (meant is None)
     if found is not None and meant is not None:
         assert astuple(found) == pytest.approx(astuple(meant), rel=2e-7, abs=2e-3)

@@ -13,7 +13,7 @@ from edge_agent.wire import rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_agent.reading import Features
+    from edge_agent.features import Features
     from edge_agent.wire.batch import Column
 
 

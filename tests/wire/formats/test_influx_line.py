@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from line_protocol_parser import parse_line
 
 from edge_agent.clock import ClockQuality
-from edge_agent.reading import Event, EventKind, Features, Flag, status_of
+from edge_agent.features import Features
+from edge_agent.reading import Event, EventKind, Flag, status_of
 from edge_agent.wire.batch import Batch, Column, Group, Message
 from edge_agent.wire.formats.influx_line import line, rewrite
 from tests.wire.samples import ENVELOPE, EVENT, FULL, SMALL, TOMBSTONE

@@ -1,0 +1,63 @@
+"""From `[uplink] format` to the dialect that speaks it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.errors import Unavailable
+from edge_agent.uplink.dialects.own_topics import OwnTopics
+from edge_agent.wire.formats.choose import rewriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_agent.config.model import Config
+    from edge_agent.reading import Record
+    from edge_agent.uplink.dialect import Dialect
+    from edge_agent.uplink.dialects.announcer import Announcer
+
+_MOST_CELLS: Final = 4000
+"""So that a batch of the most verbose format stays below 1 MiB, which is all that some brokers take."""
+
+
+def most_cells(form: str) -> int | None:
+    """At how many cells a batch has to be sealed so that its message stays small; None: our own needs no such limit."""
+    return None if form == "batch" else _MOST_CELLS
+
+
+def dialect_of(
+    config: Config,
+    *,
+    encode: Callable[[Record], bytes],
+    status: Callable[[str], bytes],
+    wall_ns: Callable[[], int],
+    announcer: Announcer | None = None,
+) -> Dialect:
+    """The dialect that the configuration asks for.
+
+    Args:
+        config: says which, and who we are.
+        encode: the record as one of our own messages.
+        status: the JSON of the retained status, given its state: `online`, `stopped`, `offline`.
+        wall_ns: UNIX time as far as it is known.
+        announcer: chooses the form of our own messages; None: each stands alone.
+
+    Raises:
+        Unavailable: a library that it needs is not installed.
+    """
+    uplink, gateway = config.uplink, config.gateway
+    if uplink.format != "sparkplug-b":
+        prefix = uplink.prefix or f"edge/{gateway.id}"
+        return OwnTopics(prefix, encode=encode, rewrite=rewriter(uplink.format), status=status, announcer=announcer)
+    try:
+        from edge_agent.uplink.dialects.sparkplug_node import SparkplugNode  # noqa: PLC0415 an extra
+    except ModuleNotFoundError:
+        raise Unavailable("the library for sparkplug-b is not installed: pip install 'edge-agent[sparkplug]'") from None
+    return SparkplugNode(
+        group=uplink.sparkplug_group,
+        node=gateway.id,
+        channels=[(sensor.id, quantity) for sensor in config.sensors for quantity in sensor.channels],
+        about={"Site": gateway.site, "Location": gateway.location},
+        encode=encode,
+        wall_ns=wall_ns,
+    )

@@ -1,0 +1,309 @@
+"""Who runs when. Workers are stepped by threads on a gateway, and one after the other on a simulated clock.
+
+A worker does everything that is due and says when it wants to be called again; it never sleeps. That is all the
+same code needs to run both ways. Housekeeping (heartbeats, clock checks) is APScheduler's on a gateway, by wall
+time made safe against clock steps, and a worker of its own on a simulated clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from edge_agent.clock import NS_PER_S, SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge_agent.clock import Clock, SimulatedClock
+
+log = logging.getLogger(__name__)
+
+RETRY_NS = NS_PER_S
+"""How long a worker that failed unexpectedly is left alone."""
+
+
+ItemT = TypeVar("ItemT")
+
+
+class Inbox(Generic[ItemT]):
+    """A bounded queue in front of one worker: many may put, one takes.
+
+    A full inbox refuses, and counts what it refused, so that the loss can be accounted for.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._items: deque[ItemT] = deque()
+        self._limit = limit
+        self._lock = threading.Lock()
+        self.refused = 0
+        self.arrival = threading.Event()
+
+    def put(self, item: ItemT) -> bool:
+        """Append unless full. Returns whether it was taken in."""
+        with self._lock:
+            if len(self._items) >= self._limit:
+                self.refused += 1
+                return False
+            first = not self._items
+            self._items.append(item)
+            if first:  # the others need not wake anybody: setting an event costs more than all the rest
+                self.arrival.set()
+        return True
+
+    def take_all(self) -> list[ItemT]:
+        """Remove and return everything that has arrived, oldest first."""
+        with self._lock:
+            self.arrival.clear()
+            items = list(self._items)
+            self._items.clear()
+        return items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+class Worker(Protocol):
+    """One owner of one thing (a bus, the store, the uplink), with an inbox in front of it."""
+
+    name: str
+    inbox: Inbox[Any]
+
+    def step(self) -> int | None:
+        """Do everything that is due. Returns the clock time of the next call, or None to wait for the inbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A piece of housekeeping. `run` only puts something into an inbox: owners do the work."""
+
+    name: str
+    period_s: float
+    run: Callable[[], object]
+
+
+class Threads:
+    """Steps each worker in a thread of its own."""
+
+    def __init__(self, workers: Sequence[Worker], clock: Clock) -> None:
+        self._clock = clock
+        self._stopping = {worker.name: threading.Event() for worker in workers}
+        self._threads = {
+            worker.name: (worker, threading.Thread(target=self._run, args=(worker,), name=worker.name, daemon=True))
+            for worker in workers
+        }
+        self.failures = 0
+
+    def start(self) -> None:
+        """Start every worker."""
+        for _worker, thread in self._threads.values():
+            thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Let every worker finish its step, and wait for that. Their state may be touched from here on.
+
+        A worker that hangs in its device is left behind after `timeout_s`.
+        """
+        for name, (worker, _thread) in self._threads.items():
+            self._stopping[name].set()
+            worker.inbox.arrival.set()
+        deadline_ns = self._clock.now_ns() + round(timeout_s * NS_PER_S)
+        for name, (_worker, thread) in self._threads.items():
+            if thread.ident is None:
+                continue  # never started
+            thread.join(max(0.0, (deadline_ns - self._clock.now_ns()) / NS_PER_S))
+            if thread.is_alive():
+                log.error("worker hangs in its device and is left behind name=%s", name)
+
+    def _run(self, worker: Worker) -> None:
+        stopping = self._stopping[worker.name]
+        said = ""
+        while not stopping.is_set():
+            try:
+                deadline_ns = worker.step()
+            except Exception as error:
+                # The edge of the loop: whatever went wrong in one step must not end the worker.
+                self.failures += 1
+                if said != repr(error):
+                    log.exception("worker failed and goes on in a second name=%s", worker.name)
+                    said = repr(error)
+                self._clock.wait(stopping, self._clock.now_ns() + RETRY_NS)  # mail must not shorten this
+                continue
+            if not stopping.is_set():
+                self._clock.wait(worker.inbox.arrival, deadline_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How simulated time relates to real time.
+
+    Attributes:
+        speed: simulated seconds per real second; None is as fast as the machine can.
+        wake: set by whoever interrupts the real wait between two moments.
+        settle: called before time goes on; waits, in real time, for what real time decides (the network).
+        shown: called about twice per real second, for a display.
+    """
+
+    speed: float | None
+    wake: threading.Event
+    settle: Callable[[], None] = lambda: None
+    shown: Callable[[], None] = lambda: None
+
+
+def run_simulated(
+    workers: Sequence[Worker], clock: SimulatedClock, pace: Pace, *, end_ns: int | None, stop: threading.Event
+) -> None:
+    """Step workers in their order, moment after moment, until `end_ns`, `stop`, or nothing is left to do.
+
+    Nothing here depends on real time but how long it takes: the same seed gives the same run at any speed.
+    """
+    real = SystemClock()
+    started_real_ns, started_ns = real.now_ns(), clock.now_ns()
+    shown_ns = 0
+    due: dict[str, int | None] = {worker.name: started_ns for worker in workers}
+    free: dict[str, int] = {worker.name: started_ns for worker in workers}
+    while not stop.is_set():
+        _step_until_quiet(workers, due, free, clock)
+        pace.settle()
+        if real.now_ns() - shown_ns >= NS_PER_S // 2:
+            pace.shown()
+            shown_ns = real.now_ns()
+        has_mail = [worker.name for worker in workers if len(worker.inbox)]
+        if any(free[name] <= clock.now_ns() for name in has_mail):
+            continue
+        times = [each for each in due.values() if each is not None] + [free[name] for name in has_mail]
+        next_ns = min(times, default=None)
+        if end_ns is not None and (next_ns is None or next_ns > end_ns):
+            next_ns = end_ns
+        if next_ns is None:
+            return
+        if pace.speed is not None:
+            until_ns = started_real_ns + round((next_ns - started_ns) / pace.speed)
+            if real.now_ns() < until_ns:
+                real.wait(pace.wake, min(until_ns, real.now_ns() + NS_PER_S // 2))
+                if real.now_ns() < until_ns:
+                    pace.wake.clear()
+                    continue
+        clock.advance_to(next_ns)
+        if next_ns == end_ns:
+            return
+
+
+def _step_until_quiet(
+    workers: Sequence[Worker], due: dict[str, int | None], free: dict[str, int], clock: SimulatedClock
+) -> None:
+    """Step whoever is due or has mail, in order, until nobody is. Who waited in a step is not free before that ends."""
+    stepped = True
+    while stepped:
+        stepped = False
+        for worker in workers:
+            due_ns, now_ns = due[worker.name], clock.now_ns()
+            if free[worker.name] <= now_ns and (len(worker.inbox) or (due_ns is not None and due_ns <= now_ns)):
+                due_ns = worker.step()
+                free[worker.name] = clock.come_back()
+                due[worker.name] = None if due_ns is None else max(due_ns, free[worker.name])
+                stepped = True
+
+
+class SimulatedHousekeeping:
+    """Runs jobs as a worker."""
+
+    name = "housekeeping"
+
+    def __init__(self, jobs: Sequence[Job], clock: Clock) -> None:
+        self.inbox: Inbox[Any] = Inbox(1)
+        self._clock = clock
+        self._due = [(clock.now_ns() + round(job.period_s * NS_PER_S), job) for job in jobs]
+
+    def step(self) -> int | None:
+        """Run the jobs that are due."""
+        now_ns = self._clock.now_ns()
+        for index, (due_ns, job) in enumerate(self._due):
+            if due_ns <= now_ns:
+                job.run()
+                self._due[index] = (now_ns + round(job.period_s * NS_PER_S), job)
+        return min((due_ns for due_ns, _job in self._due), default=None)
+
+
+class Housekeeping:
+    """Runs jobs by APScheduler, which plans by wall time.
+
+    APScheduler 3 stops when that time steps back and lists every missed run when it steps forward. So the trigger
+    knows no backlog, and whoever notices a step calls `reschedule`.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415 costs 4 MiB, daemon only
+
+        self._jobs = jobs
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        )
+
+    def start(self) -> None:
+        """Run each job one period from now, and so on."""
+        for job in self._jobs:
+            self._scheduler.add_job(job.run, _trigger(job.period_s), id=job.name)
+        self._scheduler.start()
+
+    def reschedule(self) -> None:
+        """Plan every job anew from the wall time as it is now. Without effect before `start` and after `stop`."""
+        if not self._scheduler.running:
+            return
+        for job in self._jobs:
+            self._scheduler.reschedule_job(job.name, trigger=_trigger(job.period_s))
+
+    def stop(self) -> None:
+        """Run nothing any more."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+
+def _trigger(period_s: float) -> Any:
+    """A trigger whose next time is one period after the last, or after now if that is not ahead: no backlog."""
+    from apscheduler.triggers.base import BaseTrigger  # noqa: PLC0415 costs 4 MiB, daemon only
+
+    class EveryPeriod(BaseTrigger):  # type: ignore[misc] # APScheduler has no type hints
+        def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+            period = timedelta(seconds=period_s)
+            planned = (previous or now) + period
+            return planned if now < planned <= now + period else now + period
+
+    return EveryPeriod()
+
+
+class ClockWatch:
+    """Notices that wall time stepped, or became known, within a second of it.
+
+    Args:
+        changed: called with the nanoseconds by which wall time moved against boot time, when that was a step or the
+            quality changed.
+    """
+
+    name = "clock"
+    period_ns = NS_PER_S
+    step_ns = 50_000_000
+    """Slower changes than 50 ms between two looks are NTP's own slewing and no step."""
+
+    def __init__(self, clock: Clock, changed: Callable[[int], None]) -> None:
+        self.inbox: Inbox[Any] = Inbox(1)
+        self.steps = 0
+        self._clock = clock
+        self._changed = changed
+        self._last = clock.anchor()
+
+    def step(self) -> int | None:
+        """Compare the anchor with the last one."""
+        anchor = self._clock.anchor()
+        moved_ns = anchor.offset_ns - self._last.offset_ns
+        stepped = abs(moved_ns) > self.step_ns
+        quality_changed = anchor.quality != self._last.quality
+        self._last = anchor  # first: a listener that fails must not be told again every second
+        if stepped or quality_changed:
+            self.steps += stepped
+            self._changed(moved_ns)
+        return self._clock.now_ns() + self.period_ns

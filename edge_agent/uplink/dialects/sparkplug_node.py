@@ -1,0 +1,179 @@
+"""A Sparkplug B edge node (Sparkplug 3.0, chapters 4 to 6): births, deaths, sequence numbers, and records as NDATA.
+
+One record is one NDATA of the node: a device for each sensor would make of a batch as many messages as it has sensors,
+and its PUBACK would mean a part of it. Data bear names and no aliases: a host that missed a birth, which travels with
+QoS 0, can still keep them. In one thing the specification is not followed: data are published with QoS 1 instead of 0,
+because without PUBACK nobody could say that they arrived.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.quantity import QUANTITIES
+from edge_agent.reading import Lane
+from edge_agent.uplink.dialect import Announcement, Occasion, Publication
+from edge_agent.uplink.mqtt import Will
+from edge_agent.version import __version__
+from edge_agent.wire.decode import decode_message
+from edge_agent.wire.formats.sparkplug_b import (
+    BD_SEQ,
+    CLOCK,
+    EVENT,
+    FEATURES,
+    REBIRTH,
+    TOMBSTONE,
+    DataType,
+    Metric,
+    asks_for_rebirth,
+    metrics_of,
+    payload,
+    to_ms,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from edge_agent.reading import Record
+
+NAMESPACE: Final = "spBv1.0"
+CONTENT_TYPE: Final = "application/x-protobuf"
+_NUMBERS: Final = 256
+"""seq and bdSeq count 0 to 255, and then from 0 again."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """A metric that births tell of.
+
+    Attributes:
+        kind: its type.
+        last: its latest value that was news; None before the first.
+    """
+
+    kind: DataType
+    last: Metric | None = None
+
+
+class SparkplugNode:
+    """The edge node of one gateway.
+
+    Args:
+        group: id of the group.
+        node: id of the edge node.
+        channels: sensor and quantity of everything that will be measured. Metrics that appear beside them, as those of
+            sensors that were configured when an older record was stored, are told of in a new birth when they come.
+        about: what the birth says of the gateway, by name.
+        encode: the record as one of our own messages.
+        wall_ns: UNIX time as far as it is known.
+    """
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        node: str,
+        channels: Iterable[tuple[str, str]],
+        about: dict[str, str],
+        encode: Callable[[Record], bytes],
+        wall_ns: Callable[[], int],
+    ) -> None:
+        self._group, self._node = group, node
+        self._about = about
+        self._encode = encode
+        self._wall_ns = wall_ns
+        self._bd_seq = _NUMBERS - 1
+        self._seq = 0
+        self._born = False
+        self._known: dict[str, _Known] = {}
+        for name in (CLOCK, EVENT, TOMBSTONE):
+            self._learn(name, DataType.STRING)
+        for sensor, quantity in channels:
+            name = f"{sensor}/{quantity}"
+            self._learn(name, DataType.DOUBLE)
+            self._learn(f"{name}/raw", DataType.DOUBLE)
+            for feature in FEATURES:
+                self._learn(f"{name}/{feature}", DataType.INT64 if feature == "count" else DataType.DOUBLE)
+
+    @property
+    def commands(self) -> str:
+        """Where a host asks for a rebirth."""
+        return self._topic("NCMD")
+
+    def will(self) -> Will:
+        """The death of the session that begins now. MQTT 5 lets the broker publish it at a goodbye, too."""
+        self._bd_seq = (self._bd_seq + 1) % _NUMBERS
+        return Will(self._topic("NDEATH"), self._death(), retain=False, at_goodbye=True)
+
+    def announcements(self, occasion: Occasion) -> Sequence[Announcement]:
+        """Birth and death; between them a node speaks only when it has news."""
+        match occasion:
+            case Occasion.BIRTH:
+                return (self._birth(),)
+            case Occasion.FAREWELL:
+                return (Announcement(self._topic("NDEATH"), self._death(), retain=False),)
+            case Occasion.HEARTBEAT:
+                return ()
+
+    def publication(self, lane: Lane, record: Record) -> Publication:
+        """The record as NDATA. What comes from the backlog is historical."""
+        metrics = metrics_of(decode_message(self._encode(record)))
+        for metric in metrics:
+            if metric.name not in self._known:
+                self._learn(metric.name, metric.kind)
+                self._born = False
+        before = () if self._born else (self._birth(),)
+        historical = lane is Lane.BACKLOG
+        said = payload(to_ms(self._wall_ns()), metrics, seq=self._seq, historical=historical)
+        self._seq = (self._seq + 1) % _NUMBERS
+        if not historical:
+            for metric in metrics:
+                self._known[metric.name].last = metric
+        identity = (("epoch", str(record.epoch)), ("seq", str(record.seq)), ("n", str(record.readings)))
+        return Publication(self._topic("NDATA"), said, CONTENT_TYPE, (*identity, ("v", NAMESPACE)), before)
+
+    def answered(self, record: Record, *, taken: bool) -> None:  # noqa: ARG002 it is the same of all
+        """If not, a number is used up that no host has seen, and maybe nobody heard the birth: begin anew."""
+        self._born = self._born and taken
+
+    def heard(self, payload: bytes) -> Sequence[Announcement]:
+        """A birth, if that is what was asked for; there are no other commands."""
+        return (self._birth(),) if asks_for_rebirth(payload) else ()
+
+    # ---- inside
+
+    def _topic(self, kind: str) -> str:
+        return f"{NAMESPACE}/{self._group}/{kind}/{self._node}"
+
+    def _learn(self, name: str, kind: DataType) -> None:
+        self._known[name] = _Known(kind)
+
+    def _death(self) -> bytes:
+        now_ms = to_ms(self._wall_ns())
+        metric = Metric(BD_SEQ, now_ms, DataType.INT64, self._bd_seq)
+        return payload(now_ms, (metric,), seq=None)
+
+    def _birth(self) -> Announcement:
+        """Everything that there is, with its latest value; data number 1 follows."""
+        now_ms = to_ms(self._wall_ns())
+        metrics = [
+            Metric(BD_SEQ, now_ms, DataType.INT64, self._bd_seq),
+            Metric(REBIRTH, now_ms, DataType.BOOLEAN, False),
+            Metric("Properties/Software", now_ms, DataType.STRING, f"edge-agent {__version__}"),
+        ]
+        metrics += [Metric(f"Properties/{name}", now_ms, DataType.STRING, text) for name, text in self._about.items()]
+        metrics += [self._current(name, known, now_ms) for name, known in self._known.items()]
+        self._seq, self._born = 1, True
+        octets = payload(now_ms, sorted(metrics, key=_t_ms), seq=0)
+        return Announcement(self._topic("NBIRTH"), octets, retain=False)
+
+    def _current(self, name: str, known: _Known, now_ms: int) -> Metric:
+        unit = QUANTITIES.get(name.rpartition("/")[2])
+        last = known.last or Metric(name, now_ms, known.kind, None)
+        shown = (("engUnit", unit.unit),) if unit is not None else ()
+        return Metric(name, last.t_ms, known.kind, last.value, (*shown, *last.properties))
+
+
+def _t_ms(metric: Metric) -> int:
+    return metric.t_ms

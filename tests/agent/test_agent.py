@@ -1,0 +1,171 @@
+"""The composition: what only shows when the parts are put together."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_agent.agent.agent import Agent
+from edge_agent.agent.build import channel_settings
+from edge_agent.clock import NS_PER_S, Anchor, ClockQuality, SimulatedClock
+from edge_agent.config.load import parse_config
+from edge_agent.errors import Unavailable
+from edge_agent.pipeline.channel import ChannelSettings
+from edge_agent.reading import Event, EventKind, Measurement, RecordKind
+from edge_agent.runtime import Pace
+from edge_agent.stages.filters.auto import AutoSettings
+from edge_agent.stages.filters.kalman import KalmanSettings
+from edge_agent.stages.filters.median import MedianSettings
+from edge_agent.stages.validate import Limits
+from edge_agent.uplink.dialect import Occasion
+from edge_agent.wire.batch import Batch, StatusText
+from edge_agent.wire.codec import Known, decode_message
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIG = '[gateway]\nid = "g"\nsite = "s"\n[uplink]\nurl = "mqtt://127.0.0.1:1"\n'
+START_NS = 1_700_000_000 * NS_PER_S
+
+
+@pytest.fixture
+def clock() -> SimulatedClock:
+    return SimulatedClock(START_NS)
+
+
+@pytest.fixture
+def agent(tmp_path: Path, clock: SimulatedClock) -> Agent:
+    settings = {"air": [ChannelSettings("temperature_c", Limits(-40, 85))]}
+    return Agent(parse_config(CONFIG), settings=settings, clock=clock, rng=random.Random(1), directory=tmp_path, seed=1)
+
+
+def run_until(agent: Agent, clock: SimulatedClock, end_ns: int) -> None:
+    pace = Pace(speed=None, wake=threading.Event())
+    agent.run_simulated(clock, pace, end_ns=end_ns, stop=threading.Event())
+
+
+def test_a_format_whose_library_is_missing_leaves_no_outbox_open(
+    tmp_path: Path, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "edge_agent.uplink.dialects.sparkplug_node", None)
+    config = parse_config(CONFIG + 'format = "sparkplug-b"\n')
+    with pytest.raises(Unavailable, match=r"pip install 'edge-agent\[sparkplug\]'"):
+        Agent(config, settings={}, clock=clock, rng=random.Random(1), directory=tmp_path, seed=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stored_readings_are_restated_when_the_clock_becomes_known(agent: Agent, clock: SimulatedClock) -> None:
+    wrong = Anchor(clock.anchor().offset_ns - 3600 * NS_PER_S, ClockQuality.NONE, 16 * NS_PER_S)
+    clock.set_anchor(wrong)
+    run_until(agent, clock, 12 * NS_PER_S)
+    agent.pipeline.deliver(Measurement("air", 12 * NS_PER_S, ("temperature_c",), (21.5,)))
+    run_until(agent, clock, 80 * NS_PER_S)  # sealed and stored with the wrong time
+    right = Anchor(START_NS - 10 * NS_PER_S, ClockQuality.SYNCED, 0)
+    clock.set_anchor(right)
+    run_until(agent, clock, 100 * NS_PER_S)
+
+    agent.outbox.rewind()
+    records = [record for _lane, record in agent.outbox.hand_out(10)]
+    batch = next(record for record in records if record.kind is RecordKind.BATCH)
+    assert (batch.offset_ns, batch.time_quality) == (right.offset_ns, ClockQuality.SYNCED)
+    message = decode_message(agent._encode(batch))
+    assert isinstance(message.content, Batch)
+    assert message.content.groups[0].times_ns[0] + message.envelope.offset_ns == START_NS + 2 * NS_PER_S
+    events = [decode_message(agent._encode(record)).content for record in records if record.kind is RecordKind.EVENT]
+    told = [event.state for event in events if isinstance(event, Event) and event.kind is EventKind.TIME_FIX]
+    assert told[-1] == "synced"
+    agent.drain(0)
+
+
+def test_an_outbox_that_had_to_be_set_aside_is_told_upstream(tmp_path: Path, clock: SimulatedClock) -> None:
+    (tmp_path / "outbox.db").write_bytes(b"this is no database" * 100)
+    agent = Agent(parse_config(CONFIG), settings={}, clock=clock, rng=random.Random(1), directory=tmp_path)
+    run_until(agent, clock, 30 * NS_PER_S)
+    agent.outbox.rewind()
+    ((_lane, record),) = agent.outbox.hand_out(10)
+    event = decode_message(agent._encode(record)).content
+    assert isinstance(event, Event)
+    assert (event.kind, event.subject, event.state) == (EventKind.OUTBOX_RESET, "outbox", "reset")
+    assert "damaged-1.db" in event.cause
+    agent.drain(0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("", True),
+        ('[batch]\nnames = "announced"', True),
+        ('[batch]\nnames = "inline"', False),
+        ('format = "json"', False),
+    ],
+)
+def test_the_birth_announces_the_channels_unless_messages_name_them(
+    tmp_path: Path, clock: SimulatedClock, keys: str, told: bool
+) -> None:
+    settings = {"air": [ChannelSettings("temperature_c", Limits(-40, 85))]}
+    agent = Agent(parse_config(CONFIG + keys), settings=settings, clock=clock, rng=random.Random(1), directory=tmp_path)
+    known = Known()
+    for occasion in (Occasion.BIRTH, Occasion.HEARTBEAT, Occasion.FAREWELL):
+        (status,) = agent.uplink._dialect.announcements(occasion)
+        known.learn(StatusText(json.loads(status.payload)))
+    assert [(each.node, each.epoch, each.sensors) for each in known.announcements.values()] == [
+        ("g", agent.outbox.epoch, (("air", ("temperature_c",)),))
+    ] * told
+    agent.drain(0)
+
+
+def test_the_report_adds_up_while_running_and_after(agent: Agent, clock: SimulatedClock) -> None:
+    for second in range(11, 200):
+        run_until(agent, clock, second * NS_PER_S)
+        agent.pipeline.deliver(Measurement("air", second * NS_PER_S, ("temperature_c",), (20 + second / 100,)))
+        records = agent.report().records
+        assert records.committed == records.confirmed + records.tombstoned + records.pending
+    agent.drain(0)
+    report = agent.report()
+    assert report.readings.sampled == report.readings.good == 189
+    assert report.records.committed == report.records.pending == 4
+
+
+def test_settings_come_from_the_configuration_then_the_chip_then_the_quantity() -> None:
+    config = parse_config(
+        '[gateway]\nid = "g"\n[bus.rs485]\ndevice = "/dev/ttyUSB0"\n[[sensor]]\nid = "out"\ndriver = "modbus_rtu"\n'
+        'bus = "rs485"\n[sensor.temperature_c]\nfilter = "none"\nrange = [-5, 40]\ndeadband = 0.2\n'
+    )
+    temperature, humidity = channel_settings(config)["out"]
+    assert temperature.filter is None
+    assert temperature.limits.configured == (-5.0, 40.0)
+    assert temperature.reduce.max_error == 0.2
+    assert temperature.resolution == temperature.raw_resolution == 0.1
+    assert humidity.filter is not None
+    assert humidity.filter.sigma == 0.1
+    assert (humidity.resolution, humidity.raw_resolution) == (0.01, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("", AutoSettings(0.1, 0.1)),
+        ("sigma = 0.3", AutoSettings(0.3, 0.1)),
+        ('filter = "kalman"\ndrift_per_s = 0.5', KalmanSettings(0.1, 0.5)),
+        ('filter = "median"\nmedian_of = 5', MedianSettings(0.1, 5)),
+        ('filter = "none"', None),
+    ],
+)
+def test_each_channel_gets_the_filter_that_it_names(keys: str, expected: object) -> None:
+    config = parse_config(
+        '[gateway]\nid = "g"\n[bus.rs485]\ndevice = "/dev/ttyUSB0"\n[[sensor]]\nid = "out"\ndriver = "modbus_rtu"\n'
+        f'bus = "rs485"\n[sensor.humidity_pct]\n{keys}\n'
+    )
+    assert channel_settings(config)["out"][1].filter == expected
+
+
+def test_importing_the_package_loads_no_library() -> None:
+    code = "import sys; before = set(sys.modules); import edge_agent; print(sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['edge_agent', 'edge_agent.version']"

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import get_args, get_type_hints
+
+import pytest
+
+from edge_agent.agent.dialect import dialect_of, most_cells
+from edge_agent.clock import NS_PER_S, ClockQuality
+from edge_agent.config.load import parse_config
+from edge_agent.config.model import Uplink
+from edge_agent.features import Features
+from edge_agent.reading import Flag, Lane, Record, RecordKind, status_of
+from edge_agent.wire.batch import Batch, Column, Group
+from edge_agent.wire.encode import encode_batch, encode_message
+from tests.wire.samples import ENVELOPE
+
+FORMATS = get_args(get_type_hints(Uplink)["format"])
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_largest_batch_of_the_longest_readings_is_below_a_mebibyte_in_every_format(form: str) -> None:
+    rows = (most_cells(form) or 50_000) // 4
+    stamps = tuple(row * NS_PER_S // 10 for row in range(rows))
+    features = Features(rows, *[1 / 3] * 5)
+    columns = [
+        Column(name, [101_325.27] * rows, [99_999.33] * rows, [status_of(Flag.OUTLIER)] * rows, features)
+        for name in ("temperature_c", "humidity_pct", "pressure_pa", "illuminance_lx")
+    ]
+    body = encode_batch(Batch((Group("greenhouse-3", stamps, tuple(columns)),)))
+    record = Record(1, 3, 42, RecordKind.BATCH, 2, 0, ClockQuality.SYNCED, 4 * rows, body)
+    dialect = dialect_of(
+        parse_config(f'[gateway]\nid = "g"\n[uplink]\nformat = "{form}"\n'),
+        encode=lambda record: encode_message(record.kind, ENVELOPE, record.body),
+        status=str.encode,
+        wall_ns=lambda: 0,
+    )
+    assert len(dialect.publication(Lane.BACKLOG, record).payload) < 1 << 20
+
+
+def test_a_gateway_loads_no_library_of_a_format_that_it_does_not_speak() -> None:
+    code = "import sys, edge_agent.agent.agent; print([name for name in sys.modules if name.startswith('google')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

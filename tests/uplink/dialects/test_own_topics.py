@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from edge_agent.clock import ClockQuality
+from edge_agent.reading import Lane, Record, RecordKind
+from edge_agent.uplink.dialect import Announcement, Occasion
+from edge_agent.uplink.dialects.own_topics import OwnTopics
+from edge_agent.uplink.mqtt import Will
+from edge_agent.wire.formats.base import Rewritten
+
+
+def record(kind: RecordKind) -> Record:
+    return Record(9, 77, 3, kind, 1, 0, ClockQuality.SYNCED, 10, b"body")
+
+
+def dialect(topic: str | None = None) -> OwnTopics:
+    return OwnTopics(
+        "edge/n",
+        encode=lambda record: record.body,
+        rewrite=lambda message: Rewritten(message.upper(), "text/plain", "7", topic),
+        status=str.encode,
+    )
+
+
+def test_batches_and_tombstones_go_by_lane_and_events_apart() -> None:
+    own = dialect()
+    topics = [own.publication(lane, record(kind)).topic for kind in RecordKind for lane in Lane]
+    assert topics == ["edge/n/live", "edge/n/backlog", "edge/n/event", "edge/n/event", "edge/n/live", "edge/n/backlog"]
+
+
+def test_what_a_format_cannot_carry_goes_where_it_says() -> None:
+    assert dialect("json").publication(Lane.LIVE, record(RecordKind.EVENT)).topic == "edge/n/json"
+
+
+def test_a_record_is_rewritten_and_its_identity_travels_beside_it() -> None:
+    said = dialect().publication(Lane.LIVE, record(RecordKind.BATCH))
+    assert (said.payload, said.content_type, said.before) == (b"BODY", "text/plain", ())
+    assert tuple(said.user_properties) == (("epoch", "77"), ("seq", "3"), ("n", "10"), ("v", "7"))
+
+
+def test_the_status_is_retained_and_says_whether_we_are_there() -> None:
+    own = dialect()
+    assert own.will() == Will("edge/n/status", b"offline", retain=True, at_goodbye=False)
+    said = [own.announcements(occasion) for occasion in Occasion]
+    assert said == [
+        (Announcement("edge/n/status", state, retain=True),) for state in (b"online", b"online", b"stopped")
+    ]
+
+
+def test_commands_are_neither_listened_for_nor_obeyed() -> None:
+    own = dialect()
+    assert own.commands is None
+    assert own.heard(b"rebirth") == ()
