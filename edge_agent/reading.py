@@ -93,8 +93,8 @@ class Measurement:
     flags: Flag = Flag(0)  # noqa: RUF009 an enum's member does not change
 
 
-class Taken(NamedTuple):
-    """A block of one channel that has been through all stages, one entry per reading, canonical unit.
+class ChannelBlock(NamedTuple):
+    """A block of one channel that has been through all stages: one entry per reading, canonical unit.
 
     Attributes:
         times_ns: nanoseconds since boot.

@@ -276,7 +276,7 @@ def _trigger(period_s: float) -> Any:
     return EveryPeriod()
 
 
-class ClockWatch:
+class ClockMonitor:
     """Notices that wall time stepped, or became known, within a second of it.
 
     Args:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock
-from edge_agent.runtime import ClockWatch, Housekeeping, Job, Pace, SimulatedHousekeeping, _trigger, run_simulated
+from edge_agent.runtime import ClockMonitor, Housekeeping, Job, Pace, SimulatedHousekeeping, _trigger, run_simulated
 
 ENOUGH_S = 10.0
 
@@ -62,7 +62,7 @@ def test_simulated_housekeeping_runs_each_job_in_its_period() -> None:
 
 def test_steps_and_changes_of_quality_are_noticed_and_slewing_is_not() -> None:
     clock, moves = SimulatedClock(0), list[int]()
-    watch = ClockWatch(clock, moves.append)
+    watch = ClockMonitor(clock, moves.append)
     anchor = clock.anchor()
 
     def look(offset_ns: int, quality: ClockQuality = ClockQuality.SYNCED) -> list[int]:
@@ -92,7 +92,7 @@ def test_a_listener_that_fails_is_not_told_again() -> None:
         calls.append(moved_ns)
         raise RuntimeError("full")
 
-    watch = ClockWatch(clock, changed)
+    watch = ClockMonitor(clock, changed)
     clock.set_anchor(replace(clock.anchor(), offset_ns=NS_PER_S))
     with pytest.raises(RuntimeError):
         watch.step()

@@ -1,61 +1,65 @@
-"""The composition root: configuration → objects → threads, or one simulated timeline. Start, stop, drain.
+"""The composition root: configuration → workers → threads, or one simulated timeline. Start, stop, drain.
 
-Read this first. The path is put together in `Agent.__init__`, in its order: bus workers → pipeline → store → uplink.
+Read this first. The path is put together in `Agent.__init__`, in its order: sources → pipeline → store → uplink.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.agent.build import alert_settings, broker_of
-from edge_agent.agent.dialect import dialect_of, most_cells
-from edge_agent.agent.report import (
-    ByteCounts,
-    ClockHealth,
-    ReadingCounts,
-    RecordCounts,
-    Report,
-    SensorHealth,
-    process_usage,
-    status_json,
-    storage_bytes_written,
-)
-from edge_agent.clock import NS_PER_S, Anchor, SystemClock
-from edge_agent.outbox.outbox import Dropped, Outbox
-from edge_agent.outbox.worker import Arrived, HandOut, Rewind, SetAnchor, StoreWorker, Undeliverable
-from edge_agent.pipeline.pipeline import ALERTS, STAGES, Pipeline
+from edge_agent.agent.build import alert_settings, batch_settings, broker_of, session_of, store_settings
+from edge_agent.agent.commands import CommandWorker
+from edge_agent.agent.dialect import announces, dialect_of
+from edge_agent.agent.messages import BODIES, Messages
+from edge_agent.agent.report import report_of
+from edge_agent.agent.snapshot import ClockPart, Snapshot, process_part, storage_bytes_written
+from edge_agent.clock import NS_PER_S, SystemClock
+from edge_agent.outbox.outbox import Outbox
+from edge_agent.outbox.worker import Confirm, HandOut, Refuse, Rewind, SetAnchor, StoreWorker
+from edge_agent.pipeline.pipeline import RULES, STAGES, Pipeline
 from edge_agent.pipeline.rules import Surroundings
-from edge_agent.quantity import QUANTITIES
-from edge_agent.reading import Event, EventKind, Record
-from edge_agent.runtime import ClockWatch, Housekeeping, Job, SimulatedHousekeeping, Threads, Worker, run_simulated
+from edge_agent.reading import Event, EventKind
+from edge_agent.runtime import (
+    ClockMonitor,
+    Housekeeping,
+    Inbox,
+    Job,
+    Pace,
+    SimulatedHousekeeping,
+    Threads,
+    run_simulated,
+)
+from edge_agent.sampling.snapshot import bus_part
 from edge_agent.sampling.worker import BusWorker
+from edge_agent.uplink.dialect import Occasion
 from edge_agent.uplink.dialects.announcer import Announcer
-from edge_agent.uplink.session import LinkState, Session
+from edge_agent.uplink.session import LinkState
 from edge_agent.uplink.worker import Offered, OutboxSide, PublishStatus, Stored, UplinkWorker
-from edge_agent.version import __version__
-from edge_agent.wire.announcement import make_announcement
-from edge_agent.wire.batch import Envelope, Tombstone
-from edge_agent.wire.encode import encode_message, encode_tombstone
 
 if TYPE_CHECKING:
     import random
     import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from edge_agent.agent.build import Source
+    from edge_agent.agent.report import Report
     from edge_agent.clock import Clock, SimulatedClock
     from edge_agent.config import model
-    from edge_agent.pipeline.pipeline import ChannelSettings, Witness
-    from edge_agent.sampling.worker import SampledBus
+    from edge_agent.outbox.schema import StoreSettings
+    from edge_agent.outbox.worker import StoreInput
+    from edge_agent.pipeline.settings import ChannelSettings
+    from edge_agent.pipeline.taps import Tap
+    from edge_agent.uplink.dialect import Dialect
     from edge_agent.wire.announcement import Announcement
-from edge_agent.runtime import Pace
 
 log = logging.getLogger(__name__)
 
 DRAIN_S: Final = 5.0
 """How long the records that are on their way may take when we stop."""
+MQTT_VERSIONS: Final = {"auto": (5, 4), "5": (5,), "3.1.1": (4,)}
+"""Versions to try in turn, by `[uplink] protocol`; 4 is that of MQTT 3.1.1."""
 _STOP_S: Final = 3.0
 """How long a worker may take to finish its step when we stop."""
 
@@ -65,48 +69,42 @@ class Agent:
 
     Args:
         config: what to do.
-        settings: channels of every sensor.
+        channels: settings of the channels of every sensor, by sensor id.
+        sources: make the workers that deliver measurements.
         clock: real or simulated.
         rng: for epochs and waiting times.
         directory: of the outbox.
-        seed: for the report; None if nothing is simulated.
-        witness: sees what becomes of every reading.
+        store: how the outbox is kept; None: as configured.
+        taps: who sees readings and events on their way.
     """
 
     def __init__(
         self,
         config: model.Config,
+        channels: Mapping[str, Sequence[ChannelSettings]],
+        sources: Iterable[Source] = (),
         *,
-        settings: Mapping[str, Sequence[ChannelSettings]],
         clock: Clock,
         rng: random.Random,
         directory: Path,
-        seed: int | None = None,
-        witness: Witness | None = None,
+        store: StoreSettings | None = None,
+        taps: Iterable[Tap] = (),
     ) -> None:
         self.config = config
         self.clock = clock
-        self._seed = seed
         self._started_ns, self._real = clock.now_ns(), SystemClock()
-        self._real_started_ns = self._real.now_ns()
-        self._written_before = storage_bytes_written()
-        self._time_step_ns = max(1, round(config.batch.time_resolution_s * NS_PER_S))
-        broker = broker_of(config)
-
-        self._channels = [(name, [channel.quantity for channel in own]) for name, own in settings.items()]
-        announced = config.batch.names == "announced" and config.uplink.format == "batch"
-        self._announcer = Announcer(self._announcement) if announced else None
-        # Before the outbox is opened: what cannot be spoken is no reason to leave one open.
-        dialect = dialect_of(
-            config, encode=self._encode, status=self._status, wall_ns=self._wall_ns, announcer=self._announcer
-        )
+        self._real_started_ns, self._written_before = self._real.now_ns(), storage_bytes_written()
+        self._messages = Messages(config, [(name, [each.quantity for each in own]) for name, own in channels.items()])
+        self._announcer = Announcer(self._announcement) if announces(config) else None
+        # Before the outbox is opened: a library that is missing is no reason to leave one open.
+        broker, dialect = broker_of(config), self._dialect()
         self.outbox = Outbox(
             directory,
-            max_bytes=round(config.outbox.max_mib * 1_048_576),
+            store or store_settings(config),
             boot_id=clock.boot_id(),
             anchor=clock.anchor(),
             rng=rng,
-            encode_tombstone=_encode_dropped,
+            encode=BODIES,
         )
         self.store = StoreWorker(
             self.outbox,
@@ -116,53 +114,29 @@ class Agent:
             committed=lambda: self.uplink.inbox.put(Stored()),
         )
         self.pipeline = Pipeline(
-            settings,
+            channels,
+            batch_settings(config),
             clock=clock,
-            batch_ns=round(config.batch.period_s * NS_PER_S),
-            align=config.batch.align,
-            durability_ns=round(config.outbox.durability_s * NS_PER_S),
-            time_step_ns=self._time_step_ns,
-            features=config.batch.features,
             store=self.store.inbox.put,
-            max_cells=most_cells(config.uplink.format),
             alerts=alert_settings(config),
-            around=Surroundings(
-                pending=lambda: self.outbox.tally().pending,
-                uplink=lambda: self.uplink.session.state.value,
-                clock=lambda: clock.anchor().quality.name.lower(),  # noqa: PLW0108 it changes
-            ),
-            witness=witness,
+            surroundings=self._surroundings(),
+            taps=taps,
         )
-        self.pipeline.restore([self.outbox.saved_state(name) for name in (STAGES, ALERTS)])
+        self.sources = [source(self.pipeline.deliver) for source in sources]
+        self.commands = CommandWorker(self._publish_status)
         self.uplink = UplinkWorker(
             broker=broker,
             dialect=dialect,
-            versions={"auto": (5, 4), "5": (5,), "3.1.1": (4,)}[config.uplink.protocol],
-            session=Session(
-                window=config.uplink.window, ack_timeout_ns=2 * config.uplink.keepalive_s * NS_PER_S, rng=rng
-            ),
-            outbox=OutboxSide(
-                restart=lambda: self.store.inbox.put(Rewind()),
-                ask=lambda limit: self.store.inbox.put(HandOut(limit)),
-                settle=lambda record: self.store.inbox.put(Arrived(record)),
-                bury=lambda record, reason: self.store.inbox.put(Undeliverable(record, reason)),
-            ),
+            session=session_of(config, rng),
+            versions=MQTT_VERSIONS[config.uplink.protocol],
+            outbox=_outbox_side(self.store.inbox),
             clock=clock,
+            command=self.commands.inbox.put,
         )
-        self.watch = ClockWatch(clock, self._clock_changed)
-        self.sources: list[Worker] = []
-        self.bus_workers: list[BusWorker] = []
+        self.monitor = ClockMonitor(clock, self._clock_changed)
         self._housekeeping: Housekeeping | None = None
         self._patient = True
-        if self.outbox.salvage is not None:
-            salvage = self.outbox.salvage
-            cause = f"{salvage.reason}; {salvage.records} records go on, the rest is in {salvage.aside}"
-            self.pipeline.deliver(Event(EventKind.OUTBOX_RESET, clock.now_ns(), "outbox", "reset", cause))
-
-    def sample(self, buses: Sequence[SampledBus], rng: random.Random) -> None:
-        """Add a worker for each bus."""
-        self.bus_workers = [BusWorker(bus, clock=self.clock, rng=rng, deliver=self.pipeline.deliver) for bus in buses]
-        self.sources += self.bus_workers
+        self._resume()
 
     # ---- running
 
@@ -170,7 +144,7 @@ class Agent:
         """Work until `stop` or for `duration_s`, each worker in a thread, then drain and close."""
         self._housekeeping = Housekeeping(self._jobs())
         sources = Threads(self.sources, self.clock)
-        rest = Threads([self.pipeline, self.store, self.uplink, self.watch], self.clock)
+        rest = Threads([self.pipeline, self.store, self.uplink, self.commands, self.monitor], self.clock)
         rest.start()
         sources.start()
         self._housekeeping.start()
@@ -193,10 +167,16 @@ class Agent:
             stop: ends the run.
             upkeep: whether heartbeats are sent and the clock is watched; a recording needs neither.
         """
-        workers = [*self.sources, self.pipeline, self.store, self.uplink]
+        workers = [*self.sources, self.pipeline, self.store, self.uplink, self.commands]
         if upkeep:
-            workers += [self.watch, SimulatedHousekeeping(self._jobs(), clock)]
-        run_simulated(workers, clock, pace, end_ns=end_ns, stop=stop)
+            workers += [self.monitor, SimulatedHousekeeping(self._jobs(), clock)]
+
+        def shown() -> None:
+            self.pipeline.process()  # so that the display shows the latest values
+            pace.shown()
+
+        fresh = Pace(pace.speed, pace.wake, pace.settle, shown)
+        run_simulated(workers, clock, fresh, end_ns=end_ns, stop=stop)
 
     def await_network(self, patience_s: float) -> None:
         """Wait, in real time, for an answer of the broker if one is due; not again after it failed to come.
@@ -228,91 +208,73 @@ class Agent:
         except Exception:  # whatever is wrong with the disk, the rest is closed already
             log.exception("the last commit failed")
 
-    # ---- telling
+    # ---- what it is doing
 
-    def report(self) -> Report:
-        """What the run did so far."""
-        counts, tally, session = self.pipeline.counts, self.outbox.tally(), self.uplink.session
-        max_rss_bytes, cpu_s = process_usage()
-        simulated_s = (self.clock.now_ns() - self._started_ns) / NS_PER_S
-        return Report(
+    def snapshot(self) -> Snapshot:
+        """What the agent is doing, one part per worker. May be called from any thread."""
+        anchor, now_ns = self.clock.anchor(), self.clock.now_ns()
+        return Snapshot(
             node=self.config.gateway.id,
-            epoch=self.outbox.epoch,
-            seed=self._seed,
-            simulated_s=None if self._seed is None else simulated_s,
-            wall_s=(self._real.now_ns() - self._real_started_ns) / NS_PER_S,
-            sensors={
-                sensor.id: SensorHealth(
-                    sensor.state.value, sensor.measurements, sensor.errors, sensor.missed, sensor.cause
-                )
-                for worker in self.bus_workers
-                for sensor in worker.sensors
-            },
-            readings=ReadingCounts(**asdict(counts)),
-            records=RecordCounts(published=session.sent, puback=session.acknowledged_count, **asdict(tally)),
-            bytes=ByteCounts(self.uplink.bytes_sent, storage_bytes_written() - self._written_before),
-            alerts=self.pipeline.alerting.fired,
-            clock=ClockHealth(self.clock.anchor().quality.name.lower(), self.watch.steps),
-            max_rss_bytes=max_rss_bytes,
-            cpu_s=cpu_s,
-            anomalies=dict(self.pipeline.findings.counts),
+            clock=ClockPart(now_ns, anchor.offset_ns, anchor.quality, self.monitor.steps, now_ns - self._started_ns),
+            buses=tuple(bus_part(source) for source in self.sources if isinstance(source, BusWorker)),
+            pipeline=self.pipeline.snapshot(),
+            store=self.store.snapshot(),
+            uplink=self.uplink.snapshot(),
+            process=process_part(self._real.now_ns() - self._real_started_ns, self._written_before),
         )
+
+    def report(self, seed: int | None = None) -> Report:
+        """What the run did so far; `seed` is that of the simulation, None if nothing is simulated."""
+        return report_of(self.snapshot(), seed)
 
     def _status(self, state: str) -> bytes:
-        """Birth and heartbeat say everything; the last will and a farewell only who is gone."""
-        who = {"node": self.config.gateway.id, "epoch": self.outbox.epoch}
-        if state != "online":
-            return status_json(state, who)
-        tally, anchor = self.outbox.tally(), self.clock.anchor()
         announcement = self._announcer.announcement if self._announcer is not None else None
-        states = {sensor.id: sensor.state.value for worker in self.bus_workers for sensor in worker.sensors}
-        return status_json(
-            state,
-            {
-                **who,
-                "version": __version__,
-                "site": self.config.gateway.site,
-                "location": self.config.gateway.location,
-                "t_ns": self._wall_ns(),
-                "t_quality": anchor.quality.name.lower(),
-                **({"announcement": announcement.to_text()} if announcement is not None else {}),
-                "records": asdict(tally),
-                "alerts": self.pipeline.alerting.firing,
-                "sensors": {
-                    sensor.id: {
-                        "driver": sensor.driver.name,
-                        "title": sensor.driver.title,
-                        "location": sensor.location,
-                        "bus": sensor.bus,
-                        "address": sensor.address,
-                        "period_s": sensor.period_s,
-                        "state": states.get(sensor.id, "replayed"),
-                        "quantities": {name: QUANTITIES[name].unit for name in sensor.channels},
-                        "calibration": {
-                            name: {
-                                "certificate": each.certificate,
-                                "on": each.calibrated_on,
-                                "due": each.calibration_due,
-                            }
-                            for name, each in sensor.channels.items()
-                            if each.certificate or each.calibrated_on or each.calibration_due
-                        },
-                    }
-                    for sensor in self.config.sensors
-                },
-            },
-        )
+        return self._messages.status(state, self.snapshot(), announcement)
+
+    def _announcement(self) -> Announcement:
+        return self._messages.announcement(self.outbox.epoch, self.outbox.boot, self.clock.anchor())
 
     # ---- inside
 
+    def _dialect(self) -> Dialect:
+        return dialect_of(
+            self.config,
+            encode=self._messages.record,
+            status=self._status,
+            wall_ns=lambda: self.clock.now_ns() + self.clock.anchor().offset_ns,
+            announcer=self._announcer,
+        )
+
+    def _surroundings(self) -> Surroundings:
+        """What rules may be about beside readings."""
+        return Surroundings(
+            pending=lambda: self.outbox.tally().pending,
+            uplink=lambda: self.uplink.session.state.value,
+            clock=self._clock_quality,
+        )
+
+    def _clock_quality(self) -> str:
+        return self.clock.anchor().quality.name.lower()
+
+    def _publish_status(self, occasion: Occasion) -> None:
+        self.uplink.inbox.put(PublishStatus(occasion))
+
+    def _resume(self) -> None:
+        """Go on with what an earlier run learned, and report an outbox that was damaged."""
+        self.pipeline.restore([self.outbox.saved_state(name) for name in (STAGES, RULES)])
+        salvage = self.outbox.salvage
+        if salvage is not None:
+            cause = f"{salvage.reason}; {salvage.records} records go on, the rest is in {salvage.aside}"
+            self.pipeline.deliver(Event(EventKind.OUTBOX_RESET, self.clock.now_ns(), "outbox", "reset", cause))
+
     def _jobs(self) -> list[Job]:
         return [
-            Job("heartbeat", self.config.uplink.heartbeat_s, lambda: self.uplink.inbox.put(PublishStatus())),
+            Job("heartbeat", self.config.uplink.heartbeat_s, lambda: self._publish_status(Occasion.HEARTBEAT)),
             Job("anchor", 3600.0, lambda: self.store.inbox.put(SetAnchor(self.clock.anchor()))),
         ]
 
     def _clock_changed(self, moved_ns: int) -> None:
-        """Wall time stepped or changed quality: stored records are restated, the others told of."""
+        """Wall time stepped or changed quality: stored records are restated, an event tells of the others."""
         anchor = self.clock.anchor()
         self.store.inbox.put(SetAnchor(anchor))
         cause = f"wall time moved by {moved_ns} ns against boot time and is {anchor.quality.name.lower()}"
@@ -323,41 +285,12 @@ class Agent:
         if self._housekeeping is not None:
             self._housekeeping.reschedule()
 
-    def _wall_ns(self) -> int:
-        """UNIX time as far as it is known."""
-        return self.clock.now_ns() + self.clock.anchor().offset_ns
 
-    def _encode(self, record: Record) -> bytes:
-        """The message of a record, with its wall time by the best that is known now."""
-        anchor = Anchor(record.offset_ns, record.time_quality, 0)
-        return encode_message(record.kind, self._envelope(record.epoch, record.seq, record.boot, anchor), record.body)
-
-    def _announcement(self) -> Announcement:
-        """What holds for the batches of this run."""
-        envelope = self._envelope(self.outbox.epoch, 0, self.outbox.boot, self.clock.anchor())
-        return make_announcement(envelope, self._time_step_ns, self._channels)
-
-    def _envelope(self, epoch: int, seq: int, boot: int, anchor: Anchor) -> Envelope:
-        step_ns = self._time_step_ns  # finer than the stamps themselves means nothing
-        return Envelope(
-            node=self.config.gateway.id,
-            epoch=epoch,
-            seq=seq,
-            boot=boot,
-            offset_ns=(anchor.offset_ns + step_ns // 2) // step_ns * step_ns,
-            time_quality=anchor.quality,
-        )
-
-
-def _encode_dropped(dropped: Dropped) -> bytes:
-    return encode_tombstone(
-        Tombstone(
-            first_seq=dropped.first_seq,
-            last_seq=dropped.last_seq,
-            records=dropped.records,
-            readings=dropped.readings,
-            reason=dropped.reason,
-            first_ns=dropped.first_ns,
-            last_ns=dropped.last_ns,
-        )
+def _outbox_side(store: Inbox[StoreInput]) -> OutboxSide:
+    """What the uplink does to records, as requests to the store."""
+    return OutboxSide(
+        rewind=lambda: store.put(Rewind()),
+        hand_out=lambda limit: store.put(HandOut(limit)),
+        confirm=lambda record: store.put(Confirm(record)),
+        refuse=lambda record, reason: store.put(Refuse(record, reason)),
     )

@@ -7,33 +7,34 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+from edge_agent.agent.dialect import most_cells
 from edge_agent.bus.base import BusKind
 from edge_agent.bus.mux import Trunk
 from edge_agent.clock import NS_PER_S
-from edge_agent.config import model
-from edge_agent.drivers.base import Measured
 from edge_agent.drivers.identify import whereabouts
-from edge_agent.pipeline.pipeline import ChannelSettings
-from edge_agent.quantity import QUANTITIES, Quantity
+from edge_agent.outbox.schema import StoreSettings
+from edge_agent.pipeline.settings import MAX_OPEN_CELLS, BatchSettings
 from edge_agent.sampling.breaker import Rung
 from edge_agent.sampling.sensor import SensorOnBus
-from edge_agent.sampling.worker import SampledBus
+from edge_agent.sampling.worker import BusWorker, SampledBus
 from edge_agent.stages.alerts import AlertSettings, parse_condition
-from edge_agent.stages.anomalies.detector import AnomalySettings
-from edge_agent.stages.calibrate import Calibration
-from edge_agent.stages.derive import Derived, derivation
-from edge_agent.stages.filters.auto import AutoSettings
-from edge_agent.stages.filters.kalman import KalmanSettings
-from edge_agent.stages.filters.median import MedianSettings
-from edge_agent.stages.reduce import ReduceSettings
-from edge_agent.stages.validate import Limits
 from edge_agent.uplink.mqtt import Broker, tls_context
 from edge_agent.uplink.secret import read_password
+from edge_agent.uplink.session import Session
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edge_agent.bus.base import AnyBus, I2CBus
+    from edge_agent.clock import Clock
+    from edge_agent.config import model
+    from edge_agent.reading import Event, Measurement
+    from edge_agent.runtime import Worker
+
+    Deliver = Callable[[Measurement | Event], bool]
+    Source = Callable[[Deliver], Worker]
+    """Makes a worker that delivers measurements and events."""
 
 
 def sampled_buses(
@@ -74,6 +75,15 @@ def sampled_buses(
         for name, here in sensors.items()
         if here
     ]
+
+
+def bus_sources(buses: Sequence[SampledBus], clock: Clock, rng: random.Random) -> list[Source]:
+    """What makes a worker for each bus."""
+    return [partial(_bus_worker, bus, clock, rng) for bus in buses]
+
+
+def _bus_worker(bus: SampledBus, clock: Clock, rng: random.Random, deliver: Deliver) -> Worker:
+    return BusWorker(bus, clock=clock, rng=rng, deliver=deliver)
 
 
 def _knows_nothing(_error: Exception) -> str:
@@ -150,80 +160,6 @@ def open_buses(config: model.Config) -> dict[str, AnyBus]:
     return buses
 
 
-def channel_settings(config: model.Config) -> dict[str, list[ChannelSettings]]:
-    """Settings of every channel: what the configuration says, then what the chip is, then what the quantity is."""
-    return {
-        sensor.id: [_channel(sensor, name, config.gateway.altitude_m) for name in sensor.channels]
-        for sensor in config.sensors
-    }
-
-
-def usual_channel(name: str) -> ChannelSettings:
-    """Settings of a channel of which nothing is configured, and whose chip is not known."""
-    quantity = QUANTITIES[name]
-    return _settings_of(model.Channel(), Measured(name, quantity.minimum, quantity.maximum), None)
-
-
-def _channel(sensor: model.Sensor, name: str, altitude_m: float | None) -> ChannelSettings:
-    offered = {each.quantity: each for each in sensor.driver.measures(sensor.options)}
-    derived = None if name in offered else derivation(name, altitude_m)
-    measured = offered.get(name) or Measured(name, QUANTITIES[name].minimum, QUANTITIES[name].maximum)
-    return _settings_of(sensor.channels[name], measured, derived)
-
-
-def _settings_of(channel: model.Channel, measured: Measured, derived: Derived | None) -> ChannelSettings:
-    quantity = QUANTITIES[measured.quantity]
-    known_filter = _filter(channel, quantity, measured.resolution)
-    raw_resolution = channel.resolution or measured.resolution or quantity.resolution
-    # A mean of coarse steps is finer than they are.
-    filtered_resolution = channel.resolution or min(raw_resolution, quantity.resolution)
-    # Who gives a rate means it to the letter.
-    rate, free_step = channel.max_rate_per_s, 0.0
-    if rate is None:
-        rate, free_step = quantity.max_rate_per_s, quantity.free_step
-    return ChannelSettings(
-        quantity=quantity.name,
-        limits=Limits(measured.minimum, measured.maximum, channel.range, rate, free_step),
-        calibration=Calibration(channel.offset, channel.gain, channel.points, channel.polynomial),
-        filter=known_filter,
-        resolution=raw_resolution if known_filter is None else filtered_resolution,
-        raw_resolution=raw_resolution,
-        reduce=ReduceSettings(
-            channel.deadband, round(channel.heartbeat_s * NS_PER_S), lines=channel.reduce == "swinging-door"
-        ),
-        smoothed=channel.send == "smoothed",
-        send_raw=channel.send_raw,
-        send_sigma=channel.send_sigma,
-        derived=derived,
-        anomaly=None if derived is not None else _anomaly(channel, raw_resolution),
-        sibling=channel.sibling,
-    )
-
-
-def _anomaly(channel: model.Channel, resolution: float) -> AnomalySettings | None:
-    """How one channel is watched; what is derived is odd when what it is derived from is."""
-    if channel.anomaly == "none":
-        return None
-    return AnomalySettings(channel.anomaly_threshold, resolution, channel.anomaly_z_score, channel.anomaly_jump_per_s)
-
-
-def _filter(
-    channel: model.Channel, quantity: Quantity, resolution: float | None
-) -> AutoSettings | KalmanSettings | MedianSettings | None:
-    """The filter of one channel of a chip with such a resolution, None for none."""
-    # A chip that counts in coarse steps is no less noisy than half a step, however steady it looks.
-    sigma = channel.sigma or max(quantity.sigma, (resolution or 0.0) / 2)
-    match channel.filter:
-        case "auto":
-            return AutoSettings(sigma, resolution)
-        case "kalman":
-            return KalmanSettings(sigma=sigma, drift_per_s=channel.drift_per_s or quantity.drift_per_s)
-        case "median":
-            return MedianSettings(sigma, channel.median_of)
-        case _:
-            return None
-
-
 def alert_settings(config: model.Config) -> list[AlertSettings]:
     """Every rule."""
     return [
@@ -257,4 +193,28 @@ def broker_of(config: model.Config) -> Broker:
         username=uplink.username,
         password=read_password(uplink.password_file, uplink.password_credential),
         keepalive_s=uplink.keepalive_s,
+    )
+
+
+def batch_settings(config: model.Config) -> BatchSettings:
+    """When batches end, and what they hold."""
+    return BatchSettings(
+        period_ns=round(config.batch.period_s * NS_PER_S),
+        durability_ns=round(config.outbox.durability_s * NS_PER_S),
+        time_step_ns=max(1, round(config.batch.time_resolution_s * NS_PER_S)),
+        features=config.batch.features,
+        align=config.batch.align,
+        max_cells=most_cells(config.uplink.format) or MAX_OPEN_CELLS,
+    )
+
+
+def store_settings(config: model.Config, *, durable: bool = True) -> StoreSettings:
+    """How the outbox is kept. `durable` false: for one that nobody keeps."""
+    return StoreSettings(round(config.outbox.max_mib * 1_048_576), durable=durable)
+
+
+def session_of(config: model.Config, rng: random.Random) -> Session:
+    """What decides what is sent next; a PUBACK may take two keep-alive periods."""
+    return Session(
+        in_flight_limit=config.uplink.window, ack_timeout_ns=2 * config.uplink.keepalive_s * NS_PER_S, rng=rng
     )

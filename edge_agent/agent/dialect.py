@@ -25,6 +25,11 @@ def most_cells(form: str) -> int | None:
     return None if form == "batch" else _MOST_CELLS
 
 
+def announces(config: Config) -> bool:
+    """Whether batches may refer to an announcement instead of naming their channels."""
+    return config.batch.names == "announced" and config.uplink.format == "batch"
+
+
 def dialect_of(
     config: Config,
     *,

@@ -1,20 +1,23 @@
-"""The run report: what a run did, in numbers that add up. Parts keep plain counters; the agent hands them over here."""
+"""The run report: what a run did, in numbers that add up. Public and stable: fields are only ever added."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import resource
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edge_agent.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+    from edge_agent.agent.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class SensorHealth:
+class SensorReport:
     """One sensor: its state, measurements taken, measurements that failed, and why it is not sampling."""
 
     state: str
@@ -66,7 +69,7 @@ class ByteCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class ClockHealth:
+class ClockReport:
     """Quality of wall time at the end, and how often it stepped."""
 
     quality: str
@@ -75,19 +78,19 @@ class ClockHealth:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The file that `--report` writes. Fields are only ever added. `anomalies` counts what was odd, by kind."""
+    """The file that `--report` writes. `anomalies` counts what was found, by kind."""
 
     node: str
     epoch: int
     seed: int | None
     simulated_s: float | None
     wall_s: float
-    sensors: Mapping[str, SensorHealth]
+    sensors: Mapping[str, SensorReport]
     readings: ReadingCounts
     records: RecordCounts
     bytes: ByteCounts
     alerts: int
-    clock: ClockHealth
+    clock: ClockReport
     max_rss_bytes: int
     cpu_s: float
     anomalies: Mapping[str, int]
@@ -103,22 +106,31 @@ class Report:
         partial.replace(path)
 
 
-def process_usage() -> tuple[int, float]:
-    """Peak resident bytes and CPU seconds of this process."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime
+def report_of(snapshot: Snapshot, seed: int | None) -> Report:
+    """What a run did so far.
 
-
-def storage_bytes_written() -> int:
-    """Bytes that this process has caused to be written to storage; 0 where the kernel does not tell."""
-    try:
-        lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    counters = dict(line.split(": ") for line in lines)
-    return int(counters.get("write_bytes", 0))
-
-
-def status_json(state: str, fields: Mapping[str, Any]) -> bytes:
-    """The retained status message: one JSON object."""
-    return json.dumps({"state": state, **fields}, separators=(",", ":"), ensure_ascii=False).encode()
+    Args:
+        snapshot: of the agent.
+        seed: of the simulation; None if nothing is simulated.
+    """
+    pipeline, store, uplink, process = snapshot.pipeline, snapshot.store, snapshot.uplink, snapshot.process
+    tally = dataclasses.asdict(store.tally)
+    return Report(
+        node=snapshot.node,
+        epoch=store.epoch,
+        seed=seed,
+        simulated_s=None if seed is None else snapshot.clock.running_ns / NS_PER_S,
+        wall_s=process.real_ns / NS_PER_S,
+        sensors={
+            each.id: SensorReport(each.state.value, each.measurements, each.errors, each.missed, each.cause)
+            for each in snapshot.sensors()
+        },
+        readings=ReadingCounts(**dataclasses.asdict(pipeline.counts)),
+        records=RecordCounts(published=uplink.sent, puback=uplink.acknowledged, **tally),
+        bytes=ByteCounts(uplink.bytes_sent, process.written_bytes),
+        alerts=pipeline.alerts_fired,
+        clock=ClockReport(snapshot.clock.quality.name.lower(), snapshot.clock.steps),
+        max_rss_bytes=process.max_rss_bytes,
+        cpu_s=process.cpu_s,
+        anomalies=pipeline.anomalies,
+    )

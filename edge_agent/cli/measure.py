@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from edge_agent.sampling.sensor import SensorOnBus
 
 SIMULATED_SEED: Final = 1
-_RETRY_S: Final = 1.0
-"""How soon a measurement that failed is tried again, whatever the configured period; unless the chip is slower."""
 
 
 @contextmanager
@@ -47,24 +43,8 @@ def opened(config_path: Path | None, *, simulate: bool) -> Iterator[tuple[Config
 
 
 def measure_once(config: Config, buses: Mapping[str, AnyBus], clock: Clock) -> dict[str, SensorOnBus]:
-    """Measure with each sensor until it has a measurement or was found absent. Returns them by id."""
-    from edge_agent.agent.build import sampled_buses
-    from edge_agent.clock import NS_PER_S
-    from edge_agent.sampling.worker import BusWorker
+    """As `agent.measure.measure_once`, without a log: what goes wrong is the command's to say."""
+    from edge_agent.agent import measure
 
-    # What goes wrong is the caller's to tell, not the log's.
     logging.getLogger("edge_agent").addHandler(logging.NullHandler())
-    never = threading.Event()
-    soon_ns = {
-        sensor.id: round(min(sensor.period_s, max(_RETRY_S, sensor.driver.period_s)) * NS_PER_S)
-        for sensor in config.sensors
-    }
-    found: dict[str, SensorOnBus] = {}
-    for sampled in sampled_buses(config, buses):
-        worker = BusWorker(sampled, clock=clock, rng=random.Random(0), deliver=lambda _item: True)  # noqa: S311
-        for sensor in worker.sensors:
-            sensor.period_ns = soon_ns[sensor.id]
-            found[sensor.id] = sensor
-        while any(sensor.last is None and not sensor.attempts for sensor in worker.sensors) and not worker.stuck:
-            clock.wait(never, worker.step())
-    return found
+    return measure.measure_once(config, buses, clock)

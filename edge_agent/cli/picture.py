@@ -18,6 +18,7 @@ from edge_agent.sampling.sensor import SensorState
 if TYPE_CHECKING:
     from edge_agent.agent.agent import Agent
     from edge_agent.agent.report import Report
+    from edge_agent.agent.snapshot import Snapshot
 
 _PLAIN_PERIOD_NS: Final = 5 * NS_PER_S
 _COLOURS: Final = {
@@ -64,12 +65,10 @@ class PlainLines:
         if self._real.now_ns() < self._next_ns:
             return
         self._next_ns = self._real.now_ns() + _PLAIN_PERIOD_NS
-        sensors = "; ".join(
-            f"{sensor.id} {_values(self._agent, sensor.id) or sensor.state.value}"
-            for worker in self._agent.bus_workers
-            for sensor in worker.sensors
-        )
-        parts = (_wall_time(self._agent), sensors, _progress(self._agent))
+        now = self._agent.snapshot()
+        values = _values(now)
+        sensors = "; ".join(f"{sensor.id} {values[sensor.id] or sensor.state.value}" for sensor in now.sensors())
+        parts = (_wall_time(now), sensors, _progress(now))
         click.echo(" | ".join(part for part in parts if part))
 
     def close(self) -> None:
@@ -107,16 +106,17 @@ class LiveTable:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=f"{self._agent.config.gateway.id}  {_wall_time(self._agent)}", title_justify="left")
+        now = self._agent.snapshot()
+        values = _values(now)
+        table = Table(title=f"{now.node}  {_wall_time(now)}", title_justify="left")
         for name, justify in (("sensor", "left"), ("state", "left"), ("readings", "right"), ("last values", "left")):
             table.add_column(name, justify=justify)  # type: ignore[arg-type] # one of rich's own words
-        for worker in self._agent.bus_workers:
-            for sensor in worker.sensors:
-                shown = _values(self._agent, sensor.id) if sensor.state is SensorState.SAMPLING else sensor.cause
-                table.add_row(
-                    sensor.id, Text(sensor.state.value, _COLOURS[sensor.state]), f"{sensor.measurements:,}", shown
-                )
-        return Group(*([table] if self._agent.bus_workers else []), Text(_progress(self._agent)))
+        for sensor in now.sensors():
+            shown = values[sensor.id] if sensor.state is SensorState.SAMPLING else sensor.cause
+            table.add_row(
+                sensor.id, Text(sensor.state.value, _COLOURS[sensor.state]), f"{sensor.measurements:,}", shown
+            )
+        return Group(*([table] if now.buses else []), Text(_progress(now)))
 
 
 def summary(report: Report) -> str:
@@ -150,26 +150,29 @@ def summary(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _values(agent: Agent, sensor: str) -> str:
-    shown = []
-    for name, value, quality in agent.pipeline.latest(sensor):
-        if value is not None:
-            unit = QUANTITIES[name].unit
-            mark = "" if quality is Quality.GOOD else f" ({quality.name.lower()})"
-            shown.append(f"{value:.{1 if abs(value) < 1000 else 0}f} {unit}{mark}")
-    return "  ".join(shown)
+def _values(now: Snapshot) -> dict[str, str]:
+    """The latest values of each sensor, as text."""
+    shown = {}
+    for sensor in now.pipeline.latest:
+        texts = []
+        for channel in sensor.channels:
+            if channel.value is not None:
+                mark = "" if channel.quality is Quality.GOOD else f" ({channel.quality.name.lower()})"
+                digits = 1 if abs(channel.value) < 1000 else 0
+                texts.append(f"{channel.value:.{digits}f} {QUANTITIES[channel.quantity].unit}{mark}")
+        shown[sensor.sensor] = "  ".join(texts)
+    return shown
 
 
-def _progress(agent: Agent) -> str:
-    tally, session = agent.outbox.tally(), agent.uplink.session
-    link = f"{session.state.value} ({session.reason})" if session.reason else session.state.value
+def _progress(now: Snapshot) -> str:
+    uplink = now.uplink
+    link = f"{uplink.state.value} ({uplink.reason})" if uplink.reason else uplink.state.value
     return (
-        f"uplink {link}, {agent.pipeline.batches:,} batches sealed, {session.acknowledged_count:,} records sent, "
-        f"{tally.pending:,} in the outbox, clock {agent.clock.anchor().quality.name.lower()}"
+        f"uplink {link}, {now.pipeline.batches:,} batches sealed, {uplink.acknowledged:,} records sent, "
+        f"{now.store.tally.pending:,} in the outbox, clock {now.clock.quality.name.lower()}"
     )
 
 
-def _wall_time(agent: Agent) -> str:
-    wall_ns = agent.clock.now_ns() + agent.clock.anchor().offset_ns
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=wall_ns // 1000)
+def _wall_time(now: Snapshot) -> str:
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=now.clock.wall_ns // 1000)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

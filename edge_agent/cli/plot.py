@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from edge_agent.reading import Event, Taken
+    from edge_agent.reading import ChannelBlock, Event
     from edge_agent.stages.alerts import AlertSettings
 
 _SIGMAS: Final = 2.0
@@ -55,25 +55,31 @@ class _Track:
 
 
 class Plot:
-    """Takes in what happens, and draws it at the end.
+    """A `Tap` that keeps everything it sees, and draws it at the end.
 
     Args:
         rules: to tell which channel an alert is about.
     """
+
+    prompt = False
 
     def __init__(self, rules: Sequence[AlertSettings] = ()) -> None:
         self._tracks: dict[str, _Track] = {}
         self._events: list[Event] = []
         self._about = {rule.name: parse_condition(rule.when).left for rule in rules}
 
-    def saw(self, sensor: str, quantity: str, taken: Taken) -> None:
+    def wants(self, sensor: str, quantity: str) -> bool:  # noqa: ARG002 every one
+        """Every channel."""
+        return True
+
+    def saw(self, sensor: str, quantity: str, block: ChannelBlock) -> None:
         """Readings of a channel."""
         track = self._tracks.setdefault(f"{sensor}.{quantity}", _Track())
-        track.times_ns += taken.times_ns
-        track.raws += taken.raws
-        track.values += taken.values
-        track.sigmas += taken.sigmas
-        track.statuses += taken.statuses
+        track.times_ns += block.times_ns
+        track.raws += block.raws
+        track.values += block.values
+        track.sigmas += block.sigmas
+        track.statuses += block.statuses
 
     def heard(self, event: Event) -> None:
         """Something happened."""

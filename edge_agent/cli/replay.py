@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edge_agent.cli.plot import Plot
     from edge_agent.config.model import Config
-    from edge_agent.pipeline.pipeline import ChannelSettings
+    from edge_agent.pipeline.settings import ChannelSettings
     from edge_agent.quantity import ColumnMapping
     from edge_agent.sampling.recording import Recording
     from edge_agent.stages.alerts import AlertSettings
@@ -112,7 +112,7 @@ def _run(
     plot: Path | None,
 ) -> None:
     from edge_agent.agent.agent import Agent
-    from edge_agent.agent.build import alert_settings
+    from edge_agent.agent.build import alert_settings, store_settings
     from edge_agent.cli.picture import picture_of, summary
     from edge_agent.cli.run import on_signals, remove_unless_pending, temporary_state_dir
     from edge_agent.clock import SimulatedClock
@@ -132,15 +132,22 @@ def _run(
         if state_dir is None:
             stack.callback(remove_unless_pending, directory)
         drawn = None if plot is None else _new_plot(alert_settings(config))
-        agent = Agent(config, settings=settings, clock=clock, rng=rng, directory=directory, seed=seed, witness=drawn)
-        wake = agent.uplink.inbox.arrival
 
         def end() -> None:
             stop.set()
-            wake.set()
+            agent.uplink.inbox.arrival.set()
 
-        worker = ReplayWorker(recording, clock, agent.pipeline.deliver, end)
-        agent.sources.append(worker)
+        agent = Agent(
+            config,
+            settings,
+            [lambda deliver: ReplayWorker(recording, clock, deliver, end)],
+            clock=clock,
+            rng=rng,
+            directory=directory,
+            store=store_settings(config, durable=state_dir is not None),
+            taps=[] if drawn is None else [drawn],
+        )
+        wake = agent.uplink.inbox.arrival
         on_signals(end)
         picture = picture_of(agent, f"replaying {recording.path} to {config.uplink.url}")
         ticks = Pace(pace, wake, settle=lambda: agent.await_network(PATIENCE_S), shown=picture.show)
@@ -149,13 +156,13 @@ def _run(
         finally:
             agent.drain(PATIENCE_S)
             picture.close()
-            told = agent.report()
+            told = agent.report(seed)
             if report is not None:
                 told.write(report)
             if drawn is not None and plot is not None:
                 drawn.draw(plot, recording.path.name, clock.anchor().offset_ns)
     skipped = f", {recording.skipped} left out" if recording.skipped else ""
-    click.echo(f"{worker.rows:,} rows{skipped}\n{summary(told)}")
+    click.echo(f"{recording.used:,} rows{skipped}\n{summary(told)}")
 
 
 def _check_plot(plot: Path | None) -> None:
@@ -181,9 +188,10 @@ def _new_plot(rules: Sequence[AlertSettings]) -> Plot:
 
 def _look(recording: Recording, plot: Path) -> None:
     """Take a recording through the stages only, and draw what became of it."""
-    from edge_agent.agent.build import usual_channel
+    from edge_agent.agent.channels import usual_channel
     from edge_agent.clock import SimulatedClock
     from edge_agent.pipeline.pipeline import Pipeline
+    from edge_agent.pipeline.settings import BatchSettings
     from edge_agent.runtime import Pace, run_simulated
     from edge_agent.sampling.recording import ReplayWorker
 
@@ -194,27 +202,24 @@ def _look(recording: Recording, plot: Path) -> None:
     clock, stop, drawn = SimulatedClock(first_ns), threading.Event(), _new_plot(())
     pipeline = Pipeline(
         {sensor: [usual_channel(name) for name in names] for sensor, names in recording.sensors().items()},
+        BatchSettings(period_ns=60 * NS_PER_S, durability_ns=60 * NS_PER_S, time_step_ns=1, features=False),
         clock=clock,
-        batch_ns=60 * NS_PER_S,
-        durability_ns=60 * NS_PER_S,
-        time_step_ns=1,
-        features=False,
-        store=lambda _message: True,
-        witness=drawn,
+        store=lambda _request: True,
+        taps=[drawn],
     )
     worker = ReplayWorker(recording, clock, pipeline.deliver, stop.set)
     run_simulated([worker, pipeline], clock, Pace(None, threading.Event()), end_ns=None, stop=stop)
     pipeline.finish()
     drawn.draw(plot, recording.path.name, clock.anchor().offset_ns)
     skipped = f", {recording.skipped} left out" if recording.skipped else ""
-    found = ", ".join(f"{count} {kind}" for kind, count in sorted(pipeline.findings.counts.items())) or "none"
-    click.echo(f"{worker.rows:,} rows{skipped}; anomalies: {found}\n{plot}")
+    found = ", ".join(f"{count} {kind}" for kind, count in sorted(pipeline.snapshot().anomalies.items())) or "none"
+    click.echo(f"{recording.used:,} rows{skipped}; anomalies: {found}\n{plot}")
 
 
 def _settings(config: Config, recording: Recording) -> dict[str, list[ChannelSettings]]:
     """Configured sensors as configured; others as recorded: no filter, no rounding."""
-    from edge_agent.agent.build import channel_settings
-    from edge_agent.pipeline.pipeline import ChannelSettings
+    from edge_agent.agent.channels import channel_settings
+    from edge_agent.pipeline.settings import ChannelSettings
     from edge_agent.quantity import QUANTITIES
     from edge_agent.stages.validate import Limits
 

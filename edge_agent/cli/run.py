@@ -105,39 +105,22 @@ def _work(
     set_up_logging()
     loaded = load_config_in_child(config_path or DEFAULT_CONFIG)
     # While the child reads it, all that takes long to load.
-    from edge_agent.agent.agent import Agent
-    from edge_agent.agent.build import channel_settings, open_buses, recovery_ladders, sampled_buses
-    from edge_agent.clock import SystemClock
-    from edge_agent.outbox.prepare import prepare_outbox
+    from edge_agent.agent.gateway import Gateway
 
     config = loaded()
     if broker is not None:
         config = with_broker(config, broker)
     if not config.sensors:
         log.warning("no sensors are configured: `edge-agent scan` prints what to add")
-    directory = state_dir or Path(config.outbox.directory)
-    prepare_outbox(directory)
-    rng = random.Random(os.urandom(16))  # noqa: S311 epochs and waiting times, no secrets
-    buses = open_buses(config)
     stop = threading.Event()
     on_signals(stop.set)
-    agent = Agent(
-        config,
-        settings=channel_settings(config),
-        clock=SystemClock(),
-        rng=rng,
-        directory=directory,
-    )
-    agent.sample(sampled_buses(config, buses, recovery_ladders(config, buses)), rng)
-    log.info("edge-agent started gateway=%s epoch=%d", config.gateway.id, agent.outbox.epoch)
-    try:
-        agent.run_threads(stop, duration_s)
-    finally:
-        for bus in buses.values():
-            bus.close()
-        if report is not None:
-            agent.report().write(report)
-    tally = agent.outbox.tally()
+    with Gateway(config, directory=state_dir) as gateway:
+        try:
+            gateway.run(stop, duration_s)
+        finally:
+            if report is not None and gateway.is_started:
+                gateway.report().write(report)
+    tally = gateway.snapshot().store.tally
     log.info(
         "edge-agent stopped committed=%d confirmed=%d tombstoned=%d pending=%d",
         tally.committed,
@@ -153,7 +136,8 @@ def _simulate(
     """Run on simulated buses until the duration is over or Ctrl-C."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edge_agent.agent.agent import Agent
-    from edge_agent.agent.build import channel_settings, sampled_buses
+    from edge_agent.agent.build import bus_sources, sampled_buses, store_settings
+    from edge_agent.agent.channels import channel_settings
     from edge_agent.cli.picture import picture_of, summary
     from edge_agent.cli.simulation import buses_of, rig_config, simulated_ladders, simulated_rig
     from edge_agent.clock import NS_PER_S, SimulatedClock
@@ -178,14 +162,20 @@ def _simulate(
         rig = stack.enter_context(simulated_rig(config, clock, asked.seed))
         player = None if scenario is None else ScenarioPlayer(scenario, rig, clock)
         buses = stack.enter_context(buses_of(rig, config))
-        agent = Agent(
-            config, settings=channel_settings(config), clock=clock, rng=rng, directory=directory, seed=asked.seed
-        )
         # Its own numbers: how often the network made the uplink draw must not change a reading's time.
-        sampled = sampled_buses(config, buses, simulated_ladders(rig, config))
-        agent.sample(sampled, random.Random(f"{asked.seed}/sampling"))  # noqa: S311
+        sampling_rng = random.Random(f"{asked.seed}/sampling")  # noqa: S311
+        sources = bus_sources(sampled_buses(config, buses, simulated_ladders(rig, config)), clock, sampling_rng)
         if player is not None:
-            agent.sources.insert(0, player)
+            sources.insert(0, lambda _deliver: player)
+        agent = Agent(
+            config,
+            channel_settings(config),
+            sources,
+            clock=clock,
+            rng=rng,
+            directory=directory,
+            store=store_settings(config, durable=state_dir is not None),
+        )
         wake = agent.uplink.inbox.arrival
 
         def end() -> None:
@@ -207,7 +197,7 @@ def _simulate(
         finally:
             agent.drain(SIMULATED_DRAIN_S)
             picture.close()
-            told = agent.report()
+            told = agent.report(asked.seed)
             if report is not None:
                 told.write(report)
         click.echo(summary(told))

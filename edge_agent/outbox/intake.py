@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.outbox.tombstones import Dropped, Grave, join_to
+from edge_agent.outbox.tombstones import Dropped, Loss, append_loss
 from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Intake:
         rows: new records, oldest first.
         segments: parts of the batch that is not sealed yet.
         sealed: whether the segments stored so far are in a batch now.
-        settled: rowids that the uplink is done with: None if it arrived, else why it never can.
-        graves: records that were dropped before they were ever stored.
+        finished: rowids that the uplink is done with: None if it arrived, else why it never can.
+        losses: records that were dropped before they were ever stored.
         anchor: whether the current boot's anchor is news.
         states: what stages remember, by name.
         size_bytes: memory that `rows` take.
@@ -64,14 +64,19 @@ class Intake:
     rows: list[Row] = field(default_factory=list)
     segments: list[Content] = field(default_factory=list)
     sealed: bool = False
-    settled: dict[int, str | None] = field(default_factory=dict)
-    graves: list[Grave] = field(default_factory=list)
+    finished: dict[int, str | None] = field(default_factory=dict)
+    losses: list[Loss] = field(default_factory=list)
     anchor: bool = False
     states: dict[str, bytes] = field(default_factory=dict)
     size_bytes: int = 0
 
     def __bool__(self) -> bool:
-        news = self.rows or self.segments or self.sealed or self.settled or self.graves or self.anchor or self.states
+        return self.for_database or bool(self.segments)
+
+    @property
+    def for_database(self) -> bool:
+        """Whether there is anything but segments."""
+        news = self.rows or self.sealed or self.finished or self.losses or self.anchor or self.states
         return bool(news)
 
     def add(self, row: Row) -> None:
@@ -82,11 +87,11 @@ class Intake:
             self.segments.clear()
             self.sealed = True
 
-    def settle(self, settled: Mapping[int, str | None]) -> None:
+    def finish(self, finished: Mapping[int, str | None]) -> None:
         """Note what became of records. One that arrived has arrived, whatever else is said of it."""
-        for rowid, reason in settled.items():
-            if reason is None or rowid not in self.settled:
-                self.settled[rowid] = reason
+        for rowid, reason in finished.items():
+            if reason is None or rowid not in self.finished:
+                self.finished[rowid] = reason
 
     def forgo(self, limit_bytes: int, epoch: int, boot: int, reason: str) -> None:
         """Give up the oldest batches, and when there are no more the oldest events, until the rest fits."""
@@ -105,7 +110,7 @@ class Intake:
         for row in given_up:
             what = row.content
             dropped = Dropped(row.seq, row.seq, 1, what.readings, what.first_ns, what.last_ns, reason)
-            join_to(self.graves, Grave(epoch, boot, dropped))
+            append_loss(self.losses, Loss(epoch, boot, dropped))
 
     def followed_by(self, later: Intake) -> Intake:
         """Both as one."""
@@ -113,11 +118,11 @@ class Intake:
             rows=self.rows + later.rows,
             segments=later.segments if later.sealed else self.segments + later.segments,
             sealed=self.sealed or later.sealed,
-            settled=dict(self.settled),
-            graves=self.graves + later.graves,
+            finished=dict(self.finished),
+            losses=self.losses + later.losses,
             anchor=self.anchor or later.anchor,
             states=self.states | later.states,
             size_bytes=self.size_bytes + later.size_bytes,
         )
-        both.settle(later.settled)
+        both.finish(later.finished)
         return both

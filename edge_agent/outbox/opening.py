@@ -6,14 +6,17 @@ import logging
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from edge_agent.errors import WireError
 from edge_agent.outbox.schema import INSERT_RECORD
-from edge_agent.outbox.tombstones import DAMAGED, Dropped, Grave
+from edge_agent.outbox.tombstones import DAMAGED, Dropped, Loss
 from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
     import random
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from edge_agent.outbox.segments import Segment
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +44,39 @@ def draw_epoch(db: sqlite3.Connection, rng: random.Random) -> int:
     return epoch
 
 
-def promote_segments(db: sqlite3.Connection, epoch: int, next_rowid: Callable[[], int], graves: list[Grave]) -> int:
-    """Make records of stored segments; they keep the boot that their stamps belong to. Damaged ones go to `graves`.
+def promote_segments(
+    db: sqlite3.Connection,
+    segments: Iterable[Segment],
+    *,
+    epoch: int,
+    next_rowid: Callable[[], int],
+    encode: Callable[[bytes], bytes],
+) -> tuple[int, list[Loss]]:
+    """Make records of what an interrupted run had secured; their stamps keep their boot.
+
+    Args:
+        db: in a transaction.
+        segments: oldest first.
+        epoch: of the records; their seqs begin with 1.
+        next_rowid: draws places.
+        encode: makes the body of a batch record from that of a segment; raises WireError if it cannot.
 
     Returns:
-        How many seqs of `epoch` that took.
+        How many seqs that took, and the segments that are damaged.
     """
-    rows = db.execute("DELETE FROM segment RETURNING rowid, boot, readings, first_ns, last_ns, crc, body").fetchall()
-    for seq, (_rowid, boot, readings, first_ns, last_ns, crc, body) in enumerate(sorted(rows), start=1):
-        if crc32(body) == crc:
-            numbers = (next_rowid(), epoch, seq, int(RecordKind.BATCH), boot)
-            db.execute(INSERT_RECORD, (*numbers, readings, first_ns, last_ns, crc, body))
+    seq, losses = 0, list[Loss]()
+    for seq, segment in enumerate(segments, start=1):
+        about = (segment.readings, segment.first_ns, segment.last_ns)
+        try:
+            body = encode(segment.body) if segment.intact else None
+        except WireError as error:
+            log.error("secured rows cannot be read: %s readings=%d", error, segment.readings)  # noqa: TRY400 no mistake of ours
+            body = None
+        if body is None:
+            losses.append(Loss(epoch, segment.boot, Dropped(seq, seq, 1, *about, DAMAGED)))
         else:
-            graves.append(Grave(epoch, boot, Dropped(seq, seq, 1, readings, first_ns, last_ns, DAMAGED)))
-    if rows:
-        log.info("unsealed readings of an interrupted run go on as records records=%d", len(rows))
-    return len(rows)
+            numbers = (next_rowid(), epoch, seq, int(RecordKind.BATCH), segment.boot)
+            db.execute(INSERT_RECORD, (*numbers, *about, crc32(body), body))
+    if seq:
+        log.info("unsealed readings of an interrupted run go on as records records=%d", seq)
+    return seq, losses

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
@@ -24,7 +24,8 @@ from edge_agent.outbox.boots import Boots
 from edge_agent.outbox.intake import Content, Intake, Row
 from edge_agent.outbox.opening import draw_epoch, promote_segments, stored_state, urgent_rowids
 from edge_agent.outbox.recovery import open_or_set_aside
-from edge_agent.outbox.tombstones import DAMAGED, Dropped, Grave, Tombstones
+from edge_agent.outbox.segments import FileSegments, Segment
+from edge_agent.outbox.tombstones import DAMAGED, Dropped, Loss, Tombstones
 from edge_agent.outbox.transaction import Outcome, Tally, Transaction, make_room
 from edge_agent.reading import Lane, Record, RecordKind
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.clock import Anchor
+    from edge_agent.outbox.schema import StoreSettings
+    from edge_agent.outbox.segments import Segments
 
 __all__ = ["Content", "Dropped", "Outbox", "Tally"]
 
@@ -44,16 +47,29 @@ MAX_WAITING_BYTES: Final = 64 * 1_048_576
 _KINDS: Final = frozenset(RecordKind)
 
 
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """Makes bodies of records.
+
+    Attributes:
+        tombstone: of what tells of dropped records.
+        segment: a batch, of rows that an interrupted run had secured; raises WireError if it cannot.
+    """
+
+    tombstone: Callable[[Dropped], bytes]
+    segment: Callable[[bytes], bytes]
+
+
 class Outbox:
     """Records on disk.
 
     Args:
         directory: holds `outbox.db`; made if missing.
-        max_bytes: what the tables may take up in the file; beyond it the oldest batches are dropped.
+        settings: how the database is kept.
         boot_id: name of the current boot.
         anchor: where wall time stands now.
         rng: draws the epoch.
-        encode_tombstone: makes the body of a tombstone.
+        encode: makes bodies of records.
         max_waiting_bytes: what waits for a commit in memory may take; beyond it the oldest batches are dropped.
 
     Attributes:
@@ -67,20 +83,21 @@ class Outbox:
     def __init__(
         self,
         directory: Path,
+        settings: StoreSettings,
         *,
-        max_bytes: int,
         boot_id: str,
         anchor: Anchor,
         rng: random.Random,
-        encode_tombstone: Callable[[Dropped], bytes],
+        encode: Encode,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         self._directory = directory
-        self._max_bytes = max_bytes
+        self._settings = settings
         self._max_waiting_bytes = max_waiting_bytes
-        self._encode_tombstone = encode_tombstone
-        self._tombstones = Tombstones(encode_tombstone, self._next_rowid)
-        self._db, self.salvage = open_or_set_aside(directory, max_bytes)
+        self._encode = encode
+        self._tombstones = Tombstones(encode.tombstone, self._next_rowid)
+        self._db, self.salvage = open_or_set_aside(directory, settings)
+        self._segments: Segments = FileSegments(directory, rng, durable=settings.durable)
         self._intake = Intake()
         self._in_doubt: tuple[Intake, Outcome] | None = None
         self._handed_out: set[int] = set()
@@ -92,7 +109,7 @@ class Outbox:
         self._tally = Tally(0, 0, 0, 0, 0)
         try:
             self._begin(boot_id, anchor, rng)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._db.close()
             raise Unavailable(f"{directory} cannot be written: {error}; check permissions and free space") from None
 
@@ -164,29 +181,37 @@ class Outbox:
         return [(Lane.LIVE, record) for record in live] + [(Lane.BACKLOG, record) for record in backlog]
 
     def confirm(self, record: Record) -> None:
-        """It has arrived; the next commit removes it."""
-        self._settle(record.rowid, None)
+        """It has arrived: the next commit removes it."""
+        self._finish(record.rowid, None)
 
     def refuse(self, record: Record, reason: str) -> None:
         """It can never arrive; the next commit puts a tombstone in its place."""
-        self._settle(record.rowid, reason)
+        self._finish(record.rowid, reason)
 
     def commit(self) -> bool:
         """Make everything taken in since the last commit durable, in one transaction. Returns whether there was any.
 
         Raises:
-            sqlite3.Error, Unavailable: everything is kept and tried again with the next commit.
+            sqlite3.Error, OSError, Unavailable: everything is kept and tried again with the next commit.
         """
         if self._in_doubt is not None:
             self.reopen()
         if not self._intake:
             return False
+        if self._intake.for_database:
+            self._commit_database()
+        self._secure_rows()
+        return True
+
+    def _commit_database(self) -> None:
+        """Everything but segments, in one transaction."""
         intake = self._intake
         self._db.execute("BEGIN IMMEDIATE")
         try:
             outcome = self._transaction().write(intake)
             outcome = replace(outcome, last_rowid=self._rowid)
-            self._in_doubt, self._intake = (intake, outcome), Intake()
+            self._in_doubt, self._intake = (intake, outcome), Intake(segments=intake.segments)
+            intake.segments = []
             self._db.execute("COMMIT")
         except BaseException:
             self._tombstones.forget()
@@ -195,7 +220,14 @@ class Outbox:
             raise
         self._in_doubt = None
         self._book(intake, outcome)
-        return True
+
+    def _secure_rows(self) -> None:
+        """Segments; after the transaction, for they belong to the batch that is open now."""
+        segments = self._intake.segments
+        while segments:
+            rows = segments[0]
+            self._segments.secure(Segment(self._boots.current, rows.readings, rows.first_ns, rows.last_ns, rows.body))
+            del segments[0]
 
     def reopen(self) -> None:
         """Drop the connection and open it again: after a failed write, SQLite may keep failing on the old one.
@@ -204,7 +236,7 @@ class Outbox:
             sqlite3.Error, Unavailable: it cannot be opened either.
         """
         self._db.close()
-        self._db, self.salvage = open_or_set_aside(self._directory, self._max_bytes)
+        self._db, self.salvage = open_or_set_aside(self._directory, self._settings)
         self._tombstones.forget()
         self._boots.write_all(self._db)
         self._db.execute("INSERT OR IGNORE INTO epoch VALUES (?, ?)", (self.epoch, self._boots.current))
@@ -215,7 +247,7 @@ class Outbox:
             self._tally = replace(
                 self._tally, tombstoned=self._tally.tombstoned + lost, pending=self._tally.pending - lost
             )
-            body = self._encode_tombstone(Dropped(0, 0, lost, 0, 0, 0, DAMAGED))
+            body = self._encode.tombstone(Dropped(0, 0, lost, 0, 0, 0, DAMAGED))
             self.add(Content(RecordKind.TOMBSTONE, 0, 0, 0, body))
 
     def tally(self) -> Tally:
@@ -232,6 +264,7 @@ class Outbox:
         try:
             self.commit()
         finally:
+            self._segments.close()
             self._db.close()
 
     # ---- inside
@@ -241,12 +274,12 @@ class Outbox:
         self._rowid += 1
         return self._rowid
 
-    def _settle(self, rowid: int, reason: str | None) -> None:
-        self._intake.settle({rowid: reason})
+    def _finish(self, rowid: int, reason: str | None) -> None:
+        self._intake.finish({rowid: reason})
         self._handed_out.discard(rowid)
 
     def _select(self, after: int, upto: int, limit: int, passed_over: Collection[int] = ()) -> tuple[list[Record], int]:
-        """Rows in (after, upto], oldest first, without settled ones; a damaged one is refused instead.
+        """Rows in (after, upto], oldest first, without finished ones; a damaged one is refused instead.
 
         Returns:
             Up to `limit` records, and the rowid of the last one looked at.
@@ -256,16 +289,16 @@ class Outbox:
             "SELECT rowid, epoch, seq, kind, boot, readings, crc, body FROM record"
             " WHERE rowid > ? AND rowid <= ? ORDER BY rowid"
         )
-        doubtful = self._in_doubt[0].settled if self._in_doubt else {}
+        doubtful = self._in_doubt[0].finished if self._in_doubt else {}
         # Closed at once, because a cursor left open keeps checkpoints from ending and the journal grows.
         with closing(self._db.execute(query, (after, upto))) as cursor:
             while len(records) < limit and (row := cursor.fetchone()) is not None:
                 after, epoch, seq, kind, boot, readings, crc, body = row
-                if after in self._intake.settled or after in doubtful or after in passed_over:
+                if after in self._intake.finished or after in doubtful or after in passed_over:
                     continue
                 if kind not in _KINDS or not isinstance(body, bytes) or crc32(body) != crc:
                     log.error("a stored record is damaged and is replaced by a tombstone epoch=%s seq=%s", epoch, seq)
-                    self._settle(after, DAMAGED)
+                    self._finish(after, DAMAGED)
                     continue
                 anchor = self._boots.anchor(boot)
                 records.append(
@@ -275,13 +308,21 @@ class Outbox:
 
     def _transaction(self) -> Transaction:
         return Transaction(
-            self._db, self.epoch, self._boots, self._tombstones, max_bytes=self._max_bytes, spared=self._handed_out
+            self._db,
+            self.epoch,
+            self._boots,
+            self._tombstones,
+            self._segments,
+            max_bytes=self._settings.max_bytes,
+            spared=self._handed_out,
         )
 
     def _book(self, intake: Intake, outcome: Outcome) -> None:
         """Count a transaction that holds."""
+        if intake.sealed:
+            self._segments.begin_anew()
         self._urgent.update(row.rowid for row in intake.rows if row.content.urgent)
-        self._urgent.difference_update(intake.settled)
+        self._urgent.difference_update(intake.finished)
         self._tally = self._tally.after(outcome)
         self._last_committed = max(self._last_committed, outcome.last_rowid)
 
@@ -302,18 +343,21 @@ class Outbox:
 
     def _begin(self, boot_id: str, anchor: Anchor, rng: random.Random) -> None:
         """Begin an epoch, in one transaction, and make records of what an interrupted run had not sealed."""
-        db, graves = self._db, list[Grave]()
+        db, losses = self._db, list[Loss]()
         db.execute("BEGIN IMMEDIATE")
         # First, because a file at its limit takes nothing in before something has left.
-        make_room(db, self._max_bytes, (), self._tombstones, graves)
+        make_room(db, self._settings.max_bytes, (), self._tombstones, losses)
         self._boots = Boots(db, boot_id, anchor)
         self.epoch = draw_epoch(db, rng)
         db.execute("INSERT INTO epoch VALUES (?, ?)", (self.epoch, self._boots.current))
-        self._seq = promote_segments(db, self.epoch, self._next_rowid, graves)
-        self._tombstones.write(db, graves, ())
+        self._seq, damaged = promote_segments(
+            db, self._segments.take_all(db), epoch=self.epoch, next_rowid=self._next_rowid, encode=self._encode.segment
+        )
+        losses += damaged
+        self._tombstones.write(db, losses, ())
         self._urgent = urgent_rowids(db)
         pending = self.count_pending()
         db.execute("COMMIT")
         self._last_committed = self._rowid
-        dropped = sum(grave.dropped.records for grave in graves)
+        dropped = sum(loss.dropped.records for loss in losses)
         self._tally = Tally(pending + dropped, 0, dropped, pending, pending + dropped)

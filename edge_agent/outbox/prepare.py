@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import Unavailable
 from edge_agent.outbox.recovery import DATABASE, open_or_set_aside
-from edge_agent.outbox.schema import VERSION
+from edge_agent.outbox.schema import VERSION, StoreSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _USER_VERSION_AT: Final = 60
 """Offset of the schema's version in the file (SQLite's file format, section 1.3)."""
-_ANY_BYTES: Final = 1_048_576
+_ANY: Final = StoreSettings(1_048_576)
 """The limit is said again at each opening; this one only has to hold an empty outbox."""
 
 
@@ -28,7 +28,7 @@ def prepare_outbox(directory: Path) -> None:
     child = os.fork()
     if child == 0:
         try:
-            connection, _salvage = open_or_set_aside(directory, _ANY_BYTES)
+            connection, _salvage = open_or_set_aside(directory, _ANY)
             connection.close()
         except Unavailable:
             pass

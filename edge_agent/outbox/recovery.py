@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from edge_agent.errors import Unavailable
-from edge_agent.outbox.schema import open_database
+from edge_agent.outbox.schema import StoreSettings, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ class Salvage:
     records: int
 
 
-def open_or_set_aside(directory: Path, max_bytes: int) -> tuple[sqlite3.Connection, Salvage | None]:
+def open_or_set_aside(directory: Path, settings: StoreSettings) -> tuple[sqlite3.Connection, Salvage | None]:
     """Open the outbox in `directory`, and check it.
 
     Raises:
@@ -61,11 +61,11 @@ def open_or_set_aside(directory: Path, max_bytes: int) -> tuple[sqlite3.Connecti
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _finish_interrupted(directory)
         try:
-            return open_database(path, max_bytes), None
+            return open_database(path, settings), None
         except sqlite3.DatabaseError as error:
             if not _means_damage(path, error):
                 raise
-            return _start_anew(path, max_bytes, str(error))
+            return _start_anew(path, settings, str(error))
     except OSError as error:
         raise Unavailable(f"{directory} cannot be used for the outbox: {error.strerror}; give a --state-dir") from None
     except sqlite3.Error as error:
@@ -90,14 +90,14 @@ def _means_damage(path: Path, error: sqlite3.DatabaseError) -> bool:
     return path.exists() and getattr(error, "sqlite_errorname", _DAMAGED[0]).startswith(_DAMAGED)
 
 
-def _start_anew(path: Path, max_bytes: int, reason: str) -> tuple[sqlite3.Connection, Salvage]:
+def _start_anew(path: Path, settings: StoreSettings, reason: str) -> tuple[sqlite3.Connection, Salvage]:
     salvaged = path.with_name(_SALVAGED)
-    with closing(open_database(salvaged, max_bytes)) as fresh:
+    with closing(open_database(salvaged, settings)) as fresh:
         records = _copy_readable(path, fresh)
     aside = _set_aside(path)
     salvaged.rename(path)
     log.error("the outbox was damaged; a new one took over reason=%r aside=%s salvaged=%d", reason, aside, records)
-    return open_database(path, max_bytes), Salvage(aside, reason, records)
+    return open_database(path, settings), Salvage(aside, reason, records)
 
 
 def _finish_interrupted(directory: Path) -> None:

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.errors import Unavailable
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 VERSION: Final = 2
 TABLES: Final = ("boot", "epoch", "record", "segment", "urgent", "state")
 INSERT_RECORD: Final = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-INSERT_SEGMENT: Final = "INSERT INTO segment VALUES (NULL, ?, ?, ?, ?, ?, ?)"
 INSERT_URGENT: Final = "INSERT OR IGNORE INTO urgent VALUES (?)"
 REPLACE_STATE: Final = "INSERT OR REPLACE INTO state VALUES (?, ?, ?)"
 
@@ -33,11 +34,29 @@ SPARE_BYTES: Final = 4 * 1_048_576
 _MOST_PAGES: Final = 1_073_741_823
 """SQLite's own limit."""
 
-_SETTINGS: Final = (
+Connect = Callable[..., sqlite3.Connection]
+"""What `sqlite3.connect` is; a test of failing disks gives another."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How the database is kept.
+
+    Attributes:
+        max_bytes: what the tables may take up in the file; beyond it the oldest batches are dropped.
+        durable: whether a commit waits until the disk has it; only a store that nobody keeps may do without.
+        connect: opens the file.
+    """
+
+    max_bytes: int
+    durable: bool = True
+    connect: Connect = sqlite3.connect
+
+
+_PRAGMAS: Final = (
     f"PRAGMA page_size={PAGE_BYTES}",
     "PRAGMA locking_mode=EXCLUSIVE",
     "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
     "PRAGMA wal_autocheckpoint=1000",
     "PRAGMA journal_size_limit=1048576",
     "PRAGMA temp_store=MEMORY",
@@ -45,7 +64,7 @@ _SETTINGS: Final = (
 )
 
 
-def open_database(path: Path, max_bytes: int) -> sqlite3.Connection:
+def open_database(path: Path, settings: StoreSettings) -> sqlite3.Connection:
     """Open, bring the schema up to date, check that every page can be read, and bound the file.
 
     The connection may be handed to another thread, but only one may use it at a time.
@@ -54,10 +73,10 @@ def open_database(path: Path, max_bytes: int) -> sqlite3.Connection:
         Unavailable: another process holds it, or a newer edge-agent wrote it.
         sqlite3.DatabaseError: it is damaged.
     """
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
+    connection = settings.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
     try:
-        for setting in _SETTINGS:
-            connection.execute(setting).fetchall()
+        for pragma in (*_PRAGMAS, f"PRAGMA synchronous={'FULL' if settings.durable else 'OFF'}"):
+            connection.execute(pragma).fetchall()
         connection.execute("BEGIN IMMEDIATE").connection.execute("ROLLBACK")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
@@ -66,7 +85,7 @@ def open_database(path: Path, max_bytes: int) -> sqlite3.Connection:
             _migrate(connection)
         # Not stored in the file, so said at each opening; deletes keep working at this limit, unlike on a full disk.
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-        most = min(_MOST_PAGES, (max_bytes + SPARE_BYTES) // page_bytes)
+        most = min(_MOST_PAGES, (settings.max_bytes + SPARE_BYTES) // page_bytes)
         connection.execute(f"PRAGMA max_page_count={most}").fetchall()
         (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if said != "ok":

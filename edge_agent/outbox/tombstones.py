@@ -40,14 +40,14 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
-class Grave:
+class Loss:
     """What was dropped, and the epoch and boot that its numbers and stamps belong to."""
 
     epoch: int
     boot: int
     dropped: Dropped
 
-    def joined(self, later: Grave) -> Grave | None:
+    def joined(self, later: Loss) -> Loss | None:
         """Both as one, if `later` continues this one."""
         one, two = self.dropped, later.dropped
         here, there = (self.epoch, self.boot, one.reason), (later.epoch, later.boot, two.reason)
@@ -64,13 +64,13 @@ class Grave:
         return replace(self, dropped=both)
 
 
-def join_to(graves: list[Grave], grave: Grave) -> None:
+def append_loss(losses: list[Loss], loss: Loss) -> None:
     """Append, or widen the last one."""
-    joined = graves[-1].joined(grave) if graves else None
+    joined = losses[-1].joined(loss) if losses else None
     if joined is None:
-        graves.append(grave)
+        losses.append(loss)
     else:
-        graves[-1] = joined
+        losses[-1] = joined
 
 
 class Tombstones:
@@ -84,10 +84,10 @@ class Tombstones:
     def __init__(self, encode: Callable[[Dropped], bytes], next_rowid: Callable[[], int]) -> None:
         self._encode = encode
         self._next_rowid = next_rowid
-        self._last: tuple[int, Grave] | None = None
+        self._last: tuple[int, Loss] | None = None
 
-    def bury(self, db: sqlite3.Connection, rowid: int, reason: str, graves: list[Grave]) -> int:
-        """Delete a record; what is to be told goes to `graves`. Returns 1 if a batch or event went, else 0."""
+    def drop(self, db: sqlite3.Connection, rowid: int, reason: str, losses: list[Loss]) -> int:
+        """Delete a record; what is to be told goes to `losses`. Returns 1 if a batch or event went, else 0."""
         row = db.execute(
             "DELETE FROM record WHERE rowid = ? RETURNING epoch, seq, kind, boot, readings, first_ns, last_ns", (rowid,)
         ).fetchone()
@@ -99,17 +99,17 @@ class Tombstones:
             return int(not was_tombstone)  # its numbers are damaged as well: nothing true can be told of it
         # A tombstone that the other end refuses is not replaced by one that it would refuse again.
         if not was_tombstone or reason == DAMAGED:
-            join_to(graves, Grave(epoch, boot, Dropped(seq, seq, 1, readings, first_ns, last_ns, reason)))
+            append_loss(losses, Loss(epoch, boot, Dropped(seq, seq, 1, readings, first_ns, last_ns, reason)))
         return int(not was_tombstone)
 
-    def make_room(self, db: sqlite3.Connection, max_bytes: int, spared: Collection[int], graves: list[Grave]) -> int:
+    def make_room(self, db: sqlite3.Connection, max_bytes: int, spared: Collection[int], losses: list[Loss]) -> int:
         """Drop the oldest batches, and when there are no more the oldest events, until the tables take `max_bytes`.
 
         Args:
             db: in a transaction.
             max_bytes: what they may take.
             spared: rowids of records that are on their way.
-            graves: takes what is to be told.
+            losses: takes what is to be told.
 
         Returns:
             How many were dropped.
@@ -125,18 +125,18 @@ class Tombstones:
                 if not rows:
                     break
                 (after,) = rows[-1]
-                count += sum(self.bury(db, rowid, FULL, graves) for (rowid,) in rows if rowid not in spared)
+                count += sum(self.drop(db, rowid, FULL, losses) for (rowid,) in rows if rowid not in spared)
         return count
 
-    def write(self, db: sqlite3.Connection, graves: Iterable[Grave], handed_out: Collection[int]) -> int | None:
+    def write(self, db: sqlite3.Connection, losses: Iterable[Loss], handed_out: Collection[int]) -> int | None:
         """Write one tombstone each; the last one written before is widened instead if it has not been handed out.
 
         Returns:
             The place of the last one, None if there was none to write.
         """
         rowid = None
-        for grave in graves:
-            told = self._widened(db, grave, handed_out) or grave
+        for loss in losses:
+            told = self._widened(db, loss, handed_out) or loss
             rowid, dropped = self._next_rowid(), told.dropped
             body = self._encode(dropped)
             row = (rowid, told.epoch, dropped.last_seq, int(RecordKind.TOMBSTONE), told.boot, dropped.readings)
@@ -148,10 +148,10 @@ class Tombstones:
         """The transaction did not hold: what was written last is not there."""
         self._last = None
 
-    def _widened(self, db: sqlite3.Connection, grave: Grave, handed_out: Collection[int]) -> Grave | None:
+    def _widened(self, db: sqlite3.Connection, loss: Loss, handed_out: Collection[int]) -> Loss | None:
         if self._last is None or self._last[0] in handed_out:
             return None
-        joined = self._last[1].joined(grave)
+        joined = self._last[1].joined(loss)
         if joined is None or db.execute("DELETE FROM record WHERE rowid = ?", (self._last[0],)).rowcount == 0:
             return None
         return joined

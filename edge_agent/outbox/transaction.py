@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-from edge_agent.outbox.schema import INSERT_RECORD, INSERT_SEGMENT, INSERT_URGENT, REPLACE_STATE, used_bytes
+from edge_agent.outbox.schema import INSERT_RECORD, INSERT_URGENT, REPLACE_STATE, used_bytes
 from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from edge_agent.outbox.boots import Boots
     from edge_agent.outbox.intake import Intake, Row
-    from edge_agent.outbox.tombstones import Grave, Tombstones
+    from edge_agent.outbox.segments import Segments
+    from edge_agent.outbox.tombstones import Loss, Tombstones
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Transaction:
         epoch: of new records.
         boots: to which new stamps belong.
         tombstones: for what is dropped.
+        segments: for rows of the open batch.
         max_bytes: what the tables may take up in the file.
         spared: rowids of records that are on their way.
     """
@@ -82,6 +84,7 @@ class Transaction:
         epoch: int,
         boots: Boots,
         tombstones: Tombstones,
+        segments: Segments,
         *,
         max_bytes: int,
         spared: Collection[int],
@@ -90,6 +93,7 @@ class Transaction:
         self._epoch = epoch
         self._boots = boots
         self._tombstones = tombstones
+        self._segments = segments
         self._max_bytes = max_bytes
         self._spared = spared
 
@@ -99,11 +103,11 @@ class Transaction:
         Raises:
             sqlite3.Error: it is to be rolled back.
         """
-        db, graves = self._db, list(intake.graves)
-        forgone = sum(grave.dropped.records for grave in graves)
+        db, losses = self._db, list(intake.losses)
+        forgone = sum(loss.dropped.records for loss in losses)
         confirmed = tombstoned = 0
         proof = ("SELECT ?", 0)
-        for rowid, reason in intake.settled.items():
+        for rowid, reason in intake.finished.items():
             db.execute("DELETE FROM urgent WHERE rowid = ?", (rowid,))
             if reason is None:
                 row = db.execute("DELETE FROM record WHERE rowid = ? RETURNING kind", (rowid,)).fetchone()
@@ -111,15 +115,11 @@ class Transaction:
                     confirmed += row[0] != RecordKind.TOMBSTONE
                     proof = ("SELECT NOT EXISTS (SELECT 1 FROM record WHERE rowid = ?)", rowid)
             else:
-                tombstoned += self._tombstones.bury(db, rowid, reason, graves)
+                tombstoned += self._tombstones.drop(db, rowid, reason, losses)
         if intake.sealed:
-            db.execute("DELETE FROM segment")
-        for each in intake.segments:
-            row = (self._boots.current, each.readings, each.first_ns, each.last_ns, crc32(each.body), each.body)
-            stored = db.execute(INSERT_SEGMENT, row)
-            proof = ("SELECT EXISTS (SELECT 1 FROM segment WHERE rowid = ?)", stored.lastrowid or 0)
-        tombstoned += self._store(intake.rows, graves)
-        last = self._tombstones.write(db, graves, self._spared) or (intake.rows[-1].rowid if intake.rows else None)
+            self._segments.mark_sealed(db)
+        tombstoned += self._store(intake.rows, losses)
+        last = self._tombstones.write(db, losses, self._spared) or (intake.rows[-1].rowid if intake.rows else None)
         if last is not None:
             proof = ("SELECT EXISTS (SELECT 1 FROM record WHERE rowid = ?)", last)
         if intake.anchor:
@@ -133,7 +133,7 @@ class Transaction:
             proof=proof,
         )
 
-    def _store(self, rows: list[Row], graves: list[Grave]) -> int:
+    def _store(self, rows: list[Row], losses: list[Loss]) -> int:
         """Insert new records, and drop old ones where they take more room than there is. Returns how many went."""
         dropped = unlooked = 0
         for row in rows:
@@ -145,18 +145,18 @@ class Transaction:
                 self._db.execute(INSERT_URGENT, (row.rowid,))
             unlooked += len(what.body)
             if unlooked > _PIECE_BYTES:
-                dropped += make_room(self._db, self._max_bytes, self._spared, self._tombstones, graves)
+                dropped += make_room(self._db, self._max_bytes, self._spared, self._tombstones, losses)
                 unlooked = 0
-        return dropped + make_room(self._db, self._max_bytes, self._spared, self._tombstones, graves)
+        return dropped + make_room(self._db, self._max_bytes, self._spared, self._tombstones, losses)
 
 
 def make_room(
-    db: sqlite3.Connection, max_bytes: int, spared: Collection[int], tombstones: Tombstones, graves: list[Grave]
+    db: sqlite3.Connection, max_bytes: int, spared: Collection[int], tombstones: Tombstones, losses: list[Loss]
 ) -> int:
     """Drop old records if the tables take more than `max_bytes`. Returns how many."""
     if used_bytes(db) <= max_bytes:
         return 0
-    dropped = tombstones.make_room(db, int(max_bytes * _EVICT_TO), spared, graves)
+    dropped = tombstones.make_room(db, int(max_bytes * _EVICT_TO), spared, losses)
     if dropped:
         log.warning("the outbox is full: the oldest records were dropped records=%d", dropped)
     return dropped

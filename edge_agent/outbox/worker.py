@@ -14,7 +14,7 @@ from edge_agent.runtime import Inbox
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge_agent.outbox.outbox import Content, Outbox
+    from edge_agent.outbox.outbox import Content, Outbox, Tally
     from edge_agent.reading import Lane, Record
 
 log = logging.getLogger(__name__)
@@ -64,14 +64,14 @@ class Rewind:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
+class Confirm:
     """The record reached the other end."""
 
     record: Record
 
 
 @dataclass(frozen=True, slots=True)
-class Undeliverable:
+class Refuse:
     """The record can never be accepted."""
 
     record: Record
@@ -85,7 +85,24 @@ class SetAnchor:
     anchor: Anchor
 
 
-Message = Store | StoreSegment | SaveState | Commit | HandOut | Rewind | Arrived | Undeliverable | SetAnchor
+StoreInput = Store | StoreSegment | SaveState | Commit | HandOut | Rewind | Confirm | Refuse | SetAnchor
+
+
+@dataclass(frozen=True, slots=True)
+class StorePart:
+    """What the store has done so far.
+
+    Attributes:
+        epoch: of new records.
+        boot: number of the current boot.
+        tally: where the records are, as of the last commit.
+        failures: commits and reads that failed.
+    """
+
+    epoch: int
+    boot: int
+    tally: Tally
+    failures: int
 
 
 class StoreWorker:
@@ -109,7 +126,7 @@ class StoreWorker:
         offer: Callable[[Sequence[tuple[Lane, Record]]], object],
         committed: Callable[[], object],
     ) -> None:
-        self.inbox: Inbox[Message] = Inbox(INBOX_LIMIT)
+        self.inbox: Inbox[StoreInput] = Inbox(INBOX_LIMIT)
         self.outbox = outbox
         self.failures = 0
         self._clock = clock
@@ -118,6 +135,10 @@ class StoreWorker:
         self._committed = committed
         self._commit_due_ns: int | None = None
         self._failing = False
+
+    def snapshot(self) -> StorePart:
+        """Its part of a snapshot."""
+        return StorePart(self.outbox.epoch, self.outbox.boot, self.outbox.tally(), self.failures)
 
     def step(self) -> int | None:
         """Do what arrived, and commit if it is time to."""
@@ -132,7 +153,7 @@ class StoreWorker:
             self._try_to_commit(now_ns)
         return self._commit_due_ns
 
-    def _handle(self, message: Message) -> bool:
+    def _handle(self, message: StoreInput) -> bool:
         """Returns whether to commit now."""
         match message:
             case Store(content):
@@ -147,9 +168,9 @@ class StoreWorker:
                 self._offer(self._hand_out(limit))
             case Rewind():
                 self.outbox.rewind()
-            case Arrived(record):
+            case Confirm(record):
                 self.outbox.confirm(record)
-            case Undeliverable(record, reason):
+            case Refuse(record, reason):
                 self.outbox.refuse(record, reason)
             case SetAnchor(anchor):
                 self.outbox.set_anchor(anchor)
@@ -167,7 +188,7 @@ class StoreWorker:
             if self._failing:
                 self.outbox.reopen()
             wrote = self.outbox.commit()
-        except (sqlite3.Error, Unavailable) as error:
+        except (sqlite3.Error, OSError, Unavailable) as error:
             self._fail(error, now_ns)
             return
         self._commit_due_ns = None

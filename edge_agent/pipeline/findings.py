@@ -19,8 +19,9 @@ from edge_agent.stages.anomalies.detector import THRESHOLD
 from edge_agent.stages.anomalies.siblings import Siblings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from edge_agent.pipeline.settings import ChannelSettings
     from edge_agent.reading import Flag
     from edge_agent.stages.anomalies.detector import AnomalySettings
     from edge_agent.stages.filters.estimates import Estimates
@@ -172,3 +173,22 @@ def describe(name: str, anomaly: Anomaly) -> str:
         case AnomalyKind.Z_SCORE:
             told = f"a reading of {value} where the mean of those before was {expected}"
     return f"{told}; score {anomaly.score:.1f}"
+
+
+def watches_of(sensors: Mapping[str, Sequence[ChannelSettings]], findings: Findings) -> dict[str, dict[str, Watch]]:
+    """Those of all channels that are watched, by sensor and quantity; siblings know of each other."""
+    watches = {
+        name: {
+            channel.quantity: Watch(f"{name}.{channel.quantity}", channel.anomaly, findings.tell)
+            for channel in settings
+            if channel.anomaly is not None
+        }
+        for name, settings in sensors.items()
+    }
+    for name, settings in sensors.items():
+        for channel in settings:
+            if channel.sibling is not None and channel.quantity in watches[name]:
+                sensor, _, quantity = channel.sibling.partition(".")
+                if quantity in watches.get(sensor, {}):
+                    watches[name][channel.quantity].pair(watches[sensor][quantity])
+    return watches

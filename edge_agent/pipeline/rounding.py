@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.wire.floats import MOST_DECIMALS
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WHOLE: Final = 1.5 * 2.0**52
+_WHOLE: Final = 1.5 * 2.0**52
 """Adding and subtracting it rounds to whole numbers, half to even as `round`, in a fifth of the time: at this size a
 double has no fraction. Holds for magnitudes up to 2**51; beyond, a double is that coarse by itself."""
 
@@ -21,20 +19,8 @@ def rounded(values: Sequence[float | None], resolution: float | None) -> list[fl
     if resolution < 1:
         steps = float(round(1 / resolution))
         try:  # None is rare, and asking each value costs more than the arithmetic
-            return [(value * steps + WHOLE - WHOLE) / steps for value in values]  # type: ignore[operator]
+            return [(value * steps + _WHOLE - _WHOLE) / steps for value in values]  # type: ignore[operator]
         except TypeError:
             pass
-        return [None if value is None else (value * steps + WHOLE - WHOLE) / steps for value in values]
-    return [None if value is None else (value / resolution + WHOLE - WHOLE) * resolution for value in values]
-
-
-def grid_of(resolution: float | None) -> tuple[float, float]:
-    """By what `rounded` multiplies and divides; either is 1, which changes nothing."""
-    if resolution is None:
-        return 1.0, 1.0
-    return (float(round(1 / resolution)), 1.0) if resolution < 1 else (1.0, resolution)
-
-
-def decimals_of(resolution: float | None) -> int | None:
-    """How many decimals multiples of a resolution have; None if it is no tenth, hundredth or such."""
-    return next((each for each in range(MOST_DECIMALS + 1) if resolution == 10.0**-each), None)
+        return [None if value is None else (value * steps + _WHOLE - _WHOLE) / steps for value in values]
+    return [None if value is None else (value / resolution + _WHOLE - _WHOLE) * resolution for value in values]

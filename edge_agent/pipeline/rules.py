@@ -1,4 +1,4 @@
-"""The rules at work: what the path sees goes to the rules that are about it, and what changes becomes an event.
+"""Alert rules at work: a tap that shows each rule what it is about, and makes an event of each change.
 
 Not for more than one thread at a time.
 """
@@ -17,7 +17,7 @@ from edge_agent.stages.alerts import CLOCK, OUTBOX, UPLINK, Alert, AlertState, C
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from edge_agent.reading import Taken
+    from edge_agent.reading import ChannelBlock
     from edge_agent.stages.alerts import AlertSettings
 
 log = logging.getLogger(__name__)
@@ -41,23 +41,23 @@ class Surroundings(NamedTuple):
 
 
 class _Rule:
-    """A rule, and the readings that its feature is computed over."""
+    """A rule, and the last readings, which its feature is computed over."""
 
     def __init__(self, settings: AlertSettings) -> None:
         self.alert = Alert(settings)
         self.condition = settings.condition
         self.name = settings.name
-        self.window: deque[tuple[int, float | None, int]] = deque(maxlen=settings.over)
+        self.recent: deque[tuple[int, float | None, int]] = deque(maxlen=settings.over)
 
     def see(self, now_ns: int, value: float | None, status: int) -> Change | None:
         """A reading of the channel that the rule is about."""
         if isinstance(self.condition, InState):
             return self.alert.find(now_ns, quality_of(status).name.lower())
         if self.condition.feature is not None:
-            self.window.append((now_ns, value, status))
-            if len(self.window) < (self.window.maxlen or 0):
+            self.recent.append((now_ns, value, status))
+            if len(self.recent) < (self.recent.maxlen or 0):
                 return None
-            described = describe_column(*[list(part) for part in zip(*self.window, strict=True)])
+            described = describe_column(*[list(part) for part in zip(*self.recent, strict=True)])
             if described is None:
                 return None
             return self.alert.compare(now_ns, float(getattr(described, self.condition.feature)))
@@ -66,25 +66,27 @@ class _Rule:
         return self.alert.compare(now_ns, value)
 
 
-class Alerting:
-    """All rules.
+class Rules:
+    """All rules. A `Tap`: prompt, because a rule must not wait until a batch is sealed.
 
     Args:
         settings: of the rules; what they name exists.
-        tell: takes the event of each change.
-        around: see there.
+        report: takes the event of each change.
+        surroundings: what rules may be about that does not come along the path.
 
     Attributes:
         fired: how often a rule began to fire.
-        minded: sensors and others whose state rules are about.
+        subjects: sensors and others whose state rules are about.
     """
 
+    prompt = True
+
     def __init__(
-        self, settings: Sequence[AlertSettings], tell: Callable[[Event], object], around: Surroundings
+        self, settings: Sequence[AlertSettings], report: Callable[[Event], object], surroundings: Surroundings
     ) -> None:
         self.fired = 0
-        self._tell = tell
-        self._around = around
+        self._report = report
+        self._surroundings = surroundings
         self._rules = [_Rule(each) for each in settings]
         self._of_channel: dict[tuple[str, str], list[_Rule]] = {}
         self._of_state: dict[str, list[_Rule]] = {}
@@ -98,38 +100,38 @@ class Alerting:
                 self._of_channel.setdefault((condition.subject, condition.quantity), []).append(rule)
             else:
                 self._of_state.setdefault(condition.subject, []).append(rule)
-        self.minded = frozenset(self._of_state)
+        self.subjects = frozenset(self._of_state)
 
-    def watches(self, sensor: str) -> frozenset[str]:
-        """Quantities of a sensor that rules are about; their readings are to be shown without delay."""
-        return frozenset(quantity for subject, quantity in self._of_channel if subject == sensor)
+    def wants(self, sensor: str, quantity: str) -> bool:
+        """Whether a rule is about the channel."""
+        return (sensor, quantity) in self._of_channel
 
     @property
     def firing(self) -> list[str]:
         """Names of the rules that are firing now. May be asked from any thread."""
         return [rule.name for rule in self._rules if rule.alert.state is AlertState.FIRING]
 
-    def saw(self, sensor: str, quantity: str, taken: Taken) -> None:
-        """Readings of a channel, of which some may not be sent."""
+    def saw(self, sensor: str, quantity: str, block: ChannelBlock) -> None:
+        """Show readings of a channel to the rules that are about it."""
         for rule in self._of_channel.get((sensor, quantity), ()):
-            for now_ns, value, status in zip(taken.times_ns, taken.values, taken.statuses, strict=True):
+            for now_ns, value, status in zip(block.times_ns, block.values, block.statuses, strict=True):
                 self._note(rule, rule.see(now_ns, value, status))
 
     def measured(self, sensor: str) -> None:
-        """A sensor that measures is sampling, whether that was told or not."""
+        """A sensor that measures is sampling, whether an event said so or not."""
         if sensor in self._of_state:
             self._found[sensor] = _SAMPLING
 
     def heard(self, event: Event) -> None:
-        """The state of a sensor changed."""
+        """Take the new state of a sensor."""
         if event.kind is EventKind.SENSOR_STATE and event.subject in self._of_state:
             self._found[event.subject] = event.state
 
     def look(self, now_ns: int) -> int | None:
-        """Time has passed. Returns when to look again, at the latest."""
+        """Look at what changes without readings. Returns when to look again, at the latest."""
         rules = list(self._of_outbox)
         for rule in self._of_outbox:
-            self._note(rule, rule.alert.compare(now_ns, self._around.pending()))
+            self._note(rule, rule.alert.compare(now_ns, self._surroundings.pending()))
         for subject, about in self._of_state.items():
             state = self._state_of(subject)
             if state is not None:
@@ -151,9 +153,9 @@ class Alerting:
 
     def _state_of(self, subject: str) -> str | None:
         if subject == UPLINK:
-            return self._around.uplink()
+            return self._surroundings.uplink()
         if subject == CLOCK:
-            return self._around.clock()
+            return self._surroundings.clock()
         return self._found.get(subject)
 
     def _note(self, rule: _Rule, change: Change | None) -> None:
@@ -164,4 +166,6 @@ class Alerting:
         self.fired += fires
         state, level = ("firing", logging.WARNING) if fires else ("resolved", logging.INFO)
         log.log(level, "alert %s is %s: %s severity=%s", settings.name, state, change.text, settings.severity)
-        self._tell(Event(EventKind.ALERT, change.now_ns, settings.name, state, change.text, severity=settings.severity))
+        self._report(
+            Event(EventKind.ALERT, change.now_ns, settings.name, state, change.text, severity=settings.severity)
+        )

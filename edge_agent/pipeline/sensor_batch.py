@@ -1,9 +1,8 @@
-"""What one sensor has measured since the last batch was sealed. Not for more than one thread at a time.
+"""The open batch of one sensor. Not for more than one thread at a time.
 
-Measurements wait until somebody wants to see what became of them (a segment or batch is due, or a person looks) and
-then go through the stages as one block: a call costs more than the work on one reading. `OpenBatch._process` is
-the road that every reading takes, from channel to channel. Where many wait, `block.process_all` has gone part of it
-for those with nothing odd about them, of all sensors at once: what it found is `Ready`, and the rest is the same.
+Measurements wait here until somebody needs to know what became of them: a tap that is prompt, rows that are to be
+secured, a batch that is sealed. Then they go through the stages as blocks, because a call costs more than the work on
+one reading. `SensorBatch._take` is the road that every reading takes, from channel to channel.
 """
 
 from __future__ import annotations
@@ -15,34 +14,39 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.pipeline.channel import Channel
-from edge_agent.reading import Flag, Measurement
+from edge_agent.reading import Flag
 from edge_agent.stages.derive import derive
-from edge_agent.wire.batch import Column, Group
+from edge_agent.wire.batch import Group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from edge_agent.pipeline.channel import ChannelSettings, Counts, Ready
+    from edge_agent.pipeline.counts import Counts
     from edge_agent.pipeline.findings import Watch
-    from edge_agent.reading import Taken
+    from edge_agent.pipeline.settings import ChannelSettings
+    from edge_agent.pipeline.taps import Taps
+    from edge_agent.reading import Measurement
+    from edge_agent.wire.batch import Column
 
 _NO_FLAG: Final = Flag(0)
-_Judged = tuple[list[Flag], list["float | None"]]
-"""Flags and true values of a block."""
-_NOTHING: Final[Mapping[str, Ready]] = MappingProxyType({})
+_QUANTITIES: Final = attrgetter("quantities")
 
 
-class OpenBatch:
-    """The open batch of one sensor: measurements that wait, the times of the others, and a column per channel.
+class SensorBatch:
+    """Measurements that wait, stamps of the others, and a column per channel.
 
     Args:
         name: id of the sensor.
         settings: of its channels.
-        counts: where its readings are counted when they are processed.
+        counts: where its readings are counted.
         time_step_ns: stamps are rounded down to multiples of it.
+        taps: see every block of the channels that they want.
         watches: of the channels that are watched, by quantity.
-        show: takes sensor, quantity and block of each channel that somebody looks at.
-        looked_at: their quantities.
+
+    Attributes:
+        waiting: measurements that have not been through the stages yet.
+        times_ns: stamps of the rows of the open batch.
+        secured: how many of these rows are in the store already.
     """
 
     def __init__(
@@ -51,104 +55,70 @@ class OpenBatch:
         settings: Sequence[ChannelSettings],
         counts: Counts,
         time_step_ns: int,
-        *,
+        taps: Taps,
         watches: Mapping[str, Watch] = MappingProxyType({}),
-        show: Callable[[str, str, Taken], object] | None = None,
-        looked_at: frozenset[str] = frozenset(),
     ) -> None:
+        self.name = name
         self.waiting: list[Measurement] = []
         self.channels = {each.quantity: Channel(each, counts, watches.get(each.quantity)) for each in settings}
-        self.width = len(self.channels)
-        self._derived = [(each, each.derived) for each in self.channels.values() if each.derived is not None]
         self.times_ns: list[int] = []
-        self.in_segments = 0
-        self.name = name
+        self.secured = 0
+        self._derived = [(channel, channel.derived) for channel in self.channels.values() if channel.derived]
         self._time_step_ns = time_step_ns
-        self._show = show
-        self.looked_at = looked_at
+        self._taps = {quantity: taps.of_channel(name, quantity) for quantity in self.channels}
 
     def process(self) -> None:
         """Take the measurements that wait through the stages."""
         if self.waiting:
             waiting, self.waiting = self.waiting, []
-            for quantities, block in groupby(waiting, attrgetter("quantities")):
-                self._process(quantities, list(block))
+            for quantities, block in groupby(waiting, _QUANTITIES):
+                self._take(quantities, list(block))
 
-    def process_ready(self, times_ns: list[int], ready: Mapping[str, Ready]) -> None:
-        """Take the measurements that wait through the stages, all of the same quantities.
-
-        Args:
-            times_ns: their stamps, rounded down.
-            ready: what was found beforehand, by quantity.
-        """
-        waiting, self.waiting = self.waiting, []
-        self._take(times_ns, self._judge(times_ns, waiting[0].quantities, waiting, ready), ready)
-
-    def _process(self, quantities: tuple[str, ...], block: list[Measurement]) -> None:
-        """Take measurements, all of the same quantities, into the open batch."""
+    def _take(self, quantities: tuple[str, ...], block: list[Measurement]) -> None:
+        """Take measurements of the same quantities into the open batch: judge, derive, then channel by channel."""
         step_ns = self._time_step_ns
-        times_ns = [each.boot_ns // step_ns * step_ns for each in block]
-        self._take(times_ns, self._judge(times_ns, quantities, block, _NOTHING), _NOTHING)
-
-    def _judge(
-        self, times_ns: list[int], quantities: tuple[str, ...], block: list[Measurement], ready: Mapping[str, Ready]
-    ) -> dict[str, _Judged]:
-        """Judge what is not ready, and whatever is derived."""
-        judged: dict[str, _Judged] = {}
-        if len(ready) < len(quantities):
-            flags = [each.flags for each in block]
-            odd = flags if any(flags) else None
-            for quantity, measured in zip(quantities, zip(*[each.values for each in block], strict=True), strict=True):
-                if quantity not in ready:
-                    judged[quantity] = self.channels[quantity].judge(times_ns, measured, odd)
-        if self._derived:
-            given = {quantity: ([_NO_FLAG] * len(block), each.raws) for quantity, each in ready.items()} | judged
-            for channel, derived in self._derived:
-                if given.keys() >= set(derived.inputs):
-                    inputs = [given[quantity] for quantity in derived.inputs]
-                    # What is odd about any of them is odd about what follows from them.
-                    odd = [reduce(or_, each) for each in zip(*[flags for flags, _ in inputs], strict=True)]
-                    values = derive(derived, [raws for _, raws in inputs])
-                    judged[channel.quantity] = given[channel.quantity] = channel.judge(times_ns, values, odd)
-        return judged
-
-    def _take(self, times_ns: list[int], judged: Mapping[str, _Judged], ready: Mapping[str, Ready]) -> None:
-        """Take a block of all channels into the open batch."""
+        times_ns = [measurement.boot_ns // step_ns * step_ns for measurement in block]
+        flags = [measurement.flags for measurement in block]
+        seen = flags if flags.count(_NO_FLAG) < len(flags) else None
+        columns = zip(*[measurement.values for measurement in block], strict=True)
+        judged = {
+            quantity: self.channels[quantity].judge(times_ns, measured, seen)
+            for quantity, measured in zip(quantities, columns, strict=True)
+        }
+        for channel, derived in self._derived:
+            if judged.keys() >= set(derived.inputs):
+                inputs = [judged[quantity] for quantity in derived.inputs]
+                # Flags of any input hold for what is derived from it.
+                joined = [reduce(or_, row) for row in zip(*[flags for flags, _ in inputs], strict=True)]
+                judged[channel.quantity] = channel.judge(
+                    times_ns, derive(derived, [raws for _, raws in inputs]), joined
+                )
         for quantity, channel in self.channels.items():
-            seen = self._show is not None and quantity in self.looked_at
-            if quantity in ready:
-                taken = channel.take_ready(times_ns, ready[quantity], seen=seen)
-            elif quantity in judged:
-                taken = channel.take(times_ns, *judged[quantity])
-            else:
+            if quantity not in judged:
                 channel.pad(len(times_ns))
                 continue
-            if seen and self._show is not None:
-                self._show(self.name, quantity, taken)
+            taken = channel.take(times_ns, *judged[quantity])
+            for tap in self._taps[quantity]:
+                tap.saw(self.name, quantity, taken)
         self.times_ns += times_ns
 
-    def smooth(self) -> None:
-        """Look at values again from the end of the batch, where that is wanted."""
-        if self.times_ns:
-            for each in self.channels.values():
-                each.smooth(self.times_ns)
-
-    def group(self, first: int) -> Group:
-        """Processed rows from `first` on, without channels that have nothing to send."""
-        return self._group(self.times_ns[first:], [each.column(first) for each in self.channels.values()])
+    def take_unsecured(self) -> Group:
+        """Processed rows that are not in the store yet, without channels that have nothing to send; they count as
+        secured now.
+        """
+        first, self.secured = self.secured, len(self.times_ns)
+        return self._group(self.times_ns[first:], [channel.column(first) for channel in self.channels.values()])
 
     def sealed(self, *, describe: bool) -> Group:
-        """The whole batch, as it is sent, with features or without."""
-        columns = [each.reduced(self.times_ns, describe=describe) for each in self.channels.values()]
-        return self._group(self.times_ns, columns)
-
-    def _group(self, times_ns: list[int], columns: Iterable[Column]) -> Group:
-        told = [column for column in columns if column.cells_sent()]
-        return Group(self.name, times_ns, tuple(told))
-
-    def clear(self) -> None:
-        """Begin a new batch."""
-        self.times_ns = []
-        self.in_segments = 0
+        """The whole batch as it is sent, with features or without. A new one begins."""
+        for channel in self.channels.values():
+            channel.smooth(self.times_ns)
+        columns = [channel.reduced(self.times_ns, describe=describe) for channel in self.channels.values()]
+        group = self._group(self.times_ns, columns)
+        self.times_ns, self.secured = [], 0
         for channel in self.channels.values():
             channel.clear()
+        return group
+
+    def _group(self, times_ns: list[int], columns: Iterable[Column]) -> Group:
+        return Group(self.name, times_ns, tuple(column for column in columns if column.cells_sent()))

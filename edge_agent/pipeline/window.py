@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from edge_agent.clock import Clock
+    from edge_agent.pipeline.settings import BatchSettings
     from edge_agent.reading import Event
 
 MOST_GRACE_NS: Final = NS_PER_S
@@ -25,16 +26,15 @@ class AlignedWindow:
 
     Args:
         clock: where wall time stands.
-        length_ns: of a window.
-        grace_ns: so long after its end a window is open still, at most a second: sensors on slow buses deliver late.
-        time_step_ns: stamps are rounded down to multiples of it, and then belong to a window.
+        settings: the window is as long as `period_ns`. It stays open for half of `durability_ns` after its end, at most
+            a second, because sensors on slow buses deliver late. A stamp belongs to a window after it was rounded down.
     """
 
-    def __init__(self, clock: Clock, length_ns: int, grace_ns: int, time_step_ns: int) -> None:
+    def __init__(self, clock: Clock, settings: BatchSettings) -> None:
         self._clock = clock
-        self._length_ns = length_ns
-        self._grace_ns = min(grace_ns, MOST_GRACE_NS, length_ns // 2)
-        self._time_step_ns = time_step_ns
+        self._length_ns = settings.period_ns
+        self._grace_ns = min(settings.durability_ns // 2, MOST_GRACE_NS, settings.period_ns // 2)
+        self._time_step_ns = settings.time_step_ns
         self._early: list[Measurement | Event] = []
         self._end_ns = self._first_end_ns()
 

@@ -57,7 +57,7 @@ class Recording:
 
     def __init__(self, path: Path, mappings: Sequence[ColumnMapping], broken: Callable[[str], object]) -> None:
         self.path = path
-        self.skipped = 0
+        self.used = self.skipped = 0
         self._mappings = mappings
         self._broken = broken
         header = self._header()
@@ -217,10 +217,10 @@ class ReplayWorker:
         ended: Callable[[], object],
     ) -> None:
         self.inbox: Inbox[Any] = Inbox(1)
-        self.rows = 0
         self._clock = clock
         self._deliver = deliver
         self._ended = ended
+        self._recording = recording
         self._rows = recording.rows()
         self._next = next(self._rows, None)
 
@@ -232,7 +232,7 @@ class ReplayWorker:
             boot_ns = self._next.wall_ns - offset_ns
             for sensor, (quantities, values) in self._next.values.items():
                 self._deliver(Measurement(sensor, boot_ns, quantities, values))
-            self.rows += 1
+            self._recording.used += 1
             self._next = next(self._rows, None)
         if self._next is None:
             self._ended()

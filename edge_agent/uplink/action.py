@@ -23,13 +23,13 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
-class Restart:
+class Rewind:
     """The next records asked for begin at the oldest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """Ask the outbox for up to `limit` records."""
+class HandOut:
+    """HandOut the outbox for up to `limit` records."""
 
     limit: int
 
@@ -43,21 +43,21 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
+class Confirm:
     """The record has arrived."""
 
     record: Record
 
 
 @dataclass(frozen=True, slots=True)
-class Bury:
+class Refuse:
     """The record can never be delivered."""
 
     record: Record
     reason: str
 
 
-Action = Open | Drop | Restart | Ask | Send | Settle | Bury
+Action = Open | Drop | Rewind | HandOut | Send | Confirm | Refuse
 
 
 class Way(Enum):

@@ -1,4 +1,4 @@
-"""In whose words the link is spoken: topics, will, births, and the message of a record. What the worker has to know."""
+"""What the uplink has to know of a dialect: topics, will, births, commands, and the message of a record."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_agent.reading import Lane, Record
+    from edge_agent.uplink.command import Command
     from edge_agent.uplink.mqtt import Will
 
 
 class Occasion(Enum):
-    """When something is said that is no record."""
+    """When something is published that is no record."""
 
     BIRTH = "birth"
-    """The link has just come up; comes before any record."""
+    """The link has just come up, or somebody asked for a birth; comes before any record."""
     HEARTBEAT = "heartbeat"
     FAREWELL = "farewell"
     """The link will be closed on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
-    """Published with QoS 0: nobody waits for it to arrive."""
+class Notice:
+    """A message that is no record: birth, status, death. Published with QoS 0: its loss is harmless."""
 
     topic: str
     payload: bytes
@@ -46,24 +47,24 @@ class Publication:
     payload: bytes
     content_type: str
     user_properties: Sequence[tuple[str, str]]
-    before: Sequence[Announcement] = ()
+    before: Sequence[Notice] = ()
 
 
 class Dialect(Protocol):
-    """What is said, without saying it. Called from the uplink's thread only.
+    """Builds publications; sends nothing. Called from the uplink's thread only.
 
     Attributes:
-        commands: topic that commands to us come on; None if the dialect knows none.
+        command_topic: topic on which commands arrive; None if the dialect knows none.
     """
 
     @property
-    def commands(self) -> str | None: ...  # noqa: D102 see the class
+    def command_topic(self) -> str | None: ...  # noqa: D102 see the class
 
     def will(self) -> Will:
         """The will of a new connection; called once for each."""
 
-    def announcements(self, occasion: Occasion) -> Sequence[Announcement]:
-        """What is to be said now that is no record."""
+    def notices(self, occasion: Occasion) -> Sequence[Notice]:
+        """What is to be published now that is no record."""
 
     def publication(self, lane: Lane, record: Record) -> Publication:
         """The message of a record. Raises whatever if it cannot be made; then the record is undeliverable."""
@@ -71,5 +72,5 @@ class Dialect(Protocol):
     def answered(self, record: Record, *, taken: bool) -> None:
         """The broker took a record's publication; or it did not leave, was refused, or there was nobody to have it."""
 
-    def heard(self, payload: bytes) -> Sequence[Announcement]:
-        """What a command asks us to say."""
+    def heard(self, payload: bytes) -> Sequence[Command]:
+        """The commands in a message that arrived on `command_topic`; none if it holds none that is known."""

@@ -179,7 +179,7 @@ class Link:
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_queued_messages_set(0)
-        client.max_inflight_messages_set(65_535)  # the session's window is the only one
+        client.max_inflight_messages_set(65_535)  # the session's own limit is the only one
         client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         if broker.tls is not None:
             client.tls_set_context(broker.tls)
@@ -213,7 +213,7 @@ class Link:
                 raise TooLarge(f"{size} bytes, and the broker takes {self._maximum_packet}")
         return self._client.publish(topic, payload, qos=1, properties=properties).mid
 
-    def announce(self, topic: str, payload: bytes, *, retain: bool) -> None:
+    def notify(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Publish with QoS 0: it must not take up what the broker's Receive Maximum leaves for records.
 
         paho reports it as published when it has left, by a `Puback` whose number nobody waits for.

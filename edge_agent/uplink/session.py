@@ -1,7 +1,7 @@
 """What to do next on the link, given what happened on it. Sans-I/O: no socket, no clock, no thread.
 
 Rules:
-- A record is settled only by PUBACK 0x00. 0x10 (no matching subscribers) does not: the broker threw the message away.
+- A record is confirmed only by PUBACK 0x00. 0x10 (no matching subscribers) does not: the broker threw the message away.
 - A refusal that may pass pauses sending, and one record at a time tries whether the cause is gone. If it concerns the
   topic (nobody subscribed, not authorised) the other topics go on; if the broker (quota, any code we do not know) none.
   A refusal that cannot pass (too large, wrong format, bad topic) makes the record undeliverable.
@@ -19,7 +19,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
-from edge_agent.uplink.action import Action, Ask, Bury, Drop, Open, Restart, Send, Settle, Way, way_of
+from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Refuse, Rewind, Send, Way, way_of
 
 if TYPE_CHECKING:
     import random
@@ -60,17 +60,17 @@ class Session:
     """The state of one uplink.
 
     Args:
-        window: how many records may be in flight.
+        in_flight_limit: how many records may be in flight.
         ack_timeout_ns: a link on which a PUBACK is missing for so long is given up; an outbox that does not answer
             for so long is asked anew.
         rng: draws waiting times.
     """
 
-    def __init__(self, *, window: int, ack_timeout_ns: int, rng: random.Random) -> None:
+    def __init__(self, *, in_flight_limit: int, ack_timeout_ns: int, rng: random.Random) -> None:
         self.state = LinkState.CONNECTING
         self.reason = "not connected yet"
         self.sent = self.acknowledged_count = 0
-        self._configured_window = self._granted_window = self._window = window
+        self._configured_limit = self._granted_limit = self._limit = in_flight_limit
         self._ack_timeout_ns = ack_timeout_ns
         self._rng = rng
         self._actions: list[Action] = [Open()]
@@ -96,9 +96,9 @@ class Session:
         """The broker accepted us and will take so many unacknowledged publishes."""
         self.state, self.reason = LinkState.ONLINE, ""
         self._retry_ns = None
-        self._granted_window = max(1, min(self._configured_window, receive_maximum))
+        self._granted_limit = max(1, min(self._configured_limit, receive_maximum))
         self._acked_on_link = False
-        self._begin_anew(1 if self._suspect is not None or self._aside else self._granted_window)
+        self._begin_anew(1 if self._suspect is not None or self._aside else self._granted_limit)
 
     def disconnected(self, now_ns: int, reason: str) -> None:
         """The link is down, or could not be made."""
@@ -112,7 +112,7 @@ class Session:
     def stored(self) -> None:
         """The outbox has committed something."""
         self._dry = False
-        self._ask()
+        self._request()
 
     def offered(self, now_ns: int, records: Sequence[tuple[Lane, Record]]) -> None:
         """The outbox answers."""
@@ -122,8 +122,8 @@ class Session:
             return  # asked before a break or a pause; the outbox is rewound after it
         if outdated:
             if records and not asked:
-                self._begin_anew(self._window)  # the answer was given up too early, and who got it is not clear
-            self._ask()
+                self._begin_anew(self._limit)  # the answer was given up too early, and who got it is not clear
+            self._request()
             return
         self._dry = len(records) < asked
         open_ways = [each for each in records if way_of(*each) not in self._closed]
@@ -141,7 +141,7 @@ class Session:
         if code == _SUCCESS:
             self._succeed(record, way)
         elif code in _HOPELESS:
-            self._bury(record, f"refused by the broker: {_HOPELESS[code]} ({code:#04x})")
+            self._refuse(record, f"refused by the broker: {_HOPELESS[code]} ({code:#04x})")
         elif code in _OF_THE_TOPIC:
             self._close(now_ns, way, f"the broker says of {way.value}: {_REASONS[code]} ({code:#04x})")
         else:
@@ -154,11 +154,11 @@ class Session:
                 self._retry_ns = now_ns + self._backoff_ns()
         self._go_on(now_ns)
 
-    def undeliverable(self, now_ns: int, record: Record, reason: str) -> None:
+    def refused(self, now_ns: int, record: Record, reason: str) -> None:
         """The record that was to be sent cannot be, by anyone."""
         if self._in_flight.pop(record.rowid, None) is not None:
             self.sent -= 1
-            self._bury(record, reason)
+            self._refuse(record, reason)
             self._go_on(now_ns)
 
     def tick(self, now_ns: int) -> None:
@@ -179,7 +179,7 @@ class Session:
                 self._answer_due_ns = now_ns + self._ack_timeout_ns
             elif now_ns >= self._answer_due_ns:  # the store fell over this question
                 self._asked, self._answer_due_ns = 0, None
-                self._begin_anew(self._window)
+                self._begin_anew(self._limit)
 
     # ---- what to do
 
@@ -226,8 +226,8 @@ class Session:
             self.state = LinkState.ONLINE
             self.reason = self.reason if self._closed else ""
         self._forget_aside(record)
-        self._window = self._granted_window
-        self._actions.append(Settle(record))
+        self._limit = self._granted_limit
+        self._actions.append(Confirm(record))
 
     def _close(self, now_ns: int, way: Way, reason: str) -> None:
         """Stop using a topic for a while; what belongs there stays in the outbox, and the others go on."""
@@ -238,24 +238,24 @@ class Session:
             self._retry_ns = now_ns + self._wait_ns(self._refusals.get(way, 0))
             self._refusals[way] = self._refusals.get(way, 0) + 1
 
-    def _bury(self, record: Record, reason: str) -> None:
+    def _refuse(self, record: Record, reason: str) -> None:
         self._forget_aside(record)
-        self._actions.append(Bury(record, reason))
+        self._actions.append(Refuse(record, reason))
 
     def _forget_aside(self, record: Record) -> None:
         if record.rowid in self._aside:
             self._aside.remove(record.rowid)
 
-    def _begin_anew(self, window: int) -> None:
+    def _begin_anew(self, in_flight_limit: int) -> None:
         """Send from the oldest record on. An answer that is still on its way was asked for before."""
         self._may_send = True
-        self._window = window
+        self._limit = in_flight_limit
         self._dry = False
         self._outdated = self._asked > 0
         self._held.clear()
         self._closed.clear()
-        self._actions.append(Restart())
-        self._ask()
+        self._actions.append(Rewind())
+        self._request()
 
     def _go_on(self, now_ns: int) -> None:
         """Send what was handed out as far as there is room, and ask for more.
@@ -269,15 +269,15 @@ class Session:
             if not self._in_flight:
                 self._send(now_ns, *aside[0])
             return
-        for each in [each for each in self._held if each not in aside][: self._window - len(self._in_flight)]:
+        for each in [each for each in self._held if each not in aside][: self._limit - len(self._in_flight)]:
             self._send(now_ns, *each)
-        self._ask()
+        self._request()
 
-    def _ask(self) -> None:
-        room = self._window - len(self._in_flight)
+    def _request(self) -> None:
+        room = self._limit - len(self._in_flight)
         if self._may_send and room > 0 and not self._asked and not self._dry:
             self._asked = room + max(0, len(self._aside) - len(self._held))
-            self._actions.append(Ask(self._asked))
+            self._actions.append(HandOut(self._asked))
 
     def _look_for_poison(self, now_ns: int) -> None:
         """Judge the record at which the link broke."""
@@ -287,7 +287,7 @@ class Session:
         alone = len(self._in_flight) == 1 and now_ns - (due_ns - self._ack_timeout_ns) < _AT_ONCE_NS
         if rowid in self._aside:
             if alone:
-                self._bury(record, "the link broke whenever it was sent")
+                self._refuse(record, "the link broke whenever it was sent")
             return
         if self._acked_on_link:
             return

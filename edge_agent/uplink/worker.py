@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.runtime import Inbox
-from edge_agent.uplink.action import Action, Ask, Bury, Drop, Open, Restart, Send, Settle
+from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Refuse, Rewind, Send
 from edge_agent.uplink.dialect import Occasion
 from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, Received, TooLarge
 from edge_agent.uplink.session import LinkState, Session
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from edge_agent.clock import Clock
     from edge_agent.reading import Lane, Record
-    from edge_agent.uplink.dialect import Announcement, Dialect, Publication
+    from edge_agent.uplink.command import Command
+    from edge_agent.uplink.dialect import Dialect, Notice, Publication
     from edge_agent.uplink.mqtt import Broker
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,9 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class PublishStatus:
-    """It is time for a heartbeat."""
+    """It is time for a heartbeat, or somebody asked for a birth."""
+
+    occasion: Occasion = Occasion.HEARTBEAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +57,36 @@ class Heard:
     event: LinkEvent
 
 
-Message = Heard | Offered | Stored | PublishStatus
+UplinkInput = Heard | Offered | Stored | PublishStatus
 
 
+@dataclass(frozen=True, slots=True)
 class OutboxSide:
-    """What the uplink asks of the outbox; each call only leaves a message there."""
+    """What the uplink does to records; each call only puts something into the store's inbox."""
 
-    def __init__(
-        self,
-        *,
-        restart: Callable[[], object],
-        ask: Callable[[int], object],
-        settle: Callable[[Record], object],
-        bury: Callable[[Record, str], object],
-    ) -> None:
-        self.restart, self.ask, self.settle, self.bury = restart, ask, settle, bury
+    rewind: Callable[[], object]
+    hand_out: Callable[[int], object]
+    confirm: Callable[[Record], object]
+    refuse: Callable[[Record, str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkPart:
+    """What the uplink has done so far.
+
+    Attributes:
+        state: of the link.
+        reason: why it is not simply online; empty if it is.
+        sent: PUBLISH packets of records, repeated ones too.
+        acknowledged: successful answers to them.
+        bytes_sent: payloads of records.
+    """
+
+    state: LinkState
+    reason: str
+    sent: int
+    acknowledged: int
+    bytes_sent: int
 
 
 class UplinkWorker:
@@ -76,10 +94,11 @@ class UplinkWorker:
 
     Args:
         broker: where to.
-        dialect: what is said, and on which topics.
+        dialect: builds what is published, and says on which topics.
         versions: MQTT versions to try in turn: 5, 4 (which is 3.1.1).
         session: decides.
         outbox: gives and takes back records.
+        command: takes what the link hears besides answers to records.
         clock: only for the session's deadlines.
     """
 
@@ -94,16 +113,18 @@ class UplinkWorker:
         session: Session,
         outbox: OutboxSide,
         clock: Clock,
+        command: Callable[[Command], object] = lambda _command: None,
     ) -> None:
-        self.inbox: Inbox[Message] = Inbox(INBOX_LIMIT)
+        self.inbox: Inbox[UplinkInput] = Inbox(INBOX_LIMIT)
         self.session = session
-        self.bytes_sent = 0
+        self._bytes_sent = 0
         self._broker = broker
         self._dialect = dialect
         self._versions = versions
         self._version = versions[0]
         self._outbox = outbox
         self._clock = clock
+        self._command = command
         self._link: Link | None = None
         self._links = 0
         self._silent_ends = 0
@@ -124,15 +145,20 @@ class UplinkWorker:
         self._say_changes()
         return self.session.deadline_ns()
 
+    def snapshot(self) -> UplinkPart:
+        """Its part of a snapshot."""
+        session = self.session
+        return UplinkPart(session.state, session.reason, session.sent, session.acknowledged_count, self._bytes_sent)
+
     def stop(self) -> None:
         """Say a last word and close the link."""
         if self._link is None:
             return
-        self._announce(Occasion.FAREWELL)
+        self._notify(Occasion.FAREWELL)
         self._link.close()
         self._link = None
 
-    def _hear(self, message: Message) -> None:
+    def _hear(self, message: UplinkInput) -> None:
         now_ns = self._clock.now_ns()
         match message:
             case Heard(link, event):
@@ -142,15 +168,15 @@ class UplinkWorker:
                 self.session.offered(now_ns, records)
             case Stored():
                 self.session.stored()
-            case PublishStatus():
-                self._announce(Occasion.HEARTBEAT)
+            case PublishStatus(occasion):
+                self._notify(occasion)
 
     def _hear_link(self, event: LinkEvent, now_ns: int) -> None:
         match event:
             case LinkUp(receive_maximum):
                 self._silent_ends = 0
                 self.session.connected(receive_maximum)
-                self._announce(Occasion.BIRTH)
+                self._notify(Occasion.BIRTH)
             case LinkDown(reason, wrong_version, refused):
                 self._choose_version(wrong_version=wrong_version, at_once=refused)
                 self._forget_link()
@@ -161,7 +187,8 @@ class UplinkWorker:
                     self._dialect.answered(record, taken=code == 0)
                     self.session.acknowledged(now_ns, record, code)
             case Received(payload):
-                self._say(self._dialect.heard(payload))
+                for command in self._dialect.heard(payload):
+                    self._command(command)
 
     def _choose_version(self, *, wrong_version: bool, at_once: bool) -> None:
         """The next one if the broker does not know this one; after any connection that stood, the first again.
@@ -187,17 +214,17 @@ class UplinkWorker:
                 if self._link is not None:
                     self._link.abandon()
                 self._forget_link()
-            case Restart():
-                self._outbox.restart()
-            case Ask(limit):
-                self._outbox.ask(limit)
+            case Rewind():
+                self._outbox.rewind()
+            case HandOut(limit):
+                self._outbox.hand_out(limit)
             case Send(lane, record):
                 self._send(lane, record)
-            case Settle(record):
-                self._outbox.settle(record)
-            case Bury(record, reason):
+            case Confirm(record):
+                self._outbox.confirm(record)
+            case Refuse(record, reason):
                 log.error("a record cannot be delivered and is replaced by a tombstone reason=%r", reason)
-                self._outbox.bury(record, reason)
+                self._outbox.refuse(record, reason)
 
     def _open(self) -> None:
         self._links += 1
@@ -208,7 +235,7 @@ class UplinkWorker:
                 self._dialect.will(),
                 self._version,
                 lambda event: self.inbox.put(Heard(number, event)),
-                self._dialect.commands,
+                self._dialect.command_topic,
             )
             link.open()
         except Exception as error:  # no thread, no descriptor, no memory: later there may be
@@ -236,27 +263,27 @@ class UplinkWorker:
                 self._publish(self._link, record, plainer)
         except TooLarge as error:
             self._dialect.answered(record, taken=False)
-            self.session.undeliverable(self._clock.now_ns(), record, str(error))
+            self.session.refused(self._clock.now_ns(), record, str(error))
         except Exception as error:
             # One record that cannot be put into a message must not hold up those behind it.
             log.exception("a record cannot be encoded epoch=%d seq=%d", record.epoch, record.seq)
             self._dialect.answered(record, taken=False)
-            self.session.undeliverable(self._clock.now_ns(), record, f"it cannot be encoded: {error}")
+            self.session.refused(self._clock.now_ns(), record, f"it cannot be encoded: {error}")
 
     def _publish(self, link: Link, record: Record, said: Publication) -> None:
         self._say(said.before)
         mid = link.publish(said.topic, said.payload, said.content_type, said.user_properties)
         self._mids[mid] = record
-        self.bytes_sent += len(said.payload)
+        self._bytes_sent += len(said.payload)
 
-    def _announce(self, occasion: Occasion) -> None:
+    def _notify(self, occasion: Occasion) -> None:
         if self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:
-            self._say(self._dialect.announcements(occasion))
+            self._say(self._dialect.notices(occasion))
 
-    def _say(self, announcements: Sequence[Announcement]) -> None:
+    def _say(self, notices: Sequence[Notice]) -> None:
         if self._link is not None:
-            for each in announcements:
-                self._link.announce(each.topic, each.payload, retain=each.retain)
+            for each in notices:
+                self._link.notify(each.topic, each.payload, retain=each.retain)
 
     def _say_changes(self) -> None:
         """Log each state and cause once, until all is well again: two topics that wait may take turns for ever."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock
 from edge_agent.outbox.worker import Store
-from edge_agent.pipeline.pipeline import ChannelSettings, Pipeline
+from edge_agent.pipeline.pipeline import Pipeline
 from edge_agent.pipeline.rounding import rounded
+from edge_agent.pipeline.settings import BatchSettings, ChannelSettings
 from edge_agent.quantity import QUANTITIES
 from edge_agent.reading import Measurement, RecordKind
 from edge_agent.stages.filters.auto import AutoSettings
@@ -162,11 +163,8 @@ class Published:
         self.announcement = make_announcement(ENVELOPE, NS_PER_MS, sensors.items())
         self._pipeline = Pipeline(
             {name: [self._settings(quantity) for quantity in quantities] for name, quantities in sensors.items()},
+            BatchSettings(1 << 62, 1 << 62),
             clock=self._clock,
-            batch_ns=1 << 62,
-            durability_ns=1 << 62,
-            time_step_ns=NS_PER_MS,
-            features=True,
             store=self._store,
         )
 

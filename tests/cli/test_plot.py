@@ -8,7 +8,7 @@ import pytest
 
 from edge_agent.cli.plot import Plot
 from edge_agent.clock import NS_PER_S
-from edge_agent.reading import Event, EventKind, Flag, Taken, status_of
+from edge_agent.reading import ChannelBlock, Event, EventKind, Flag, status_of
 from edge_agent.stages.alerts import AlertSettings, parse_condition
 
 if TYPE_CHECKING:
@@ -78,12 +78,12 @@ def test_whatever_happened_can_be_drawn(tmp_path: Path) -> None:
     plot.saw(
         "air",
         "temperature_c",
-        Taken(
+        ChannelBlock(
             times_ns, [20.0, None, 99.0, 20.1, 20.2], [20.0, None, 20.05, 20.1, 20.2], [None] * 5, [0, bad, odd, 0, 0]
         ),
     )
-    plot.saw("air", "humidity_pct", Taken([0], [None], [None], [None], [bad]))
-    plot.saw("soil", "temperature_c", Taken([], [], [], [], []))
+    plot.saw("air", "humidity_pct", ChannelBlock([0], [None], [None], [None], [bad]))
+    plot.saw("soil", "temperature_c", ChannelBlock([], [], [], [], []))
     for state in ("noise-burst-ended", "noise-burst", "surprise", "noise-burst-ended", "more"):
         plot.heard(Event(EventKind.ANOMALY, 2 * S, "air.temperature_c", state, "why"))
     for state in ("resolved", "firing"):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_agent.clock import Anchor, ClockQuality
-from edge_agent.outbox.outbox import Content, Dropped, Outbox
+from edge_agent.outbox.outbox import Content, Dropped, Encode, Outbox
+from edge_agent.outbox.schema import StoreSettings
 from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ def open_outbox(tmp_path: Path) -> Callable[..., Outbox]:
     def open_(**given: Any) -> Outbox:
         settings: dict[str, Any] = {
             "directory": tmp_path / "state",
-            "max_bytes": 1 << 20,
             "boot_id": "boot-a",
             "anchor": SYNCED,
             "rng": random.Random(repr(given)),
-            "encode_tombstone": told,
+            "encode": Encode(told, lambda body: body),
         }
+        settings["settings"] = StoreSettings(given.pop("max_bytes", 1 << 20))
         return Outbox(**(settings | given))
 
     return open_

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge_agent.clock import Anchor, ClockQuality
-from edge_agent.outbox.outbox import Content, Outbox
+from edge_agent.outbox.outbox import Content, Encode, Outbox
 from edge_agent.outbox.recovery import DATABASE
+from edge_agent.outbox.schema import StoreSettings
 from edge_agent.outbox.transaction import _PIECE_BYTES
 from edge_agent.reading import Lane, Record, RecordKind
 from tests.outbox.failing import FailingOnce, check_sums, fail_once
@@ -44,7 +45,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.names = 0
         self.waiting: dict[Id, bytes] = {}
         self.committed: dict[Id, bytes] = {}
-        self.settled: dict[int, Id] = {}
+        self.finished: dict[int, Id] = {}
         self.gone: set[Id] = set()
         self.refused: set[Id] = set()
         self.buried: Counter[Id] = Counter()
@@ -63,16 +64,18 @@ class OutboxMachine(RuleBasedStateMachine):
         self.starts += 1
         self.outbox = Outbox(
             self.directory,
-            max_bytes=MAX_BYTES,
+            StoreSettings(MAX_BYTES),
             boot_id=f"boot-{self.starts // 3}",
             anchor=Anchor(self.starts, ClockQuality.SYNCED, 0),
             rng=self.rng,
-            encode_tombstone=lambda d: f"{d.first_seq} {d.last_seq} {d.records} {d.readings} {d.reason}".encode(),
+            encode=Encode(
+                lambda d: f"{d.first_seq} {d.last_seq} {d.records} {d.readings} {d.reason}".encode(), lambda body: body
+            ),
         )
         for seq, body in enumerate(self.stored_segments, start=1):
             self.take(self.committed, seq, body)
         self.waiting, self.segments, self.stored_segments = {}, [], []
-        self.settled, self.seen, self.known, self.mark = {}, set(), {}, 0
+        self.finished, self.seen, self.known, self.mark = {}, set(), {}, 0
         self.refused &= self.gone
         self.hear_of_drops()
 
@@ -126,13 +129,13 @@ class OutboxMachine(RuleBasedStateMachine):
             self.stored_segments, self.sealed = [], False
         self.stored_segments += self.segments
         self.segments = []
-        self.gone |= set(self.settled.values())
-        self.settled = {}
+        self.gone |= set(self.finished.values())
+        self.finished = {}
         self.hear_of_drops()
         check_sums(self.outbox)
 
     def hear_of_drops(self) -> None:
-        """What the tombstones in the database tell of, is exactly what is not there and was never settled."""
+        """What the tombstones in the database tell of, is exactly what is not there and was never finished."""
         rows = self.outbox._db.execute("SELECT epoch, seq, kind, body FROM record").fetchall()
         there = {(epoch, seq) for epoch, seq, kind, _body in rows if kind != RecordKind.TOMBSTONE}
         for epoch, _seq, kind, body in rows:
@@ -182,7 +185,7 @@ class OutboxMachine(RuleBasedStateMachine):
         assert len(offered) <= limit
         for lane, record in offered:
             assert record.rowid not in self.seen, "handed out twice"
-            assert record.rowid not in self.settled, "handed out though settled"
+            assert record.rowid not in self.finished, "handed out though finished"
             assert (lane is Lane.BACKLOG) == (record.rowid <= self.mark)
             if record.kind is not RecordKind.TOMBSTONE:
                 assert self.in_doubt or self.committed[record.epoch, record.seq] == record.body
@@ -198,8 +201,8 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.known)
     @rule(data=st.data(), refuse=st.booleans())
-    def settle(self, data: st.DataObject, refuse: bool) -> None:
-        """In any order, and also late: after a rewind, after it was settled already, after it was dropped."""
+    def finish(self, data: st.DataObject, refuse: bool) -> None:
+        """In any order, and also late: after a rewind, after it was finished already, after it was dropped."""
         record = self.known[data.draw(st.sampled_from(sorted(self.known)))]
         if refuse:
             self.outbox.refuse(record, "refused")
@@ -207,7 +210,7 @@ class OutboxMachine(RuleBasedStateMachine):
             self.outbox.confirm(record)
         identity = (record.epoch, record.seq)
         if record.kind is not RecordKind.TOMBSTONE and not refuse:
-            self.settled[record.rowid] = identity
+            self.finished[record.rowid] = identity
 
     @rule()
     def close_and_start(self) -> None:
@@ -215,7 +218,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.committed |= self.waiting
         self.stored_segments = ([] if self.sealed else self.stored_segments) + self.segments
         self.sealed = False
-        self.gone |= set(self.settled.values())
+        self.gone |= set(self.finished.values())
         self.start()
 
     @rule()

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import pytest
 
-from edge_agent.errors import Unavailable
+from edge_agent.errors import Truncated, Unavailable
+from edge_agent.outbox.outbox import Encode
 from edge_agent.outbox.recovery import DATABASE, open_or_set_aside
-from edge_agent.outbox.schema import PAGE_BYTES, VERSION
+from edge_agent.outbox.schema import PAGE_BYTES, VERSION, StoreSettings
+from edge_agent.outbox.segments import BLOCK_BYTES, FILE
 from edge_agent.reading import RecordKind
+from tests.outbox.conftest import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,11 +104,54 @@ def test_a_damaged_segment_leaves_a_tombstone(
     open_outbox: Callable[..., Outbox], batch: Callable[..., Content], tmp_path: Path
 ) -> None:
     running = open_outbox()
+    for name in (1, 2):
+        running.add_segment(batch(name))
+        running.commit()
+    shutil.copytree(tmp_path / "state", tmp_path / "copy")
+    damage(tmp_path / "copy" / FILE, 100, b"\x01")
+    outbox = open_outbox(directory=tmp_path / "copy")
+    assert [record.kind for _lane, record in outbox.hand_out(9)] == [RecordKind.BATCH, RecordKind.TOMBSTONE]
+    add_up(outbox)
+
+
+def test_a_segment_that_was_being_written_is_no_loss(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content], tmp_path: Path
+) -> None:
+    running = open_outbox()
+    for name in (1, 2):
+        running.add_segment(batch(name))
+        running.commit()
+    shutil.copytree(tmp_path / "state", tmp_path / "copy")
+    damage(tmp_path / "copy" / FILE, BLOCK_BYTES + 100, b"\x01")
+    outbox = open_outbox(directory=tmp_path / "copy")
+    assert [record.body[:2] for _lane, record in outbox.hand_out(9)] == [b"1 "]
+    add_up(outbox)
+
+
+def test_segments_that_an_earlier_release_left_in_the_database_become_records(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content], tmp_path: Path
+) -> None:
+    open_outbox().close()
+    body = batch(7).body
+    with closing(sqlite3.connect(tmp_path / "state" / DATABASE)) as db:
+        db.execute("INSERT INTO segment VALUES (NULL, 1, 10, 5, 6, ?, ?)", (crc32(body), body))
+        db.commit()
+    outbox = open_outbox()
+    assert [record.body for _lane, record in outbox.hand_out(9)] == [body]
+    outbox.close()
+
+
+def test_rows_that_cannot_be_read_leave_a_tombstone(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content], tmp_path: Path
+) -> None:
+    def encode(_body: bytes) -> bytes:
+        raise Truncated("too short")
+
+    running = open_outbox()
     running.add_segment(batch(1))
     running.commit()
-    running._db.execute("UPDATE segment SET body = zeroblob(5)")
     shutil.copytree(tmp_path / "state", tmp_path / "copy")
-    outbox = open_outbox(directory=tmp_path / "copy")
+    outbox = open_outbox(directory=tmp_path / "copy", encode=Encode(told, encode))
     assert [record.kind for _lane, record in outbox.hand_out(9)] == [RecordKind.TOMBSTONE]
     add_up(outbox)
 
@@ -215,7 +263,7 @@ def test_a_file_in_place_of_the_directory_is_told_in_a_sentence(
 def test_a_folder_in_place_of_the_database_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / DATABASE).mkdir()
     with pytest.raises(Unavailable, match="cannot be opened"):
-        open_or_set_aside(tmp_path, 1 << 20)
+        open_or_set_aside(tmp_path, StoreSettings(1 << 20))
 
 
 def test_a_smaller_limit_than_what_is_stored_opens(filled: Path, open_outbox: Callable[..., Outbox]) -> None:

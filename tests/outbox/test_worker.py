@@ -11,19 +11,20 @@ import pytest
 
 from edge_agent.clock import NS_PER_S, Anchor, ClockQuality, SimulatedClock
 from edge_agent.errors import Unavailable
-from edge_agent.outbox.outbox import Outbox
+from edge_agent.outbox.outbox import Encode, Outbox
+from edge_agent.outbox.schema import StoreSettings
 from edge_agent.outbox.worker import (
     RETRY_NS,
-    Arrived,
     Commit,
+    Confirm,
     HandOut,
-    Message,
+    Refuse,
     Rewind,
     SetAnchor,
     Store,
+    StoreInput,
     StoreSegment,
     StoreWorker,
-    Undeliverable,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Bench:
             outbox, self.clock, durability_ns=10 * NS_PER_S, offer=self.offers.append, committed=self._committed
         )
 
-    def tell(self, *messages: Message) -> int | None:
+    def tell(self, *messages: StoreInput) -> int | None:
         for message in messages:
             self.worker.inbox.put(message)
         return self.worker.step()
@@ -95,11 +96,11 @@ def bench(open_outbox: Callable[..., Outbox]) -> Bench:
     return Bench(
         FlakyOutbox(
             plain._directory,
-            max_bytes=1 << 20,
+            StoreSettings(1 << 20),
             boot_id="boot-a",
             anchor=Anchor(1_000, ClockQuality.NONE, 0),
             rng=random.Random(2),
-            encode_tombstone=lambda dropped: dropped.reason.encode(),
+            encode=Encode(lambda dropped: dropped.reason.encode(), lambda body: body),
             max_waiting_bytes=20_000,
         )
     )
@@ -120,11 +121,11 @@ def test_everything_is_durable_after_the_promised_time(bench: Bench, batch: Call
     bench.tell(Store(batch(1)), Commit())
     bench.tell(HandOut(1))
     ((_lane, record),) = bench.offers[-1]
-    messages: dict[str, Message] = {
+    messages: dict[str, StoreInput] = {
         "record": Store(batch(2)),
         "segment": StoreSegment(batch(2)),
-        "arrived": Arrived(record),
-        "undeliverable": Undeliverable(record, "no"),
+        "arrived": Confirm(record),
+        "undeliverable": Refuse(record, "no"),
         "anchor": SetAnchor(Anchor(5, ClockQuality.SYNCED, 0)),
     }
     start_ns = bench.clock.now_ns()
@@ -198,7 +199,7 @@ def test_a_disk_that_never_works_again_does_not_eat_the_memory(bench: Bench, bat
         bench.tell(Store(batch(name, 500)), Commit())
         bench.wait(10)
         assert bench.outbox._intake.size_bytes <= 20_000
-    assert len(bench.outbox._intake.graves) == 1
+    assert len(bench.outbox._intake.losses) == 1
     bench.outbox.broken = False
     bench.wait(5)
     tally = bench.outbox.tally()

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from edge_agent.clock import NS_PER_S, SimulatedClock
 from edge_agent.outbox.worker import Commit, SaveState, Store, StoreSegment
 from edge_agent.pipeline import pipeline as pipeline_module
-from edge_agent.pipeline.pipeline import INBOX_LIMIT, ChannelSettings, Pipeline
+from edge_agent.pipeline.open_rows import promote_rows
+from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.pipeline.settings import MAX_OPEN_CELLS, BatchSettings, ChannelSettings
 from edge_agent.reading import (
     NOT_SENT,
     Event,
@@ -53,17 +55,15 @@ class Bench:
     features: bool = True
     stored: list[Store | StoreSegment | SaveState | Commit] = field(default_factory=list)
     refusing: bool = False
+    max_cells: int = MAX_OPEN_CELLS
     alerts: list[AlertSettings] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.clock = SimulatedClock(0, start_ns=START_NS)
         self.pipeline = Pipeline(
             self.sensors,
+            BatchSettings(self.batch_s * S, self.durability_s * S, features=self.features, max_cells=self.max_cells),
             clock=self.clock,
-            batch_ns=self.batch_s * S,
-            durability_ns=self.durability_s * S,
-            time_step_ns=1_000_000,
-            features=self.features,
             store=self._store,
             alerts=self.alerts,
         )
@@ -83,7 +83,11 @@ class Bench:
 
     def contents(self, kind: type[Store | StoreSegment]) -> list[Batch | Event | Tombstone]:
         """What was stored that way, decoded."""
-        return [decoded(each.content.kind, each.content.body) for each in self.stored if isinstance(each, kind)]
+        return [
+            decoded(each.content.kind, promote_rows(each.content.body) if kind is StoreSegment else each.content.body)
+            for each in self.stored
+            if isinstance(each, kind)
+        ]
 
     def batches(self, kind: type[Store | StoreSegment] = Store) -> list[Batch]:
         """The batches of them."""
@@ -117,7 +121,7 @@ def test_a_batch_is_sealed_when_its_oldest_reading_is_a_batch_period_old() -> No
     bench.measure(60, 20.0)
     (batch,) = bench.batches()
     assert rows_of(batch) == list(range(61))
-    assert bench.pipeline.batches == 1
+    assert bench.pipeline.snapshot().batches == 1
 
 
 def test_the_oldest_reading_counts_whoever_arrives_first() -> None:
@@ -405,13 +409,16 @@ def test_events_keep_their_place_among_records() -> None:
     assert told == ["at-0", "at-30", "batch", "at-60", "at-90", "at-120"]
 
 
-def test_a_batch_with_too_many_cells_is_sealed_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_module, "MAX_OPEN_CELLS", 30)
-    bench = Bench(ALL, durability_s=3600)
+def test_a_batch_with_too_many_cells_is_sealed_early() -> None:
+    bench = Bench(ALL, durability_s=3600, max_cells=30)
     for second in range(25):
         bench.measure(second, 20.0, 50.0, 1e5, quantities=(T, H, P))
     assert [len(rows_of(batch)) for batch in bench.batches()] == [11, 11]
-    assert INBOX_LIMIT == 10_000
+
+
+def latest(bench: Bench) -> list[tuple[str, float | None, Quality]]:
+    (sensor,) = bench.pipeline.snapshot().latest
+    return [(each.quantity, each.value, each.quality) for each in sensor.channels]
 
 
 def test_the_latest_values_are_those_of_the_last_measurement() -> None:
@@ -419,9 +426,10 @@ def test_the_latest_values_are_those_of_the_last_measurement() -> None:
     bench.measure(0, 20.0, 50.0, 1e5, quantities=(T, H, P))
     bench.measure(1, 21.0, None, 200.0, quantities=(T, H, P))
     shown = [(T, 21.0, Quality.GOOD), (H, None, Quality.BAD), (P, 200.0, Quality.BAD)]
-    assert bench.pipeline.latest("air") == shown
+    bench.pipeline.process()
+    assert latest(bench) == shown
     bench.pipeline.finish()
-    assert bench.pipeline.latest("air") == shown
+    assert latest(bench) == shown
 
 
 def test_stamps_are_rounded_down_to_the_configured_step() -> None:
@@ -462,7 +470,7 @@ def test_a_block_gives_the_bytes_that_single_readings_give(
         now_s += step_s
         quantities, values = ((T,), (value,)) if other is None else ((T, H), (value, other))
         single.measure(now_s, *values, sensor=sensor, quantities=quantities)
-        single.pipeline.latest(sensor)  # takes what waits through the stages
+        single.pipeline.process()
         block.pipeline.deliver(Measurement(sensor, START_NS + now_s * S, quantities, values))
     single.pipeline.finish()
     block.pipeline.finish()

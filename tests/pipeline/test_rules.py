@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.clock import NS_PER_S
-from edge_agent.pipeline.rules import Alerting, Surroundings
-from edge_agent.reading import Event, EventKind, Flag, Taken, status_of
+from edge_agent.pipeline.rules import Rules, Surroundings
+from edge_agent.reading import ChannelBlock, Event, EventKind, Flag, status_of
 from edge_agent.stages.alerts import AlertSettings, parse_condition
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ class World:
             for when in self.whens
         ]
         around = Surroundings(lambda: self.pending, lambda: self.uplink, lambda: "synced")
-        self.alerting = Alerting(settings, self.told.append, around)
+        self.rules = Rules(settings, self.told.append, around)
 
     def saw(self, *values: float | None, at_s: int = 0, status: int = 0, quantity: str = T) -> None:
         """Readings, one a second."""
         times_ns = [(at_s + row) * S for row in range(len(values))]
-        self.alerting.saw(
-            "air", quantity, Taken(times_ns, values, values, [None] * len(values), [status] * len(values))
+        self.rules.saw(
+            "air", quantity, ChannelBlock(times_ns, values, values, [None] * len(values), [status] * len(values))
         )
 
     def states(self) -> list[tuple[str, str]]:
@@ -57,16 +57,16 @@ def test_each_reading_of_a_block_counts_at_its_own_moment() -> None:
         (EventKind.ALERT, 12 * S, "resolved"),
     ]
     assert world.told[0].severity == "warning"
-    assert (world.alerting.fired, world.alerting.firing) == (1, [])
+    assert (world.rules.fired, world.rules.firing) == (1, [])
 
 
 def test_other_channels_say_nothing_to_a_rule() -> None:
     world = World(["air.temperature_c > 40"])
     world.saw(99.0, quantity="humidity_pct")
-    world.alerting.saw("soil", T, Taken([0], [99.0], [99.0], [None], [0]))
+    world.rules.saw("soil", T, ChannelBlock([0], [99.0], [99.0], [None], [0]))
     assert world.told == []
-    assert world.alerting.watches("air") == {T}
-    assert world.alerting.watches("soil") == frozenset()
+    assert world.rules.wants("air", T)
+    assert not world.rules.wants("soil", T)
 
 
 @pytest.mark.parametrize(("status", "counts"), [(0, True), (ODD, True), (BAD, False), (PREDICTED, False)])
@@ -79,7 +79,7 @@ def test_bad_readings_and_predictions_are_no_evidence(status: int, counts: bool)
 def test_while_nothing_is_measured_a_rule_about_a_number_stays_as_it_is() -> None:
     world = World(["air.temperature_c > 40"], for_s=60)
     world.saw(41.0)
-    assert world.alerting.look(1000 * S) is None
+    assert world.rules.look(1000 * S) is None
     assert world.told == []
 
 
@@ -103,36 +103,36 @@ def test_quality_is_a_state() -> None:
 
 def test_a_sensor_that_stays_offline_is_told_after_a_while_without_any_reading() -> None:
     world = World(["air offline"], for_s=60)
-    world.alerting.heard(Event(EventKind.SENSOR_STATE, 0, "air", "offline", "gone"))
-    assert world.alerting.look(10 * S) == 70 * S
-    assert world.alerting.look(70 * S) is None
-    world.alerting.measured("air")
-    world.alerting.look(80 * S)
+    world.rules.heard(Event(EventKind.SENSOR_STATE, 0, "air", "offline", "gone"))
+    assert world.rules.look(10 * S) == 70 * S
+    assert world.rules.look(70 * S) is None
+    world.rules.measured("air")
+    world.rules.look(80 * S)
     assert [(event.boot_ns // S, event.state) for event in world.told] == [(70, "firing"), (80, "resolved")]
 
 
 def test_nothing_is_said_of_a_sensor_of_which_nothing_is_known() -> None:
     world = World(["air sampling", "air offline"])
-    world.alerting.look(0)
+    world.rules.look(0)
     assert world.told == []
 
 
 def test_outbox_and_uplink_are_looked_at_whenever_there_is_something_to_do() -> None:
     world = World(["outbox.pending > 1000", "uplink offline"])
-    world.alerting.look(0)
+    world.rules.look(0)
     world.pending, world.uplink = 1001, "offline"
-    world.alerting.look(1 * S)
+    world.rules.look(1 * S)
     world.pending, world.uplink = 1000, "online"
-    world.alerting.look(2 * S)
+    world.rules.look(2 * S)
     assert [event.state for event in world.told] == ["firing", "firing", "resolved", "resolved"]
 
 
 def test_after_a_restart_a_rule_that_fires_is_not_told_again_and_its_end_is() -> None:
     before, after = World(["air.temperature_c > 40"]), World(["air.temperature_c > 40", "air.temperature_c > 41"])
     before.saw(45.0)
-    after.alerting.restore(before.alerting.remembered(), 0)
+    after.rules.restore(before.rules.remembered(), 0)
     after.saw(46.0)
-    assert after.alerting.firing == ["air.temperature_c > 40", "air.temperature_c > 41"]
+    assert after.rules.firing == ["air.temperature_c > 40", "air.temperature_c > 41"]
     after.saw(20.0, at_s=1)
     assert after.states() == [
         ("air.temperature_c > 41", "firing"),

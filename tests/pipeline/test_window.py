@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from edge_agent.clock import NS_PER_S, Anchor, ClockQuality, SimulatedClock
 from edge_agent.outbox.worker import Commit, SaveState, Store, StoreSegment
-from edge_agent.pipeline.pipeline import ChannelSettings, Pipeline
+from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.pipeline.settings import BatchSettings, ChannelSettings
 from edge_agent.reading import Measurement, RecordKind
 from edge_agent.stages.validate import Limits
 from edge_agent.wire.batch import Batch, Envelope
@@ -36,13 +37,9 @@ class Bench:
         self.clock.set_anchor(Anchor(WALL_NS - START_NS, self.quality, 0))
         self.pipeline = Pipeline(
             {name: [ChannelSettings(T, Limits(-40.0, 85.0), resolution=0.01)] for name in self.sensors},
+            BatchSettings(round(self.batch_s * S), 10 * S, align=True),
             clock=self.clock,
-            batch_ns=round(self.batch_s * S),
-            durability_ns=10 * S,
-            time_step_ns=MS,
-            features=True,
             store=self._store,
-            align=True,
         )
 
     def _store(self, message: Store | StoreSegment | SaveState | Commit) -> bool:

@@ -212,13 +212,13 @@ def test_rows_come_when_their_time_has_come_and_never_stall_when_it_goes_back(fi
 
     recording = Recording(file, [parse_mapping(mapping) for mapping in MAPPINGS], lambda _sentence: None)
     ends: list[int] = []
-    worker = ReplayWorker(recording, clock, deliver, lambda: ends.append(worker.rows))
+    worker = ReplayWorker(recording, clock, deliver, lambda: ends.append(recording.used))
     steps = 0
     while (due_ns := worker.step()) is not None:
         assert due_ns > clock.now_ns()
         clock.advance_to(due_ns)
         steps += 1
-    assert (steps, worker.rows, ends) == (2, 7, [7])
+    assert (steps, recording.used, ends) == (2, 7, [7])
     at_s = [(now_ns // NS_PER_S, measurement.boot_ns // NS_PER_S) for now_ns, measurement in delivered]
     assert at_s == [(10, 10), (11, 11), (11, 9), (11, -40), (12, 12), (12, 12), (12, 0)]
 

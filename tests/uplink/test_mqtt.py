@@ -77,7 +77,7 @@ def test_the_will_is_published_when_the_link_is_abandoned_and_not_when_it_is_clo
     subscriber = subscribe(mosquitto.port, "edge/n/status")
     closed = connect(mosquitto.port)
     closed.expect(LinkUp)
-    closed.link.announce("edge/n/status", b"stopped", retain=True)
+    closed.link.notify("edge/n/status", b"stopped", retain=True)
     closed.link.close()
     closed.expect(Puback)  # of the announcement
     closed.expect(LinkDown)

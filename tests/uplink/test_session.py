@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.reading import Lane, RecordKind
-from edge_agent.uplink.action import Ask, Bury, Drop, Open, Restart, Send, Settle
+from edge_agent.uplink.action import Confirm, Drop, HandOut, Open, Refuse, Rewind, Send
 from edge_agent.uplink.session import LinkState, Session
 from tests.uplink.records import ACK_TIMEOUT_NS, ROOMY, offer, record
 
@@ -20,7 +20,7 @@ def sends(*rowids: int) -> list[Action]:
 
 
 def fresh(window: int = 4, seed: int = 1) -> Session:
-    made = Session(window=window, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(seed))
+    made = Session(in_flight_limit=window, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(seed))
     assert made.take_actions() == [Open()]
     return made
 
@@ -46,7 +46,7 @@ def back(session: Session, now_ns: int) -> int:
 def test_the_window_is_the_smaller_of_what_we_want_and_what_the_broker_takes(
     window: int, receive_maximum: int, asked: int
 ) -> None:
-    assert online(window, receive_maximum).take_actions() == [Restart(), Ask(asked)]
+    assert online(window, receive_maximum).take_actions() == [Rewind(), HandOut(asked)]
 
 
 def test_every_connection_begins_at_the_oldest_record() -> None:
@@ -57,7 +57,7 @@ def test_every_connection_begins_at_the_oldest_record() -> None:
     session.disconnected(1, "gone")
     assert session.in_flight == 0
     back(session, 1)
-    assert session.take_actions() == [Restart(), Ask(1)]
+    assert session.take_actions() == [Rewind(), HandOut(1)]
 
 
 def test_only_success_settles_and_only_once() -> None:
@@ -66,7 +66,7 @@ def test_only_success_settles_and_only_once() -> None:
     session.take_actions()
     session.acknowledged(1, record(2), 0)
     session.acknowledged(1, record(2), 0)
-    assert session.take_actions() == [Settle(record(2)), Ask(1)]
+    assert session.take_actions() == [Confirm(record(2)), HandOut(1)]
     assert session.acknowledged_count == 1
 
 
@@ -93,11 +93,11 @@ def test_a_refusal_that_may_pass_pauses_and_settles_nothing(code: int) -> None:
     assert due_ns is not None
     assert 1 < due_ns <= 1 + NS_PER_S
     session.tick(due_ns)
-    assert session.take_actions() == [Restart(), Ask(1)], "one record tells whether the cause is gone"
+    assert session.take_actions() == [Rewind(), HandOut(1)], "one record tells whether the cause is gone"
     session.offered(due_ns, offer(1))
     session.acknowledged(due_ns, record(1), 0)
     assert (session.state, session.reason) == (LinkState.ONLINE, "")
-    assert session.take_actions() == [*sends(1), Settle(record(1)), Ask(2)]
+    assert session.take_actions() == [*sends(1), Confirm(record(1)), HandOut(2)]
 
 
 @pytest.mark.parametrize("code", [0x10, 0x87])
@@ -111,18 +111,18 @@ def test_a_refusal_that_concerns_a_topic_closes_that_one_and_the_others_go_on(co
     session.acknowledged(1, record(2), 0)
     assert session.state is LinkState.ONLINE
     assert session.reason, "what waits is told of although the rest goes on"
-    assert session.take_actions() == [Ask(1), Settle(record(2))]
+    assert session.take_actions() == [HandOut(1), Confirm(record(2))]
     session.offered(2, [(Lane.LIVE, record(3, RecordKind.EVENT))])
     assert session.take_actions() == [], "the topic is closed, and there may be more of it: not asked again"
     session.stored()
-    assert session.take_actions() == [Ask(2)]
+    assert session.take_actions() == [HandOut(2)]
     session.offered(3, [(Lane.LIVE, record(4))])
     session.acknowledged(3, record(4), 0)
     session.take_actions()
     due_ns = session.deadline_ns()
     assert due_ns is not None
     session.tick(due_ns)
-    assert session.take_actions() == [Restart(), Ask(1)]
+    assert session.take_actions() == [Rewind(), HandOut(1)]
     session.offered(due_ns, [(Lane.BACKLOG, event)])
     session.acknowledged(due_ns, event, 0)
     assert (session.state, session.reason) == (LinkState.ONLINE, "")
@@ -174,7 +174,7 @@ def test_a_pause_waits_for_what_is_still_in_flight() -> None:
     assert session.take_actions() == []
     session.acknowledged(41 * NS_PER_S, record(2), 0)
     session.tick(41 * NS_PER_S)
-    assert session.take_actions() == [Settle(record(2)), Restart(), Ask(1)]
+    assert session.take_actions() == [Confirm(record(2)), Rewind(), HandOut(1)]
 
 
 @pytest.mark.parametrize("code", [0x90, 0x95, 0x99])
@@ -184,10 +184,10 @@ def test_a_refusal_that_cannot_pass_buries_the_record_alone(code: int) -> None:
     session.take_actions()
     session.acknowledged(1, record(1), code)
     buried, ask = session.take_actions()
-    assert isinstance(buried, Bury)
+    assert isinstance(buried, Refuse)
     assert buried.record == record(1)
     assert f"{code:#04x}" in buried.reason
-    assert ask == Ask(1)
+    assert ask == HandOut(1)
     assert session.state is LinkState.ONLINE
 
 
@@ -195,9 +195,9 @@ def test_records_that_cannot_be_sent_make_room_for_the_next() -> None:
     session = online(2)
     session.offered(0, offer(1, 2))
     session.take_actions()
-    session.undeliverable(0, record(1), "too large")
-    session.undeliverable(0, record(2), "too large")
-    assert session.take_actions() == [Bury(record(1), "too large"), Ask(1), Bury(record(2), "too large")]
+    session.refused(0, record(1), "too large")
+    session.refused(0, record(2), "too large")
+    assert session.take_actions() == [Refuse(record(1), "too large"), HandOut(1), Refuse(record(2), "too large")]
     assert session.sent == 0
 
 
@@ -210,7 +210,7 @@ def test_a_dry_session_is_woken_by_a_commit() -> None:
     assert session.idle
     session.stored()
     session.stored()
-    assert session.take_actions() == [Ask(4)]
+    assert session.take_actions() == [HandOut(4)]
 
 
 def test_an_answer_from_before_the_break_is_thrown_away() -> None:
@@ -220,7 +220,7 @@ def test_an_answer_from_before_the_break_is_thrown_away() -> None:
     session.offered(1, offer(1, 2))
     assert session.take_actions() == []
     now_ns = back(session, 1)
-    assert session.take_actions() == [Restart(), Ask(4)]
+    assert session.take_actions() == [Rewind(), HandOut(4)]
     session.offered(now_ns, offer(1, 2))
     assert session.take_actions() == sends(1, 2)
 
@@ -230,9 +230,9 @@ def test_an_answer_from_before_the_rewind_is_not_taken_for_the_answer_after_it()
     session.take_actions()
     session.disconnected(0, "gone")
     now_ns = back(session, 0)
-    assert session.take_actions() == [Restart()], "the first question is still open"
+    assert session.take_actions() == [Rewind()], "the first question is still open"
     session.offered(now_ns, offer(1, 2, 3, 4))
-    assert session.take_actions() == [Ask(4)]
+    assert session.take_actions() == [HandOut(4)]
     session.offered(now_ns, offer(1, 2, 3, 4))
     assert session.take_actions() == sends(1, 2, 3, 4)
 
@@ -243,13 +243,13 @@ def test_an_answer_that_never_comes_is_asked_for_again() -> None:
     session.tick(5)
     assert session.deadline_ns() == 5 + ACK_TIMEOUT_NS
     session.tick(5 + ACK_TIMEOUT_NS)
-    assert session.take_actions() == [Restart(), Ask(4)]
+    assert session.take_actions() == [Rewind(), HandOut(4)]
     session.offered(5 + ACK_TIMEOUT_NS, offer(1, 2, 3))
     assert session.take_actions() == sends(1, 2, 3)
     session.offered(5 + ACK_TIMEOUT_NS, offer(1, 2, 3, 4))
-    assert session.take_actions() == [Restart(), Ask(1)], "whose answer this was is not clear"
+    assert session.take_actions() == [Rewind(), HandOut(1)], "whose answer this was is not clear"
     session.offered(5 + ACK_TIMEOUT_NS, offer(1))
-    assert session.take_actions() == [Ask(1)]
+    assert session.take_actions() == [HandOut(1)]
     assert session.in_flight == 3
 
 
@@ -303,4 +303,4 @@ def test_a_link_that_breaks_between_acknowledgements_buries_nothing() -> None:
             now_ns = back(session, now_ns)
         else:
             session.acknowledged(now_ns, record(rowid), 0)
-        assert not [action for action in session.take_actions() if isinstance(action, Bury)]
+        assert not [action for action in session.take_actions() if isinstance(action, Refuse)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edge_agent.reading import Lane, Record, RecordKind
-from edge_agent.uplink.action import Ask, Bury, Drop, Open, Restart, Send, Settle
+from edge_agent.uplink.action import Confirm, Drop, HandOut, Open, Refuse, Rewind, Send
 from edge_agent.uplink.session import Session
 from tests.uplink.records import ACK_TIMEOUT_NS, ROOMY
 from tests.uplink.records import record as record_of
@@ -29,7 +29,7 @@ class _AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = Session(window=4, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(0))
+        self.session = Session(in_flight_limit=4, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(0))
         self.now_ns = 0
         self.up = False
         self.connecting = False
@@ -38,12 +38,12 @@ class _AnyOrder(RuleBasedStateMachine):
         self.pending: set[int] = set()
         self.done: set[int] = set()
         self.cursor = 0
-        self.for_store: list[Restart | Ask] = []
+        self.for_store: list[Rewind | HandOut] = []
         self.on_wire: list[Record] = []
 
     @property
     def asked(self) -> bool:
-        return any(isinstance(each, Ask) for each in self.for_store)
+        return any(isinstance(each, HandOut) for each in self.for_store)
 
     def go_on(self) -> None:
         while True:
@@ -64,9 +64,9 @@ class _AnyOrder(RuleBasedStateMachine):
                 assert self.up
                 self.up = False
                 self.on_wire.clear()
-            case Restart():
+            case Rewind():
                 self.for_store.append(action)
-            case Ask(limit):
+            case HandOut(limit):
                 assert limit > 0
                 assert not self.asked, "one question at a time"
                 self.for_store.append(action)
@@ -74,7 +74,7 @@ class _AnyOrder(RuleBasedStateMachine):
                 if self.up:
                     assert record not in self.on_wire
                     self.on_wire.append(record)
-            case Settle(record) | Bury(record, _):
+            case Confirm(record) | Refuse(record, _):
                 assert record.rowid not in self.done
                 self.pending.remove(record.rowid)
                 self.done.add(record.rowid)
@@ -105,9 +105,9 @@ class _AnyOrder(RuleBasedStateMachine):
     @rule()
     def store_works(self) -> None:
         match self.for_store.pop(0):
-            case Restart():
+            case Rewind():
                 self.cursor = 0
-            case Ask(limit):
+            case HandOut(limit):
                 found = sorted(rowid for rowid in self.pending if rowid > self.cursor)[:limit]
                 self.cursor = max((self.cursor, *found))
                 self.session.offered(self.now_ns, [(Lane.BACKLOG, record(rowid)) for rowid in found])

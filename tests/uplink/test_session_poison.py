@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from edge_agent.clock import NS_PER_S
-from edge_agent.uplink.action import Ask, Bury, Open, Restart, Send, Settle
+from edge_agent.uplink.action import Confirm, HandOut, Open, Refuse, Rewind, Send
 from edge_agent.uplink.session import Session
 from tests.uplink.records import ACK_TIMEOUT_NS, ROOMY, offer
 
@@ -19,7 +19,7 @@ class _Uplink:
     """A session with an outbox, and with a broker that breaks the link at any record of `poison`."""
 
     def __init__(self, pending: set[int], poison: set[int], window: int = 4) -> None:
-        self.session = Session(window=window, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(1))
+        self.session = Session(in_flight_limit=window, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(1))
         self.pending, self.poison = pending, poison
         self.cursor = self.now_ns = self.breaks = 0
         self.break_ns = 1
@@ -47,18 +47,18 @@ class _Uplink:
             match action:
                 case Open():
                     self.session.connected(ROOMY)
-                case Restart():
+                case Rewind():
                     self.cursor = 0
-                case Ask(limit):
+                case HandOut(limit):
                     found = sorted(rowid for rowid in self.pending if rowid > self.cursor)[:limit]
                     self.cursor = max((self.cursor, *found))
                     self.session.offered(self.now_ns, offer(*found))
                 case Send(_lane, record):
                     sent.append(record)
-                case Settle(record):
+                case Confirm(record):
                     self.settled.append(record.rowid)
                     self.pending.discard(record.rowid)
-                case Bury(record, _reason):
+                case Refuse(record, _reason):
                     self.buried.append(record.rowid)
                     self.pending.discard(record.rowid)
         self.put_on_wire(sent)

@@ -10,7 +10,8 @@ import pytest
 from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock, SystemClock
 from edge_agent.reading import Lane, Record, RecordKind
 from edge_agent.runtime import Threads
-from edge_agent.uplink.dialect import Announcement, Occasion, Publication
+from edge_agent.uplink.command import Rebirth
+from edge_agent.uplink.dialect import Notice, Occasion, Publication
 from edge_agent.uplink.dialects.own_topics import OwnTopics
 from edge_agent.uplink.mqtt import Broker, LinkDown, Puback, Will
 from edge_agent.uplink.session import LinkState, Session
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_agent.clock import Clock
+    from edge_agent.uplink.command import Command
     from edge_agent.uplink.dialect import Dialect
     from tests.conftest import Mosquitto
     from tests.uplink.conftest import Subscriber
@@ -40,36 +42,36 @@ class Outbox:
     def __init__(self, records: list[Record]) -> None:
         self.records = records
         self.cursor = 0
-        self.settled: queue.Queue[Record] = queue.Queue()
-        self.buried: queue.Queue[tuple[Record, str]] = queue.Queue()
+        self.confirmed: queue.Queue[Record] = queue.Queue()
+        self.refused: queue.Queue[tuple[Record, str]] = queue.Queue()
         self.gone: set[int] = set()
         self.worker: UplinkWorker | None = None
 
     def side(self) -> OutboxSide:
         """What the uplink sees of it."""
-        return OutboxSide(restart=self.restart, ask=self.ask, settle=self.settle, bury=self.bury)
+        return OutboxSide(self.rewind, self.hand_out, self.confirm, self.refuse)
 
-    def restart(self) -> None:
+    def rewind(self) -> None:
         """Begin at the oldest."""
         self.cursor = 0
 
-    def ask(self, limit: int) -> None:
+    def hand_out(self, limit: int) -> None:
         """Hand out."""
         assert self.worker is not None
         found = [each for each in self.records if each.rowid > self.cursor and each.rowid not in self.gone][:limit]
         self.cursor = max([self.cursor, *(each.rowid for each in found)])
         self.worker.inbox.put(Offered([(Lane.BACKLOG, each) for each in found]))
 
-    def settle(self, record: Record) -> None:
+    def confirm(self, record: Record) -> None:
         """It arrived."""
         assert record.rowid not in self.gone
         self.gone.add(record.rowid)
-        self.settled.put(record)
+        self.confirmed.put(record)
 
-    def bury(self, record: Record, reason: str) -> None:
+    def refuse(self, record: Record, reason: str) -> None:
         """It cannot arrive."""
         self.gone.add(record.rowid)
-        self.buried.put((record, reason))
+        self.refused.put((record, reason))
 
 
 def encode(record: Record) -> bytes:
@@ -84,14 +86,16 @@ def uplink(
     encode: Callable[[Record], bytes] = encode,
     status: Callable[[str], bytes] = str.encode,
     dialect: Dialect | None = None,
+    command: Callable[[Command], object] = lambda _command: None,
 ) -> UplinkWorker:
     outbox.worker = UplinkWorker(
         broker=Broker("127.0.0.1", port, None, "edge-agent-n", None, None, 30),
         dialect=dialect or OwnTopics("edge/n", encode=encode, rewrite=rewriter("batch"), status=status),
         versions=(5, 4),
-        session=Session(window=8, ack_timeout_ns=60 * NS_PER_S, rng=random.Random(3)),
+        session=Session(in_flight_limit=8, ack_timeout_ns=60 * NS_PER_S, rng=random.Random(3)),
         outbox=outbox.side(),
         clock=clock,
+        command=command,
     )
     return outbox.worker
 
@@ -120,13 +124,13 @@ def test_everything_arrives_although_the_broker_dies_in_between(mosquitto: Mosqu
     worker = uplink(mosquitto.port, outbox, SystemClock())
     threads = Threads([worker], SystemClock())
     threads.start()
-    first = [outbox.settled.get(timeout=10) for _ in range(50)]
+    first = [outbox.confirmed.get(timeout=10) for _ in range(50)]
     assert mosquitto.process is not None
     mosquitto.process.send_signal(signal.SIGSTOP)  # so that what is sent now is neither acknowledged nor delivered
     outbox.records += [record(number) for number in range(51, 101)]
     worker.inbox.put(Stored())
     mosquitto.restart()
-    second = [outbox.settled.get(timeout=20) for _ in range(50)]
+    second = [outbox.confirmed.get(timeout=20) for _ in range(50)]
     threads.stop(5)
     worker.stop()
     assert threads.failures == 0
@@ -188,12 +192,12 @@ def test_records_that_cannot_be_sent_are_buried_and_the_others_arrive(
     outbox, clock = Outbox([record(number) for number in range(1, 31)]), simulated()
     worker = uplink(broker.port, outbox, clock, encode=odd)
     run_until(worker, clock, lambda: len(outbox.gone) == 30)
-    buried = dict(outbox.buried.get_nowait() for _ in range(6))
+    buried = dict(outbox.refused.get_nowait() for _ in range(6))
     assert {each.rowid for each in buried} == {1, 2, 11, 12, 21, 22}
     assert buried[record(1)] == "it cannot be encoded: the body is not what it was"
     assert buried[record(2)].endswith(" bytes, and the broker takes 400")
-    assert outbox.buried.empty()
-    assert outbox.settled.qsize() == 24
+    assert outbox.refused.empty()
+    assert outbox.confirmed.qsize() == 24
     worker.stop()
 
 
@@ -302,39 +306,38 @@ def test_causes_that_take_turns_are_logged_once_each_until_all_is_well(
 
 
 class Talkative:
-    """Says something before every record, answers every command, and counts what was missed."""
+    """Says something before every record, takes every message for a command, and counts what was missed."""
 
-    commands = "edge/n/cmd"
+    command_topic = "edge/n/cmd"
 
     def __init__(self) -> None:
         self.misses = 0
-        self.commanded = False
 
     def will(self) -> Will:
         """A plain one."""
         return Will("edge/n/will", b"will", retain=False)
 
-    def announcements(self, occasion: Occasion) -> list[Announcement]:
+    def notices(self, occasion: Occasion) -> list[Notice]:
         """What the occasion is."""
-        return [self._announcement(occasion.value.encode())]
+        return [self._notice(occasion.value.encode())]
 
     def publication(self, _lane: Lane, record: Record) -> Publication:
         """Its body; record 7 is too large for anybody, and record 9 at first."""
         too_large = record.rowid == 7 or (record.rowid == 9 and not self.misses)
         payload = record.body * (10_000 if too_large else 1)
-        return Publication("edge/n/said", payload, "text/plain", (), before=[self._announcement(b"before")])
+        return Publication("edge/n/said", payload, "text/plain", (), before=[self._notice(b"before")])
 
     def answered(self, _record: Record, *, taken: bool) -> None:
         """Count."""
         self.misses += not taken
 
-    def heard(self, payload: bytes) -> list[Announcement]:
-        """An echo."""
-        self.commanded = True
-        return [self._announcement(b"heard " + payload)]
+    def heard(self, payload: bytes) -> list[Command]:
+        """A rebirth."""
+        assert payload == b"you"
+        return [Rebirth()]
 
-    def _announcement(self, payload: bytes) -> Announcement:
-        return Announcement("edge/n/said", payload, retain=False)
+    def _notice(self, payload: bytes) -> Notice:
+        return Notice("edge/n/said", payload, retain=False)
 
 
 @pytest.mark.broker
@@ -342,16 +345,20 @@ def test_birth_answers_and_what_comes_before_a_record_are_said_in_their_order(
     mosquitto: Mosquitto, subscribe: Subscribe
 ) -> None:
     subscriber, clock, outbox, dialect = subscribe(mosquitto.port, "edge/n/said"), simulated(), Outbox([]), Talkative()
-    worker = uplink(mosquitto.port, outbox, clock, dialect=dialect)
+    commands: list[Command] = []
+    worker = uplink(mosquitto.port, outbox, clock, dialect=dialect, command=commands.append)
     run_until(worker, clock, lambda: worker.session.state is LinkState.ONLINE)
     assert subscriber.next().payload == b"birth"  # the broker knows of our subscription by now
     subscriber.client.publish("edge/n/cmd", b"you", qos=1)
-    run_until(worker, clock, lambda: dialect.commanded)
+    run_until(worker, clock, lambda: bool(commands))
+    assert commands == [Rebirth()]
+    worker.inbox.put(PublishStatus(Occasion.BIRTH))
+    worker.step()
     outbox.records.append(record(1))
     worker.inbox.put(Stored())
     run_until(worker, clock, lambda: outbox.gone == {1})
     worker.stop()
-    assert [subscriber.next().payload for _ in range(4)] == [b"heard you", b"before", b"\x01body 1", b"farewell"]
+    assert [subscriber.next().payload for _ in range(4)] == [b"birth", b"before", b"\x01body 1", b"farewell"]
 
 
 @pytest.mark.broker
@@ -363,7 +370,7 @@ def test_a_record_that_is_too_large_only_with_what_is_told_beside_it_arrives_wit
     dialect, clock, outbox = Talkative(), simulated(), Outbox([record(9)])
     worker = uplink(broker.port, outbox, clock, dialect=dialect)
     run_until(worker, clock, lambda: outbox.gone == {9})
-    assert outbox.buried.empty()
+    assert outbox.refused.empty()
     assert dialect.misses == 1
     worker.stop()
 

@@ -1,16 +1,16 @@
-"""Whether the level of one channel is unusual: for the hour of the day, and against the long run. Pure.
+"""A level of one channel that is unusual for the hour of the day, and against the long run. Pure.
 
-Readings are looked at in slots of five minutes, or one by one if they come more rarely. Of each slot, two things
-are ranked among all before: how far its mean is from the usual mean at that hour, and how far the mean of the last few
-slots is from that of the last week. The score is the mean of both ranks, each as -log10 of a probability; taking one
+Readings are averaged in slots of five minutes; those that come more rarely are slots of their own. Of each slot, two
+distances are ranked among all before: that of its mean from the usual mean at that hour, and that of the mean of the
+last few slots from the mean of the last week. The score is the mean of both ranks, each as -log10 of a probability; one
 alone, or the larger, finds fewer failures at as many false alarms (`tests/bench/bench_anomaly.py`).
 
-An episode is told once: within half a day, only a slot that is odder than the one told of is told of again.
+An episode is reported once: within half a day, only a slot with a higher score is reported again.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
@@ -32,9 +32,9 @@ _DAYS: Final = 30
 _EVEN: Final = 1.0625
 _MEMORY: Final = 10_000
 _THINNEST: Final = 0.2
-# Slots before anything can be told.
+# Slots before anything can be reported.
 _FIRST: Final = 50
-# Slots for which what was told keeps less odd ones from being told.
+# Slots for which a report keeps lower scores from being reported.
 _EPISODE: Final = 144
 # What remains of differences of equal numbers.
 _ROUNDING: Final = 1e-9
@@ -45,58 +45,56 @@ class Level:
     """The level of one channel.
 
     Args:
-        threshold: score from which it is told.
+        threshold: score from which it is reported.
+
+    Attributes:
+        due_ns: a reading with this stamp or a later one closes the open slot, or opens one, by `reach`.
+        sum, readings: of the open slot; whoever has an earlier reading adds it here.
     """
 
     def __init__(self, threshold: float) -> None:
+        self.due_ns = -inf
         self._threshold = threshold
         self._count = 0  # slots
         self._origin_ns = 0  # the first reading, where days begin
         self._start_ns = -1  # of the open slot; before 0: none is open
-        self._sum = 0.0
-        self._readings = 0
+        self.sum = 0.0
+        self.readings = 0
         self._short = 0.0
         self._long = 0.0
-        self._told = 0.0
+        self._reported = 0.0
         self._left = 0  # slots until another episode begins
         self._hours = [0.0] * _HOURS
         self._days = [0.0] * _HOURS
         self._of_short = Rarity(_MEMORY, _THINNEST)
         self._of_hour = Rarity(_MEMORY, _THINNEST)
 
-    def run(self, times_ns: Sequence[int], values: Sequence[float], step_ns: float) -> list[Anomaly]:
-        """Look at a block of readings that usually come `step_ns` apart."""
-        found, at, rows = [], 0, len(times_ns)
-        while at < rows:
-            if self._start_ns < 0:
-                if not self._count:
-                    self._origin_ns = times_ns[at]
-                self._start_ns = times_ns[at]
-            due_ns = self._start_ns + _SLOT_NS - step_ns * _EVEN
-            if times_ns[-1] < due_ns:
-                self._sum += sum(values[at:] if at else values)
-                self._readings += rows - at
-                break
-            end = min(rows, bisect_left(times_ns, due_ns, at) + 1)
-            self._sum += sum(values[at:end])
-            self._readings += end - at
-            anomaly = self._close(times_ns[end - 1])
-            if anomaly is not None:
-                found.append(anomaly)
-            at = end
-        return found
+    def reach(self, now_ns: int, value: float, step_ns: float) -> list[Anomaly]:
+        """Take a reading at `due_ns` or later; readings usually come `step_ns` apart."""
+        if self._start_ns < 0:
+            if not self._count:
+                self._origin_ns = now_ns
+            self._start_ns = now_ns
+            self.plan(step_ns)
+        self.sum += value
+        self.readings += 1
+        return self._close(now_ns) if now_ns >= self.due_ns else []
+
+    def plan(self, step_ns: float) -> None:
+        """The usual step between readings has changed: plan the end of the open slot anew."""
+        self.due_ns = self._start_ns + _SLOT_NS - step_ns * _EVEN if self._start_ns >= 0 else -inf
 
     def begin_anew(self, now_ns: int) -> None:
-        """Take note of another boot: the hour of the day is not known any more."""
+        """Another boot began at `now_ns`: the hour of the day is not known any more."""
         self._origin_ns = now_ns
-        self._start_ns = -1
-        self._sum, self._readings = 0.0, 0
+        self._start_ns, self.due_ns = -1, -inf
+        self.sum, self.readings = 0.0, 0
         self._hours, self._days = [0.0] * _HOURS, [0.0] * _HOURS
 
-    def _close(self, now_ns: int) -> Anomaly | None:
-        """Look at the open slot, and learn it."""
-        mean, start_ns = self._sum / self._readings, self._start_ns
-        self._sum, self._readings, self._start_ns = 0.0, 0, -1
+    def _close(self, now_ns: int) -> list[Anomaly]:
+        """Judge the open slot, and learn it."""
+        mean, start_ns = self.sum / self.readings, self._start_ns
+        self.sum, self.readings, self._start_ns, self.due_ns = 0.0, 0, -1, -inf
         if not self._count:
             self._short = self._long = mean
         self._count += 1
@@ -117,11 +115,11 @@ class Level:
             self._of_hour.learn(off_hour)
         self._left -= 1
         if self._left <= 0:
-            self._told = 0.0
-        if score < self._threshold or score <= self._told:
-            return None
-        self._told, self._left = score, _EPISODE
-        return Anomaly(AnomalyKind.LEVEL, now_ns, start_ns, score, mean, usual if days else self._long)
+            self._reported = 0.0
+        if score < self._threshold or score <= self._reported:
+            return []
+        self._reported, self._left = score, _EPISODE
+        return [Anomaly(AnomalyKind.LEVEL, now_ns, start_ns, score, mean, usual if days else self._long)]
 
     def _can_reach(self, off_long: float, off_hour: float) -> bool:
         """Whether it is worth the time to rank these."""
@@ -130,16 +128,16 @@ class Level:
     def state(self) -> tuple[float, ...]:
         """What `restore` needs: STATE_SIZE numbers."""
         return (
-            *(self._count, self._origin_ns, self._start_ns, self._sum, self._readings),
-            *(self._short, self._long, self._told, self._left),
+            *(self._count, self._origin_ns, self._start_ns, self.sum, self.readings),
+            *(self._short, self._long, self._reported, self._left),
             *(*self._hours, *self._days, *self._of_short.state(), *self._of_hour.state()),
         )
 
     def restore(self, state: Sequence[float]) -> None:
-        """Take over what another one remembered."""
-        count, origin_ns, start_ns, self._sum, readings = state[:5]
-        self._short, self._long, self._told, left = state[5:9]
-        self._count, self._readings, self._left = int(count), int(readings), int(left)
+        """Take over what another one had learned. `plan` has to follow."""
+        count, origin_ns, start_ns, self.sum, readings = state[:5]
+        self._short, self._long, self._reported, left = state[5:9]
+        self._count, self.readings, self._left = int(count), int(readings), int(left)
         self._origin_ns, self._start_ns = int(origin_ns), int(start_ns)
         rest = list(state[9:])
         self._hours, self._days, rest = rest[:_HOURS], rest[_HOURS : 2 * _HOURS], rest[2 * _HOURS :]

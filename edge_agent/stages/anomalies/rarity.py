@@ -8,7 +8,7 @@ much larger one is rare.
 
 from __future__ import annotations
 
-from math import floor, log, log2, log10
+from math import floor, fsum, log, log2, log10
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ _NOTHING: Final = 0.1
 # Places that are looked at no more, lest numbers grow beyond all bounds.
 _FAR: Final = 1000.0
 STATE_SIZE: Final = _BINS + 3
+_PER_DECADE: Final = 5.0
+
+
+def length_score(length: float, longest: float) -> float:
+    """Score of a length of time, given the longest one before: 5 for each power of ten, 0 to MOST."""
+    return min(MOST, max(0.0, _PER_DECADE * log10(length / longest)))
 
 
 class Rarity:
@@ -121,7 +127,7 @@ class Rarity:
         """Make room for a position, at the cost of telling the smallest apart; where it is afterwards."""
         bins = floor(place) - _BINS + 2
         kept = self._bins[bins + 1 :]
-        self._bins = [sum(self._bins[: bins + 1]), *kept, *[0.0] * (_BINS - 1 - len(kept))]
+        self._bins = [fsum(self._bins[: bins + 1]), *kept, *[0.0] * (_BINS - 1 - len(kept))]
         self._base += bins
         self._peak = max(1.0, self._peak - bins)
         return place - bins
@@ -131,7 +137,7 @@ class Rarity:
         index = min(int(place), _BINS - 2)
         here, there = self._bins[index], self._bins[index + 1]
         share = place - index
-        return sum(self._bins[index + 2 :]) + there * (1.0 - share / 2.0) + here * (1.0 - share) / 2.0
+        return fsum(self._bins[index + 2 :]) + there * (1.0 - share / 2.0) + here * (1.0 - share) / 2.0
 
     def _thickness(self) -> float:
         """Mean excess of the logarithms of the largest."""

@@ -1,28 +1,30 @@
 """The filter that needs no settings: it learns noise and pace of one channel from its readings. Pure.
 
-Three small filters run side by side on every reading: one of level only, two of level and slope (alpha-beta filters,
-fast and slow; Bar-Shalom, Li, Kirubarajan: Estimation with Applications to Tracking and Navigation, 2001, §6.5).
-What is shown is the mean of the three, weighed by how well each has predicted of late: its share is (energy of its
-errors)^(-readings remembered / 2), as in dynamic model averaging (Raftery, Kárný, Ettler 2010). A gain of 0.27, which
-is that of a random walk with Q = R / 10, is among them, so that a channel for which a fixed filter happens to be right
-loses nothing.
+A bank of three fixed-gain filters runs on every reading: one of level only, two of level and slope (alpha-beta filters,
+fast and slow; Bar-Shalom, Li, Kirubarajan: Estimation with Applications to Tracking and Navigation, 2001, §6.5). The
+estimate is their weighted mean. The weight of each is (energy of its errors)^(-readings remembered / 2), as in dynamic
+model averaging (Raftery, Kárný, Ettler 2010). One of the gains, 0.27, is that of a random walk with Q = R / 10, so that
+a channel for which a fixed filter happens to be right loses nothing.
 
-Energies scale with the readings and see only differences, so neither unit nor offset matters.
+Energies scale with the readings and see only differences, so neither unit nor offset matters. `outliers` judges
+readings far from the prediction.
 
-What is odd is weighed in `doubt`.
+`Auto.run` has an inner loop for readings that come at the usual step and near the prediction, which is the rule: there,
+each of the three needs two additions and two multiplications. `_take` does the general case. Which of the two a reading
+takes depends on the state alone, so blocks may be cut anywhere.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.reading import Flag
-from edge_agent.stages.filters.bank import ALPHAS, BANK, BETAS, NOWHERE, SIZE, Course, Shares
+from edge_agent.stages.filters.bank import ALPHAS, BANK, BETAS, NO_STATE, SIZE, BankState, Shares
 from edge_agent.stages.filters.estimates import Estimates, Model
-from edge_agent.stages.filters.outliers import GATE_SQUARED, Doubt
+from edge_agent.stages.filters.outliers import OutlierJudge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,30 +34,27 @@ if TYPE_CHECKING:
 _NO_VALUE: Final = Flag.NO_VALUE
 _UNUSED: Final = Flag.NO_VALUE | Flag.OUT_OF_RANGE
 _OUTLIER: Final = Flag.OUTLIER
-# Shares are computed anew after so many readings.
-REFRESH: Final = 64
-# Before, after every one.
+# Weights are computed anew after so many readings; after every one until _EARLY have come.
+_REFRESH: Final = 64
 _EARLY: Final = 16
 # A few readings tell nothing of noise.
 _FIRST: Final = 6
-# From here on, none of the three learns faster than it does for ever.
-_GROWN_UP: Final = 10
-# Further from the prediction than so many standard deviations: odd.
-ODD_SQUARED: Final = 3.0**2
-# Up to here, as a multiple of that, a reading is surely not refused.
-_MERELY_ODD: Final = GATE_SQUARED / ODD_SQUARED * (1.0 - 1e-9)
-# A refused reading counts in the energies as one so far off.
+# Readings after a start from which on all three have their final gains.
+_SETTLED: Final = 10
+# Further from the prediction than so many standard deviations: suspicious.
+_SUSPICIOUS_SQUARED: Final = 3.0**2
+# A refused reading counts in the energies as one so many standard deviations off, squared.
 _REFUSED_SQUARED: Final = 9.0
-# Steps may differ from the usual by this share and count as the usual.
+# A step that differs from the usual one by no more than this share counts as the usual one.
 _EVEN: Final = 1.0 / 16.0
-# When a reading would decide alone by more than this, the past has nothing to add.
+# With a larger gain than this, the past has nothing to add: start anew.
 _LOST: Final = 0.95
 _LONG_AGO: Final = 1e9
-# Time that runs back by more usual steps than this is that of another boot.
+# A stamp earlier than the last one by more usual steps than this belongs to another boot.
 _OTHER_BOOT: Final = 1000
-# How much the memory of the usual step gives way to one that is not.
+# Exponent by which a step that is not the usual one changes what is usual.
 _PACE: Final = 1.0 / 16.0
-# A gain so much higher than usual tells of a gap.
+# A gain so many times the usual one means that there was a gap.
 _MORE: Final = 1.2
 
 
@@ -65,8 +64,11 @@ class AutoSettings:
 
     Attributes:
         sigma: noise of one reading (standard deviation), canonical unit; counts as much as two readings.
-        resolution: smallest difference that the chip tells, canonical unit.
+        resolution: smallest difference that the chip can show, canonical unit.
     """
+
+    stage: ClassVar = "auto"
+    """Name under which its state is saved. Public: a change loses what was learned."""
 
     sigma: float | None = None
     resolution: float | None = None
@@ -76,13 +78,13 @@ class AutoSettings:
         return Auto(self)
 
 
-class _Quick(NamedTuple):
-    """Which readings take the quick road: those that come at the usual step and surprise nobody.
+class _Usual(NamedTuple):
+    """Bounds within which the inner loop of `Auto.run` takes a reading.
 
     Attributes:
-        soonest_ns, latest_ns: after the reading before.
-        limit: largest square of a surprise; negative while no reading may.
-        sigma: of all their estimates.
+        soonest_ns, latest_ns: step from the reading before.
+        limit: largest squared surprise; negative where no reading is usual.
+        sigma: standard deviation of the error of every estimate in these bounds.
     """
 
     soonest_ns: float
@@ -91,29 +93,22 @@ class _Quick(NamedTuple):
     sigma: float
 
 
-class Odd(NamedTuple):
-    """A reading that is odd but not refused, with the one after it, which is not odd."""
-
-    value: float
-    following: float
-    upwards: bool
-
-
 class Auto:
     """The filter of one channel."""
 
-    __slots__ = ("_at_ns", "_changes", "_count", "_course", "_doubt", "_last", "_left", "_shares", "_step_ns")
+    __slots__ = ("_at_ns", "_bank", "_changes", "_count", "_judge", "_last", "_left", "_shares", "_step_ns", "_usual")
 
     def __init__(self, settings: AutoSettings) -> None:
         self._count = 0
         self._at_ns = 0
         self._step_ns = 0.0  # the usual one; 0: not known yet
-        self._course = NOWHERE
+        self._bank = NO_STATE
         self._shares = Shares(settings.sigma)
-        self._doubt = Doubt(settings.resolution)
+        self._judge = OutlierJudge(settings.resolution)
         self._left = 1  # readings until the shares are computed anew
         self._changes: list[float] = []  # of the first readings
         self._last = 0.0
+        self._usual = self._usual_now()
 
     def run(self, times_ns: Sequence[int], values: Sequence[float | None], flags: list[Flag]) -> Estimates:
         """See `Filter.run`."""
@@ -122,9 +117,9 @@ class Auto:
         alpha0, alpha1, alpha2 = ALPHAS
         _, beta1, beta2 = BETAS
         at_ns, left = self._at_ns, self._left
-        (level0, level1, level2), (_, slope1, slope2), age = self._course
+        (level0, level1, level2), (_, slope1, slope2), age = self._bank
         sum0, sum1, sum2 = shares.sums
-        soonest_ns, latest_ns, limit, sigma = self._quick()
+        soonest_ns, latest_ns, limit, sigma = self._usual
         share0, share1, share2 = shares.shares
         for now_ns, value, flag in zip(times_ns, values, flags, strict=True):
             if value is None or (flag and flag & _UNUSED):
@@ -151,88 +146,43 @@ class Auto:
                 if left:
                     continue
             sigmas += [sigma] * (len(estimates) - len(sigmas))
-            self._note(at_ns, left)
-            self._course = Course((level0, level1, level2), (0.0, slope1, slope2), age)
+            self._count_usual(at_ns, left)
+            self._bank = BankState((level0, level1, level2), (0.0, slope1, slope2), age)
             shares.sums = [sum0, sum1, sum2]
             if not left:
                 self._weigh()
             elif self._take(now_ns, value, result):
                 flags[len(estimates) - 1] = flag | _OUTLIER
             at_ns, left = self._at_ns, self._left
-            (level0, level1, level2), (_, slope1, slope2), age = self._course
+            (level0, level1, level2), (_, slope1, slope2), age = self._bank
             sum0, sum1, sum2 = shares.sums
-            soonest_ns, latest_ns, limit, sigma = self._quick()
+            soonest_ns, latest_ns, limit, sigma = self._usual = self._usual_now()
             share0, share1, share2 = shares.shares
         sigmas += [sigma] * (len(estimates) - len(sigmas))
-        self._note(at_ns, left)
-        self._course = Course((level0, level1, level2), (0.0, slope1, slope2), age)
+        self._count_usual(at_ns, left)
+        self._bank = BankState((level0, level1, level2), (0.0, slope1, slope2), age)
         shares.sums = [sum0, sum1, sum2]
         return result
 
-    def _quick(self) -> _Quick:
-        """What the quick road needs."""
+    def _usual_now(self) -> _Usual:
+        """Bounds for the readings to come."""
         shares, step_ns = self._shares, self._step_ns
         even = step_ns * _EVEN
-        calm = self._course.age >= _GROWN_UP and self._count >= _EARLY and not self._doubt.pending
-        limit = ODD_SQUARED * shares.noise if calm else -1.0
+        calm = self._bank.age >= _SETTLED and self._count >= _EARLY and not self._judge.pending
+        limit = _SUSPICIOUS_SQUARED * shares.noise if calm else -1.0
         sigma = sqrt(shares.gain * (1.0 - shares.gain) * shares.noise)
-        return _Quick(step_ns - even, step_ns + even, limit, sigma)
+        return _Usual(step_ns - even, step_ns + even, limit, sigma)
 
-    # What `fleet` needs, which takes many channels along the quick road at once.
-
-    @property
-    def at_ns(self) -> int:
-        """Stamp of the latest reading, nanoseconds since boot."""
-        return self._at_ns
-
-    def is_calm(self) -> bool:
-        """Whether the next reading may take the quick road."""
-        calm = self._course.age >= _GROWN_UP and self._count >= _EARLY and not self._doubt.pending
-        return calm and not self._changes
-
-    def depart(self) -> tuple[float, ...]:
-        """Numbers that change on the quick road, then those that it goes by.
-
-        The last three are the shortest and longest step that counts as the usual one, ns, and how large the square of
-        a surprise may be for the reading to be merely odd, as a multiple of ODD_SQUARED of its variance.
-        """
-        shares, grain, even = self._shares, self._doubt.grain, self._step_ns * _EVEN
-        return (
-            *self._course.levels,
-            *self._course.slopes,
-            *shares.shares,
-            *shares.sums,
-            *shares.energies,
-            *(shares.noise, self._left, self._count, shares.counted),
-            *(shares.prior, grain * grain / 12.0 if grain < inf else 0.0),
-            *(self._step_ns - even, self._step_ns + even, 0.0 if self._doubt.regrets(self._count) else _MERELY_ODD),
-        )
-
-    def arrive(self, at_ns: int, end: Sequence[float], odd: Sequence[Odd] = ()) -> None:
-        """Take over what `depart` gave, but for those that it goes by, as it is after readings up to `at_ns`."""
-        for each in odd:
-            self._look_at_change(each.value)
-            self._look_at_change(each.following)
-            self._doubt.pass_over(upwards=each.upwards)
-        shares = self._shares
-        level0, level1, level2, slope0, slope1, slope2, share0, share1, share2, *rest = end
-        self._course = Course((level0, level1, level2), (slope0, slope1, slope2), self._course.age)
-        if shares.shares[0] != share0 or shares.shares[1] != share1:
-            shares.mix([share0, share1, share2])
-        shares.sums, shares.energies = rest[:SIZE], rest[SIZE : 2 * SIZE]
-        shares.noise, left, count, counted = rest[2 * SIZE :]
-        self._at_ns, self._left, self._count, shares.counted = at_ns, int(left), int(count), int(counted)
-
-    def _note(self, at_ns: int, left: int) -> None:
-        """Count what took the quick road."""
+    def _count_usual(self, at_ns: int, left: int) -> None:
+        """Count the readings that the inner loop took."""
         done = self._left - left
         self._at_ns, self._left = at_ns, left
         self._count += done
         self._shares.counted += done
 
     def _take(self, now_ns: int, value: float, result: Estimates) -> bool:
-        """Estimate one reading with all due care; whether it was refused."""
-        shares, doubt = self._shares, self._doubt
+        """Estimate one reading in the general case. Returns whether it was refused."""
+        shares, judge = self._shares, self._judge
         steps = self._steps(now_ns)
         alphas, betas, gain = ALPHAS, BETAS, shares.gain
         if steps != 1.0:
@@ -244,28 +194,28 @@ class Auto:
             result.add(value, sqrt(shares.noise), 0.0)
             return False
         self._look_at_change(value)
-        course = self._course.ahead(steps)
-        predicted = shares.mean(course.levels)
+        bank = self._bank.ahead(steps)
+        predicted = shares.mean(bank.levels)
         surprise = value - predicted
-        # Longer steps leave more room for surprise.
+        # The longer the step, the larger is the variance of a surprise.
         noise = shares.noise * (1.0 - shares.gain) / (1.0 - gain)
-        if self._count > _FIRST and surprise * surprise > ODD_SQUARED * noise:
-            judged = doubt.judge(course, value, noise, self._count, shares)
+        if self._count > _FIRST and surprise * surprise > _SUSPICIOUS_SQUARED * noise:
+            judged = judge.judge(bank, value, noise, self._count, shares)
             if judged is None:
-                self._course = course
+                self._bank = bank
                 shares.refuse(_REFUSED_SQUARED)
                 result.add(predicted, sqrt(noise * gain), surprise)
                 return True
-            course = judged
-        elif doubt.pending:
-            doubt.settle(self._count)
-        self._accept(course, value, alphas, betas)
-        sigma_gain = max(gain, 1.0 / (course.age + 1.0))
-        result.add(shares.mean(self._course.levels), sqrt(sigma_gain * (1.0 - shares.gain) * shares.noise), surprise)
+            bank = judged
+        elif judge.pending:
+            judge.settle(self._count)
+        self._accept(bank, value, alphas, betas)
+        sigma_gain = max(gain, 1.0 / (bank.age + 1.0))
+        result.add(shares.mean(self._bank.levels), sqrt(sigma_gain * (1.0 - shares.gain) * shares.noise), surprise)
         return False
 
     def _steps(self, now_ns: int) -> float:
-        """How many usual steps have passed, ≥ 0; learns what is usual."""
+        """Count the usual steps that have passed, ≥ 0, and learn what is usual."""
         step_ns = now_ns - self._at_ns
         usual_ns = self._step_ns
         if self._count == 0 or step_ns < -_OTHER_BOOT * usual_ns:
@@ -282,41 +232,42 @@ class Auto:
             return 1.0
         pace: float = min(2.0, max(0.5, steps)) ** _PACE
         self._step_ns *= pace
-        self._course = self._course._replace(slopes=tuple(slope * pace for slope in self._course.slopes))
-        self._doubt.former = None
+        self._bank = self._bank._replace(slopes=tuple(slope * pace for slope in self._bank.slopes))
+        self._judge.former = None
         return steps / pace
 
     def _begin(self, value: float) -> None:
-        """Start anew at what is measured; what was learned of noise and pace stays."""
-        self._course = Course((value,) * SIZE, NOWHERE.slopes, 1)
-        self._doubt.forget()
+        """Start anew at a reading; what was learned of noise and pace stays."""
+        self._bank = BankState((value,) * SIZE, NO_STATE.slopes, 1)
+        self._judge.forget()
         self._last = value
 
     def _look_at_change(self, value: float) -> None:
-        """Learn how finely the chip counts and, from the first few changes, what cannot be noise."""
+        """Learn the smallest change that the chip shows and, from the first few changes, an upper bound of the
+        noise.
+        """
         change = abs(value - self._last)
         self._last = value
-        if 0.0 < change < self._doubt.grain:
-            self._doubt.grain = change
+        if 0.0 < change < self._judge.grain:
+            self._judge.grain = change
         if self._count <= _FIRST + 1:
             self._changes.append(change)
 
-    def _accept(self, course: Course, value: float, gains: Sequence[float], slope_gains: Sequence[float]) -> None:
+    def _accept(self, bank: BankState, value: float, gains: Sequence[float], slope_gains: Sequence[float]) -> None:
         """Correct all the filters by a reading."""
         shares = self._shares
-        # Who has just started takes the mean of what there is.
-        least = 1.0 / (course.age + 1.0)
-        age = min(course.age + 1, _GROWN_UP)
+        # After a start, the estimate is the mean of what there is.
+        least = 1.0 / (bank.age + 1.0)
+        age = min(bank.age + 1, _SETTLED)
         gain = shares.mean(gains)
         if gain > shares.gain * _MORE:  # after a gap, the past weighs less for a while
             age = min(age, int(1.0 / gain))
-        errors = [value - level for level in course.levels]
-        self._course = Course(
+        errors = [value - level for level in bank.levels]
+        self._bank = BankState(
             tuple(
-                level + max(gain, least) * error
-                for level, gain, error in zip(course.levels, gains, errors, strict=True)
+                level + max(gain, least) * error for level, gain, error in zip(bank.levels, gains, errors, strict=True)
             ),
-            tuple(slope + gain * error for slope, gain, error in zip(course.slopes, slope_gains, errors, strict=True)),
+            tuple(slope + gain * error for slope, gain, error in zip(bank.slopes, slope_gains, errors, strict=True)),
             age,
         )
         for index in range(SIZE):
@@ -327,15 +278,15 @@ class Auto:
             self._weigh()
 
     def _weigh(self) -> None:
-        """Bring the shares up to date."""
+        """Compute the weights of the three anew."""
         if self._changes and self._count > _FIRST:
-            # Of normal noise, a change is in the middle 0.95 standard deviations: a spike so early counts little.
+            # The median change of normal noise is 0.95 standard deviations, and a spike hardly moves a median.
             usual = sorted(self._changes)[len(self._changes) // 2]
             if usual > 0.0:
                 self._shares.cap(4.4 * usual * usual)
             self._changes = []
-        self._shares.weigh(self._count - 1, self._doubt.grain)
-        self._left = REFRESH if self._count >= _EARLY else 1
+        self._shares.weigh(self._count - 1, self._judge.grain)
+        self._left = _REFRESH if self._count >= _EARLY else 1
 
     def model(self) -> Model | None:
         """See `Filter.model`: the one of which the mean gains are the steady state (dt = 1: K = (α, β), R = 1)."""
@@ -350,14 +301,14 @@ class Auto:
 
     def state(self) -> FilterState:
         """See `Filter.state`."""
-        shares, doubt, former = self._shares, self._doubt, self._doubt.former
+        shares, judge, former = self._shares, self._judge, self._judge.former
         return (
             *(self._count, self._at_ns, self._step_ns, self._last, self._left, shares.noise, shares.counted),
-            *(0.0 if doubt.grain == inf else doubt.grain, int(doubt.refused), int(doubt.upwards)),
-            *(doubt.former_count, doubt.wary_until),
-            *(*self._course.levels, *self._course.slopes, self._course.age),
+            *(0.0 if judge.grain == inf else judge.grain, int(judge.refused), int(judge.upwards)),
+            *(judge.former_count, judge.wary_until),
+            *(*self._bank.levels, *self._bank.slopes, self._bank.age),
             *(*shares.sums, *shares.energies, *shares.shares),
-            *(len(doubt.pending), *doubt.pending),
+            *(len(judge.pending), *judge.pending),
             *(len(self._changes), *self._changes),
             *(() if former is None else (*former.levels, *former.slopes, former.age)),
         )
@@ -373,19 +324,20 @@ class Auto:
             del rest[:count]
             return taken
 
-        def course() -> Course:
-            return Course(tuple(take(SIZE)), tuple(take(SIZE)), int(take(1)[0]))
+        def bank_state() -> BankState:
+            return BankState(tuple(take(SIZE)), tuple(take(SIZE)), int(take(1)[0]))
 
-        shares, doubt = self._shares, self._doubt
+        shares, judge = self._shares, self._judge
         count, at_ns, self._step_ns, self._last, left, shares.noise, counted = take(7)
         grain, refused, upwards, former_count, wary_until = take(5)
         self._count, self._at_ns, self._left = int(count), int(at_ns) + shift_ns, int(left)
         shares.counted = int(counted)
-        doubt.grain, doubt.refused, doubt.upwards = grain or inf, bool(refused), bool(upwards)
-        doubt.former_count, doubt.wary_until = int(former_count), int(wary_until)
-        self._course = course()
+        judge.grain, judge.refused, judge.upwards = grain or inf, bool(refused), bool(upwards)
+        judge.former_count, judge.wary_until = int(former_count), int(wary_until)
+        self._bank = bank_state()
         shares.sums, shares.energies = take(SIZE), take(SIZE)
         shares.mix(take(SIZE))
-        doubt.pending = take(int(take(1)[0]))
+        judge.pending = take(int(take(1)[0]))
         self._changes = take(int(take(1)[0]))
-        doubt.former = course() if rest else None
+        judge.former = bank_state() if rest else None
+        self._usual = self._usual_now()

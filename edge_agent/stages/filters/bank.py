@@ -1,4 +1,4 @@
-"""Three small filters, and how far each is to be followed by how well it has predicted of late. Pure."""
+"""A bank of three fixed-gain filters, and the weight of each by how well it has predicted of late. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 
 class Gains(NamedTuple):
-    """One of the three, with the steady state of the Kalman filter that it is, for a step of 1 and noise of 1."""
+    """Gains of one filter, and the steady state of the Kalman filter with these gains, for a step of 1 and noise of
+    1.
+    """
 
     alpha: float
     beta: float
@@ -20,7 +22,7 @@ class Gains(NamedTuple):
     """Variance that a step adds: to the level for filters of level only, else of the acceleration."""
 
     def after(self, steps: float) -> tuple[float, float]:
-        """Gains of a reading that comes so many steps after the last."""
+        """Gains (alpha, beta) for a reading that comes so many usual steps after the last one."""
         if self.beta == 0.0:
             p00, p01 = self.alpha + self.drift * steps, 0.0
         else:
@@ -47,31 +49,32 @@ BETAS: Final = tuple(each.beta for each in BANK)
 MEMORY: Final = 200
 
 
-class Course(NamedTuple):
-    """Where the filters are and are heading: levels, and slopes per usual step."""
+class BankState(NamedTuple):
+    """State of the three filters: levels in the channel's unit, slopes in that unit per usual step."""
 
     levels: tuple[float, ...]
     slopes: tuple[float, ...]
     age: int
-    """Readings since they started anew."""
+    """Readings since the filters started anew."""
 
-    def ahead(self, steps: float) -> Course:
-        """Predict."""
+    def ahead(self, steps: float) -> BankState:
+        """Predict the state after so many usual steps."""
         levels = tuple(level + slope * steps for level, slope in zip(self.levels, self.slopes, strict=True))
         return self._replace(levels=levels)
 
 
-NOWHERE: Final = Course((0.0,) * SIZE, (0.0,) * SIZE, 0)
+NO_STATE: Final = BankState((0.0,) * SIZE, (0.0,) * SIZE, 0)
 
 
 class Shares:
-    """Energies of the errors of the three, and what follows from them.
+    """Mean squared prediction errors of the three filters, and their weights.
 
     Attributes:
-        noise: energy of the best, which is the variance of a surprise.
-        shares: of the three, adding up to 1.
-        gain: their mean gain, weighed so.
-        sums: squared errors since `weigh`, of `counted` readings.
+        energies: mean squared error of each, canonical unit squared.
+        noise: the least of them, which is the variance of a surprise.
+        shares: weights, adding up to 1.
+        gain: weighted mean of the gains of level.
+        sums: squared errors since the last `weigh`, of `counted` readings.
     """
 
     __slots__ = ("counted", "energies", "gain", "noise", "prior", "shares", "sums")
@@ -85,37 +88,37 @@ class Shares:
         self.mix([1.0 / SIZE] * SIZE)
 
     def mix(self, shares: list[float]) -> None:
-        """Take over shares, which add up to 1."""
+        """Set the weights, which add up to 1."""
         self.shares = shares
         self.gain = self.mean(ALPHAS)
 
     def mean(self, of_each: Sequence[float]) -> float:
-        """Of a number of each of the three, weighed by share."""
+        """Weighted mean of one number of each filter."""
         share0, share1, share2 = self.shares
         number0, number1, number2 = of_each
         return share0 * number0 + share1 * number1 + share2 * number2
 
     def refuse(self, squared: float) -> None:
-        """Count a refused reading as one that was so many standard deviations off, squared."""
+        """Count a refused reading as one with an error of so many standard deviations, squared."""
         self.sums = [each + squared * self.noise for each in self.sums]
         self.counted += 1
 
     def double(self) -> None:
-        """Take note that there is more noise than was thought."""
+        """Double all energies: there is more noise than was assumed."""
         self.sums = [each * 2.0 for each in self.sums]
         self.energies = [each * 2.0 for each in self.energies]
         self.noise *= 2.0
 
     def cap(self, most: float) -> None:
-        """Believe in no more noise than this (variance)."""
+        """Limit the energies to `most`, canonical unit squared."""
         self.energies = [min(energy, most) for energy in self.energies]
 
     def weigh(self, errors: int, grain: float) -> None:
-        """Bring energies and shares up to date.
+        """Compute energies and weights anew.
 
         Args:
-            errors: seen since the first reading.
-            grain: smallest change that the chip tells, infinite if not known.
+            errors: how many readings have had an error so far.
+            grain: smallest change that the chip can show, canonical unit; infinite if not known.
         """
         memory = max(1, min(MEMORY, errors + self.prior))
         keep = max(0.0, 1.0 - self.counted / memory)

@@ -5,15 +5,15 @@ q·[[dt³/3, dt²/2], [dt²/2, dt]] with q = drift_per_s² (Bar-Shalom, Li, Kiru
 Applications to Tracking and Navigation, 2001, §6.2.2). A reading further than `gate` standard deviations from
 the prediction is refused.
 
-The gate never locks out: refused readings that agree with each other are the new truth. The one before
+The gate never locks out: refused readings that agree with each other are the new level. The state before them
 is kept for a while, so that two spikes in a row cost one wrong estimate, not a new start.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
-from typing import TYPE_CHECKING, Final, NamedTuple
+from math import fsum, sqrt
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from edge_agent.reading import Flag
 from edge_agent.stages.filters.estimates import Estimates, Model
@@ -31,7 +31,7 @@ _OUTLIER: Final = Flag.OUTLIER
 _FIRST_SLOPE_S: Final = 3600.0
 # When the prediction is this many times less certain than one reading, it has nothing to add: start anew.
 _LOST_SIGMAS: Final = 100.0
-# The former truth is remembered after a re-acquisition until its variance is so many times a reading's.
+# The state before a re-acquisition is kept until its variance is so many times a reading's.
 _FORMER_WORTH: Final = 4.0
 
 
@@ -46,6 +46,9 @@ class KalmanSettings:
         gate: a reading further from the prediction than this many standard deviations is an outlier.
         reacquire_after: so many outliers in a row that agree with each other are the new level; ≥ 1.
     """
+
+    stage: ClassVar = "kalman"
+    """Name under which its state is saved. Public: a change loses what was learned."""
 
     sigma: float
     drift_per_s: float
@@ -94,38 +97,10 @@ class _State(NamedTuple):
         )
 
 
-class _Steady(NamedTuple):
-    """How to take in a reading that comes `step_ns` after the last, once that leaves the covariance as it is.
-
-    Even steps bring the covariance to a fixed point, to the last bit, after a few hundred readings. From there on
-    only level and slope move, which is a third of the work and gives the same bits.
-    """
-
-    step_ns: int
-    step_s: float
-    gain: float
-    slope_gain: float
-    limit: float
-
-
-_NO_STEP: Final = -(1 << 63)
-_NEVER_STEADY: Final = _Steady(_NO_STEP, 0.0, 0.0, 0.0, 0.0)
-
-
 class Kalman:
     """The filter of one channel."""
 
-    __slots__ = (
-        "_drift",
-        "_former",
-        "_gate_squared",
-        "_lost",
-        "_noise",
-        "_outliers",
-        "_reacquire_after",
-        "_state",
-        "_steady",
-    )
+    __slots__ = ("_drift", "_former", "_gate_squared", "_lost", "_noise", "_outliers", "_reacquire_after", "_state")
 
     def __init__(self, settings: KalmanSettings) -> None:
         self._noise = settings.sigma * settings.sigma
@@ -136,91 +111,40 @@ class Kalman:
         self._state: _State | None = None
         self._outliers: list[float] = []
         self._former: _State | None = None
-        self._steady = _NEVER_STEADY
 
-    def run(  # noqa: C901, PLR0912, PLR0915 one loop: calls would take most of the time
-        self, times_ns: Sequence[int], values: Sequence[float | None], flags: list[Flag]
-    ) -> Estimates:
+    def run(self, times_ns: Sequence[int], values: Sequence[float | None], flags: list[Flag]) -> Estimates:
         """See `Filter.run`."""
-        estimates, sigmas, innovations = result = Estimates([], [], [])
-        drift, noise, gate_squared, lost = self._drift, self._noise, self._gate_squared, self._lost
-        state = self._state
-        if state is None:
-            at_ns, level, slope, p00, p01, p11 = 0, 0.0, 0.0, lost * 2.0, 0.0, 0.0
-        else:
-            at_ns, level, slope, p00, p01, p11 = state
-        outliers = self._outliers
-        last_step_ns, dt, q00, q01, q11 = 0, 0.0, 0.0, 0.0, 0.0
-        steady_ns, steady_s, steady_gain, steady_slope_gain, steady_limit = self._steady
-        steady_sigma = sqrt(steady_gain * noise)
-        for now_ns, value, flag in zip(times_ns, values, flags, strict=True):
+        result = Estimates([], [], [])
+        for row, (now_ns, value, flag) in enumerate(zip(times_ns, values, flags, strict=True)):
             if value is None or (flag and flag & _UNUSED):
                 result.add(None if flag & _NO_VALUE else value)
-                continue
-            if now_ns - at_ns == steady_ns:  # see _Steady; what the gate refuses takes the long road below
-                predicted = level + slope * steady_s
-                surprise = value - predicted
-                if surprise * surprise <= steady_limit:
-                    at_ns = now_ns
-                    level = predicted + steady_gain * surprise
-                    slope += steady_slope_gain * surprise
-                    if outliers:
-                        outliers.clear()
-                    estimates.append(level)
-                    sigmas.append(steady_sigma)
-                    innovations.append(surprise)
-                    continue
-            steady_ns = _NO_STEP
-            step_ns = now_ns - at_ns
-            p00_before, p01_before, p11_before = p00, p01, p11
-            if step_ns > 0:  # as `ahead`, spelled out because calls and tuples would take most of the time
-                at_ns = now_ns
-                if step_ns != last_step_ns:
-                    last_step_ns = step_ns
-                    dt = step_ns * _S_PER_NS
-                    q11 = drift * dt
-                    q01 = q11 * dt / 2.0
-                    q00 = q01 * dt / 1.5
-                level += slope * dt
-                p01_grown = p01 + dt * p11
-                p00 += dt * (p01 + p01_grown) + q00
-                p01 = p01_grown + q01
-                p11 += q11
-            if p00 > lost:  # nothing known yet, or too long ago
-                level, slope, p00, p01, p11 = value, 0.0, noise, 0.0, drift * _FIRST_SLOPE_S
-                outliers.clear()
-                self._former = None
-                result.add(value, sqrt(noise), 0.0)
-                continue
-            total = p00 + noise
-            surprise = value - level
-            if surprise * surprise > gate_squared * total:
-                believed = self._change_mind(_State(at_ns, level, slope, p00, p01, p11), value)
-                if believed is None:
-                    flags[len(estimates)] = flag | _OUTLIER
-                else:
-                    at_ns, level, slope, p00, p01, p11 = believed
-                result.add(level, sqrt(p00), surprise)
-                continue
-            if outliers:
-                outliers.clear()
-            gain = p00 / total
-            slope_gain = p01 / total
-            level += gain * surprise
-            slope += slope_gain * surprise
-            p11 -= slope_gain * p01
-            p01 -= gain * p01
-            p00 = gain * noise
-            sigma = sqrt(p00)
-            estimates.append(level)
-            sigmas.append(sigma)
-            innovations.append(surprise)
-            if p00 == p00_before and p01 == p01_before and p11 == p11_before and step_ns > 0:
-                steady_ns, steady_s, steady_limit = step_ns, dt, gate_squared * total
-                steady_gain, steady_slope_gain, steady_sigma = gain, slope_gain, sigma
-        self._state = _State(at_ns, level, slope, p00, p01, p11)
-        self._steady = _Steady(steady_ns, steady_s, steady_gain, steady_slope_gain, steady_limit)
+            elif self._take(now_ns, value, result):
+                flags[row] = flag | _OUTLIER
         return result
+
+    def _take(self, now_ns: int, value: float, result: Estimates) -> bool:
+        """Estimate one reading. Returns whether it was refused."""
+        noise = self._noise
+        predicted = self._state.ahead(now_ns, self._drift) if self._state is not None else None
+        if predicted is None or predicted.p00 > self._lost:  # nothing known yet, or too long ago
+            self._start_anew(predicted.at_ns if predicted is not None else now_ns, value)
+            result.add(value, sqrt(noise), 0.0)
+            return False
+        surprise = value - predicted.level
+        if surprise * surprise <= self._gate_squared * (predicted.p00 + noise):
+            self._outliers.clear()
+            self._state = predicted.corrected(value, noise)
+            result.add(self._state.level, sqrt(self._state.p00), surprise)
+            return False
+        believed = self._reconsider(predicted, value)
+        self._state = predicted if believed is None else believed
+        result.add(self._state.level, sqrt(self._state.p00), surprise)
+        return believed is None
+
+    def _start_anew(self, now_ns: int, value: float) -> None:
+        self._state = _State(now_ns, value, 0.0, self._noise, 0.0, self._drift * _FIRST_SLOPE_S)
+        self._outliers.clear()
+        self._former = None
 
     def model(self) -> Model:
         """See `Filter.model`."""
@@ -241,10 +165,9 @@ class Kalman:
         self._state = states[0] if count else None
         self._former = states[1] if count > 1 else None
         self._outliers = list(rest[count * width :])
-        self._steady = _NEVER_STEADY  # it comes back by itself, to the same bits
 
-    def _change_mind(self, now: _State, value: float) -> _State | None:
-        """Weigh an outlier: return the state to go on with, or None to refuse it."""
+    def _reconsider(self, now: _State, value: float) -> _State | None:
+        """Judge a reading outside of the gate: return the state to go on with, or None to refuse it."""
         outliers, noise = self._outliers, self._noise
         if self._former is not None:
             former = self._former.ahead(now.at_ns, self._drift)
@@ -260,7 +183,7 @@ class Kalman:
         if len(outliers) < self._reacquire_after:
             return None
         count = len(outliers)
-        level = sum(outliers) / count
+        level = fsum(outliers) / count
         outliers.clear()
         self._former = now
         return _State(now.at_ns, level, 0.0, noise / count, 0.0, self._drift * _FIRST_SLOPE_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import pi, sqrt
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from edge_agent.reading import Flag
 from edge_agent.stages.filters.estimates import Estimates
@@ -28,6 +28,9 @@ class MedianSettings:
         sigma: noise of one reading (standard deviation), canonical unit, > 0.
         of: readings that have a vote, odd.
     """
+
+    stage: ClassVar = "median"
+    """Name under which its state is saved. Public: a change loses what was learned."""
 
     sigma: float
     of: int = 3

@@ -1,23 +1,24 @@
-"""Our own topics, for every format that knows none: `…/live`, `…/backlog`, `…/event`, and a retained `…/status`."""
+"""Our own topics, for every format without topics of its own: `…/live`, `…/backlog`, `…/event`, retained `…/status`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from edge_agent.uplink.action import way_of
-from edge_agent.uplink.dialect import Announcement, Occasion, Publication
+from edge_agent.uplink.dialect import Notice, Occasion, Publication
 from edge_agent.uplink.mqtt import Will
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge_agent.reading import Lane, Record
+    from edge_agent.uplink.command import Command
     from edge_agent.uplink.dialects.announcer import Announcer
     from edge_agent.wire.formats.base import Rewrite
 
 
 class OwnTopics:
-    """Records by lane, and who we are as JSON.
+    """Records by lane, and the status as JSON.
 
     Args:
         prefix: first levels of every topic.
@@ -27,7 +28,7 @@ class OwnTopics:
         announcer: chooses the form of our own messages; None: each stands alone.
     """
 
-    commands = None
+    command_topic = None
 
     def __init__(
         self,
@@ -48,14 +49,14 @@ class OwnTopics:
         """That we are offline."""
         return Will(self._status_topic, self._status("offline"))
 
-    def announcements(self, occasion: Occasion) -> Sequence[Announcement]:
+    def notices(self, occasion: Occasion) -> Sequence[Notice]:
         """The status, retained."""
         if self._announcer is not None and occasion is Occasion.BIRTH:
             self._announcer.begin()
         elif self._announcer is not None and occasion is Occasion.HEARTBEAT:
             self._announcer.refresh()
         state = "stopped" if occasion is Occasion.FAREWELL else "online"
-        return (Announcement(self._status_topic, self._status(state), retain=True),)
+        return (Notice(self._status_topic, self._status(state), retain=True),)
 
     def publication(self, lane: Lane, record: Record) -> Publication:
         """The record in the chosen format. Its identity travels beside it, so that a bridge drops duplicates."""
@@ -73,7 +74,7 @@ class OwnTopics:
         if self._announcer is not None:
             self._announcer.answered(record, taken=taken)
 
-    def heard(self, payload: bytes) -> Sequence[Announcement]:  # noqa: ARG002 there are no commands
+    def heard(self, payload: bytes) -> Sequence[Command]:  # noqa: ARG002 there are no commands
         """Nothing."""
         return ()
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.quantity import QUANTITIES
 from edge_agent.reading import Lane
-from edge_agent.uplink.dialect import Announcement, Occasion, Publication
+from edge_agent.uplink.command import Rebirth
+from edge_agent.uplink.dialect import Notice, Occasion, Publication
 from edge_agent.uplink.mqtt import Will
 from edge_agent.version import __version__
 from edge_agent.wire.decode import decode_message
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from edge_agent.reading import Record
+    from edge_agent.uplink.command import Command
 
 NAMESPACE: Final = "spBv1.0"
 CONTENT_TYPE: Final = "application/x-protobuf"
@@ -97,7 +99,7 @@ class SparkplugNode:
                 self._learn(f"{name}/{feature}", DataType.INT64 if feature == "count" else DataType.DOUBLE)
 
     @property
-    def commands(self) -> str:
+    def command_topic(self) -> str:
         """Where a host asks for a rebirth."""
         return self._topic("NCMD")
 
@@ -106,13 +108,13 @@ class SparkplugNode:
         self._bd_seq = (self._bd_seq + 1) % _NUMBERS
         return Will(self._topic("NDEATH"), self._death(), retain=False, at_goodbye=True)
 
-    def announcements(self, occasion: Occasion) -> Sequence[Announcement]:
+    def notices(self, occasion: Occasion) -> Sequence[Notice]:
         """Birth and death; between them a node speaks only when it has news."""
         match occasion:
             case Occasion.BIRTH:
                 return (self._birth(),)
             case Occasion.FAREWELL:
-                return (Announcement(self._topic("NDEATH"), self._death(), retain=False),)
+                return (Notice(self._topic("NDEATH"), self._death(), retain=False),)
             case Occasion.HEARTBEAT:
                 return ()
 
@@ -137,9 +139,9 @@ class SparkplugNode:
         """If not, a number is used up that no host has seen, and maybe nobody heard the birth: begin anew."""
         self._born = self._born and taken
 
-    def heard(self, payload: bytes) -> Sequence[Announcement]:
-        """A birth, if that is what was asked for; there are no other commands."""
-        return (self._birth(),) if asks_for_rebirth(payload) else ()
+    def heard(self, payload: bytes) -> Sequence[Command]:
+        """A rebirth; there are no other commands."""
+        return (Rebirth(),) if asks_for_rebirth(payload) else ()
 
     # ---- inside
 
@@ -154,7 +156,7 @@ class SparkplugNode:
         metric = Metric(BD_SEQ, now_ms, DataType.INT64, self._bd_seq)
         return payload(now_ms, (metric,), seq=None)
 
-    def _birth(self) -> Announcement:
+    def _birth(self) -> Notice:
         """Everything that there is, with its latest value; data number 1 follows."""
         now_ms = to_ms(self._wall_ns())
         metrics = [
@@ -166,7 +168,7 @@ class SparkplugNode:
         metrics += [self._current(name, known, now_ms) for name, known in self._known.items()]
         self._seq, self._born = 1, True
         octets = payload(now_ms, sorted(metrics, key=_t_ms), seq=0)
-        return Announcement(self._topic("NBIRTH"), octets, retain=False)
+        return Notice(self._topic("NBIRTH"), octets, retain=False)
 
     def _current(self, name: str, known: _Known, now_ms: int) -> Metric:
         unit = QUANTITIES.get(name.rpartition("/")[2])

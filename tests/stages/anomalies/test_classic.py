@@ -8,7 +8,7 @@ from edge_agent.stages.anomalies.classic import Classic
 
 
 def found(values: list[float], classic: Classic, step_s: int = 1) -> list[Anomaly]:
-    return classic.run([row * step_s * NS_PER_S for row in range(len(values))], values)
+    return [each for row, value in enumerate(values) for each in classic.take(row * step_s * NS_PER_S, value)]
 
 
 CALM = [20.0, 20.1] * 10
@@ -42,11 +42,12 @@ def test_a_jump_does_not_latch() -> None:
 
 def test_a_restart_changes_nothing() -> None:
     values, one, other = [*CALM, 25.0, *CALM], Classic(3.0, 2.0, 0.0), Classic(3.0, 2.0, 0.0)
-    stamps = [row * NS_PER_S for row in range(len(values))]
-    whole = Classic(3.0, 2.0, 0.0).run(stamps, values)
-    parts = one.run(stamps[:20], values[:20])
+    whole = found(values, Classic(3.0, 2.0, 0.0))
+    parts = found(values[:20], one)
     other.restore(one.state())
-    assert parts + other.run(stamps[20:], values[20:]) == whole
+    for row in range(20, len(values)):
+        parts += other.take(row * NS_PER_S, values[row])
+    assert parts == whole
     assert len(whole) == 2
     with pytest.raises(ValueError, match="no state of the classic rules"):
         other.restore((0.0,))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from edge_agent.clock import ClockQuality
 from edge_agent.reading import Lane, Record, RecordKind
-from edge_agent.uplink.dialect import Announcement, Occasion
+from edge_agent.uplink.dialect import Notice, Occasion
 from edge_agent.uplink.dialects.own_topics import OwnTopics
 from edge_agent.uplink.mqtt import Will
 from edge_agent.wire.formats.base import Rewritten
@@ -40,13 +40,11 @@ def test_a_record_is_rewritten_and_its_identity_travels_beside_it() -> None:
 def test_the_status_is_retained_and_says_whether_we_are_there() -> None:
     own = dialect()
     assert own.will() == Will("edge/n/status", b"offline", retain=True, at_goodbye=False)
-    said = [own.announcements(occasion) for occasion in Occasion]
-    assert said == [
-        (Announcement("edge/n/status", state, retain=True),) for state in (b"online", b"online", b"stopped")
-    ]
+    said = [own.notices(occasion) for occasion in Occasion]
+    assert said == [(Notice("edge/n/status", state, retain=True),) for state in (b"online", b"online", b"stopped")]
 
 
 def test_commands_are_neither_listened_for_nor_obeyed() -> None:
     own = dialect()
-    assert own.commands is None
+    assert own.command_topic is None
     assert own.heard(b"rebirth") == ()

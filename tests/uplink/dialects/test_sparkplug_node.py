@@ -13,7 +13,8 @@ from edge_agent.clock import ClockQuality
 from edge_agent.config.load import parse_config
 from edge_agent.errors import Unavailable
 from edge_agent.reading import Lane, Record, RecordKind
-from edge_agent.uplink.dialect import Announcement, Occasion
+from edge_agent.uplink.command import Rebirth
+from edge_agent.uplink.dialect import Notice, Occasion
 from edge_agent.uplink.dialects.sparkplug_node import SparkplugNode
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.encode import encode_batch, encode_message
@@ -43,11 +44,11 @@ class Gateway:
     def connect(self) -> None:
         """As the uplink does."""
         self.will = self.node.will()
-        self.say(*self.node.announcements(Occasion.BIRTH))
+        self.say(*self.node.notices(Occasion.BIRTH))
 
-    def say(self, *announcements: Announcement) -> None:
+    def say(self, *notices: Notice) -> None:
         """Let the host hear them."""
-        for each in announcements:
+        for each in notices:
             assert not each.retain
             self.host.hear(each.topic, each.payload)
 
@@ -153,18 +154,19 @@ def test_every_connection_has_the_next_death_number_and_its_birth_the_same(gatew
 
 
 def test_a_goodbye_is_a_death_and_a_heartbeat_nothing(gateway: Gateway) -> None:
-    assert gateway.node.announcements(Occasion.HEARTBEAT) == ()
-    gateway.say(*gateway.node.announcements(Occasion.FAREWELL))
+    assert gateway.node.notices(Occasion.HEARTBEAT) == ()
+    gateway.say(*gateway.node.notices(Occasion.FAREWELL))
     assert not gateway.host.online
 
 
 def test_a_host_that_asks_gets_the_birth_again_with_the_same_death_number(gateway: Gateway) -> None:
-    assert gateway.node.commands == "spBv1.0/growers/NCMD/node-1"
+    assert gateway.node.command_topic == "spBv1.0/growers/NCMD/node-1"
     gateway.connect()
     gateway.send(encoded("v2-small"))
     command = Payload(timestamp=NOW_MS)
     command.metrics.add(name="Node Control/Rebirth", timestamp=NOW_MS, datatype=11, boolean_value=True)
-    gateway.say(*gateway.node.heard(command.SerializeToString()))
+    assert gateway.node.heard(command.SerializeToString()) == (Rebirth(),)
+    gateway.say(*gateway.node.notices(Occasion.BIRTH))
     assert (gateway.host.seq, gateway.host.bd_seq, len(gateway.host.births)) == (0, 1, 3)
     assert gateway.host.births[-1]["air/temperature_c"].value == 21.49
     gateway.send(encoded("v2-small"))

@@ -1,0 +1,113 @@
+"""Messages of this gateway: records in their envelopes, the announcement, the status. Needs the snapshot for the
+status.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from edge_agent.clock import NS_PER_S, Anchor
+from edge_agent.outbox.outbox import Encode
+from edge_agent.pipeline.open_rows import promote_rows
+from edge_agent.quantity import QUANTITIES
+from edge_agent.version import __version__
+from edge_agent.wire.announcement import make_announcement
+from edge_agent.wire.batch import Envelope, Tombstone
+from edge_agent.wire.encode import encode_message, encode_tombstone
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edge_agent.agent.snapshot import Snapshot
+    from edge_agent.config import model
+    from edge_agent.outbox.outbox import Dropped
+    from edge_agent.reading import Record
+    from edge_agent.wire.announcement import Announcement
+
+ONLINE = "online"
+
+
+class Messages:
+    """Makes the messages of one gateway.
+
+    Args:
+        config: who it is, and which sensors it has.
+        channels: sensor id and quantities of every sensor, in the order in which batches have them.
+    """
+
+    def __init__(self, config: model.Config, channels: Sequence[tuple[str, Sequence[str]]]) -> None:
+        self._config = config
+        self._channels = channels
+        self._time_step_ns = max(1, round(config.batch.time_resolution_s * NS_PER_S))
+
+    def record(self, record: Record) -> bytes:
+        """A record in its envelope, with its wall time by the best that is known now."""
+        anchor = Anchor(record.offset_ns, record.time_quality, 0)
+        return encode_message(record.kind, self._envelope(record.epoch, record.seq, record.boot, anchor), record.body)
+
+    def announcement(self, epoch: int, boot: int, anchor: Anchor) -> Announcement:
+        """What holds for the batches of this run."""
+        return make_announcement(self._envelope(epoch, 0, boot, anchor), self._time_step_ns, self._channels)
+
+    def status(self, state: str, snapshot: Snapshot, announcement: Announcement | None) -> bytes:
+        """The retained status, JSON: birth and heartbeat say everything, last will and farewell only who is gone."""
+        fields: dict[str, Any] = {"state": state, "node": snapshot.node, "epoch": snapshot.store.epoch}
+        if state == ONLINE:
+            gateway, clock = self._config.gateway, snapshot.clock
+            states = {sensor.id: sensor.state.value for sensor in snapshot.sensors()}
+            fields |= {
+                "version": __version__,
+                "site": gateway.site,
+                "location": gateway.location,
+                "t_ns": clock.wall_ns,
+                "t_quality": clock.quality.name.lower(),
+                **({"announcement": announcement.to_text()} if announcement is not None else {}),
+                "records": asdict(snapshot.store.tally),
+                "alerts": snapshot.pipeline.alerts_firing,
+                "sensors": {sensor.id: _described(sensor, states) for sensor in self._config.sensors},
+            }
+        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def _envelope(self, epoch: int, seq: int, boot: int, anchor: Anchor) -> Envelope:
+        step_ns = self._time_step_ns  # finer than the stamps themselves means nothing
+        return Envelope(
+            node=self._config.gateway.id,
+            epoch=epoch,
+            seq=seq,
+            boot=boot,
+            offset_ns=(anchor.offset_ns + step_ns // 2) // step_ns * step_ns,
+            time_quality=anchor.quality,
+        )
+
+
+def _described(sensor: model.Sensor, states: Mapping[str, str]) -> dict[str, Any]:
+    """What the birth says of one sensor."""
+    return {
+        "driver": sensor.driver.name,
+        "title": sensor.driver.title,
+        "location": sensor.location,
+        "bus": sensor.bus,
+        "address": sensor.address,
+        "period_s": sensor.period_s,
+        "state": states.get(sensor.id, "replayed"),
+        "quantities": {name: QUANTITIES[name].unit for name in sensor.channels},
+        "calibration": {
+            name: {
+                "certificate": channel.certificate,
+                "on": channel.calibrated_on,
+                "due": channel.calibration_due,
+            }
+            for name, channel in sensor.channels.items()
+            if channel.certificate or channel.calibrated_on or channel.calibration_due
+        },
+    }
+
+
+def _tombstone(dropped: Dropped) -> bytes:
+    return encode_tombstone(Tombstone(**asdict(dropped)))
+
+
+BODIES = Encode(_tombstone, promote_rows)
+"""What the outbox needs to make bodies of records by itself."""

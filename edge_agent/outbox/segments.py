@@ -1,0 +1,226 @@
+"""Where rows of the open batch are secured until the batch is sealed: behind one small interface.
+
+Rows are secured every few seconds, so this decides how long the card lasts. A commit of SQLite touches its journal, its
+index and the file system's journal; `FileSegments` writes one block into a file whose blocks exist already, and nothing
+else. The database keeps one number, the generation of the batch that was sealed last: what the file holds of that
+generation or of an older one is in a record already.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+from zlib import crc32
+
+from edge_agent.outbox.schema import REPLACE_STATE
+
+if TYPE_CHECKING:
+    import random
+    import sqlite3
+    from pathlib import Path
+
+FILE: Final = "segments.bin"
+STATE: Final = "segments"
+"""Name under which the database keeps the generation."""
+BLOCK_BYTES: Final = 4096
+FIRST_BLOCKS: Final = 32
+"""The file's size in the beginning; it grows when a batch needs more."""
+_MAGIC: Final = 0x4541_5347
+_RUN_BITS: Final = 15
+"""Low bits of a generation that count batches; the others are those of a run."""
+_HEADER: Final = struct.Struct("<IQIqIqqII")
+"""Magic, generation, number within it, boot, readings, first and last stamp, length and CRC-32 of the body."""
+_CRC: Final = struct.Struct("<I")
+_HEADER_BYTES: Final = _HEADER.size + _CRC.size
+_TAKE_OLD: Final = "DELETE FROM segment RETURNING rowid, boot, readings, first_ns, last_ns, crc, body"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Rows of an open batch.
+
+    Attributes:
+        boot: number of the boot that their stamps belong to.
+        readings: how many readings.
+        first_ns, last_ns: stamps of the first and the last of them.
+        body: the rows, as whoever secured them wrote them.
+        intact: whether the body is as it was stored.
+    """
+
+    boot: int
+    readings: int
+    first_ns: int
+    last_ns: int
+    body: bytes
+    intact: bool = True
+
+
+class Segments(Protocol):
+    """Secures rows of one open batch after the other."""
+
+    def secure(self, segment: Segment) -> None:
+        """Store a segment; durable when it returns. Raises OSError."""
+
+    def mark_sealed(self, db: sqlite3.Connection) -> None:
+        """Inside the transaction that stores the batch: note that its segments are not needed any more."""
+
+    def begin_anew(self) -> None:
+        """That transaction is durable: what is secured from now on belongs to the next batch."""
+
+    def take_all(self, db: sqlite3.Connection) -> list[Segment]:
+        """Inside a transaction: the segments that an interrupted run has left, oldest first; marks them as sealed."""
+
+    def close(self) -> None:
+        """Close what is open. Twice is harmless."""
+
+
+class FileSegments:
+    """Segments in a file of blocks that are overwritten in place. Implements `Segments`.
+
+    Args:
+        directory: of the file.
+        rng: draws the first generation, so that no earlier run has used it.
+        durable: whether `secure` waits until the disk has it.
+    """
+
+    def __init__(self, directory: Path, rng: random.Random, *, durable: bool = True) -> None:
+        self._path = directory / FILE
+        self._flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_DSYNC if durable else 0)
+        self._generation = rng.getrandbits(48) << _RUN_BITS  # what an earlier run used is never used again
+        self._number = 0
+        self._at = 0
+        self._size = 0
+        self._fd: int | None = None
+
+    def secure(self, segment: Segment) -> None:
+        """See `Segments`."""
+        header = _HEADER.pack(
+            _MAGIC,
+            self._generation,
+            self._number,
+            segment.boot,
+            segment.readings,
+            segment.first_ns,
+            segment.last_ns,
+            len(segment.body),
+            crc32(segment.body),
+        )
+        block = header + _CRC.pack(crc32(header)) + segment.body
+        block += bytes(-len(block) % BLOCK_BYTES)
+        try:
+            fd = self._open(self._at + len(block))
+            _write(fd, block, self._at)
+        except OSError:
+            self.close()
+            raise
+        self._at += len(block)
+        self._number += 1
+
+    def mark_sealed(self, db: sqlite3.Connection) -> None:
+        """See `Segments`. Nothing is written if nothing was secured."""
+        if self._number:
+            _note(db, self._generation)
+
+    def begin_anew(self) -> None:
+        """See `Segments`."""
+        if self._number:
+            self._generation += 1
+            self._number = self._at = 0
+
+    def take_all(self, db: sqlite3.Connection) -> list[Segment]:
+        """See `Segments`. Those of releases before 0.2 are in a table of the database."""
+        rows = sorted(db.execute(_TAKE_OLD).fetchall())
+        old = [
+            Segment(boot, readings, first_ns, last_ns, body, crc32(body) == crc)
+            for _rowid, boot, readings, first_ns, last_ns, crc, body in rows
+        ]
+        row = db.execute("SELECT body FROM state WHERE name = ?", (STATE,)).fetchone()
+        sealed = int.from_bytes(row[0], "big") if row is not None and isinstance(row[0], bytes) else -1
+        generation, found = self._read(sealed)
+        if found:
+            _note(db, generation)
+        return old + found
+
+    def close(self) -> None:
+        """See `Segments`."""
+        if self._fd is not None:
+            with suppress(OSError):
+                os.close(self._fd)
+            self._fd = None
+
+    def _open(self, size: int) -> int:
+        """The file, with blocks that exist up to `size`: overwriting them changes nothing but their content.
+
+        What another run has left is in records by now. A file that holds blocks of one run alone tells what is missing.
+        """
+        if self._fd is None:
+            if not self._number:
+                self._path.unlink(missing_ok=True)
+            self._fd = os.open(self._path, self._flags, 0o600)
+            self._size = os.fstat(self._fd).st_size
+        if size > self._size:
+            grown = max(size, 2 * self._size, FIRST_BLOCKS * BLOCK_BYTES) // BLOCK_BYTES * BLOCK_BYTES
+            # Block by block: the kernel keeps what is written at once together, and would write all of it back.
+            for at in range(self._size, grown, BLOCK_BYTES):
+                _write(self._fd, bytes(BLOCK_BYTES), at)
+            self._size = grown
+        return self._fd
+
+    def _read(self, sealed: int) -> tuple[int, list[Segment]]:
+        """The generation that is not sealed yet, and its segments; those that are missing among them are not intact.
+
+        Args:
+            sealed: the generation that was sealed last, of this run of the file or of another one.
+        """
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return 0, []
+        blocks = [block for at in range(0, len(content), BLOCK_BYTES) if (block := _block_at(content, at)) is not None]
+        same_run = [generation for generation, _, _ in blocks if generation >> _RUN_BITS == sealed >> _RUN_BITS]
+        after = sealed if same_run else -1
+        generation = max((generation for generation, _, _ in blocks), default=-1)
+        found = {number: segment for own, number, segment in blocks if own == generation and own > after}
+        if not found:
+            return 0, []
+        last = max(found)
+        if not found[last].intact:
+            del found[last]  # it was being written, and nobody was told that it is durable
+            last -= 1
+        known = next(iter(found.values()), None)
+        if known is None:
+            return generation, []
+        lost = Segment(known.boot, 0, known.first_ns, known.last_ns, b"", intact=False)
+        return generation, [found.get(number, lost) for number in range(last + 1)]
+
+
+def _block_at(content: bytes, at: int) -> tuple[int, int, Segment] | None:
+    """Generation, number and segment of the block that begins at `at`; None if none begins there."""
+    header = content[at : at + _HEADER.size]
+    if len(content) < at + _HEADER_BYTES or _CRC.unpack_from(content, at + _HEADER.size) != (crc32(header),):
+        return None
+    magic, generation, number, boot, readings, first_ns, last_ns, length, crc = _HEADER.unpack(header)
+    if magic != _MAGIC:
+        return None
+    body = content[at + _HEADER_BYTES : at + _HEADER_BYTES + length]
+    return generation, number, Segment(boot, readings, first_ns, last_ns, body, crc32(body) == crc)
+
+
+def _write(fd: int, octets: bytes, at: int) -> None:
+    """Write all of it; the kernel may take less at a time."""
+    view = memoryview(octets)
+    while view:
+        written = os.pwrite(fd, view, at)
+        view, at = view[written:], at + written
+
+
+def _note(db: sqlite3.Connection, generation: int) -> None:
+    body = _number_bytes(generation)
+    db.execute(REPLACE_STATE, (STATE, crc32(body), body))
+
+
+def _number_bytes(generation: int) -> bytes:
+    return generation.to_bytes(8, "big")

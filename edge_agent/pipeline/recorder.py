@@ -1,0 +1,115 @@
+"""What leaves the pipeline: encodes batches and events, secures open rows, saves what was learned, accounts for
+losses.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.outbox.outbox import Content
+from edge_agent.outbox.worker import Commit, SaveState, Store, StoreSegment
+from edge_agent.pipeline.memory import write_memory
+from edge_agent.pipeline.open_rows import dump_rows
+from edge_agent.reading import RecordKind
+from edge_agent.wire.batch import Batch, Tombstone
+from edge_agent.wire.encode import encode_batch, encode_event, encode_tombstone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from edge_agent.clock import Clock
+    from edge_agent.pipeline.counts import Counts
+    from edge_agent.pipeline.memory import Remembered
+    from edge_agent.reading import Event
+    from edge_agent.wire.batch import Group
+
+    StoreRequest = Store | StoreSegment | SaveState | Commit
+
+__all__ = ["Recorder"]
+
+log = logging.getLogger(__name__)
+
+STORE_FULL: Final = "the store took nothing in"
+INBOX_FULL: Final = "processing fell behind"
+
+
+class Recorder:
+    """Makes records, and hands them to the store.
+
+    Args:
+        store: puts a request into the store's inbox; returns False if there is no room.
+        clock: dates what is saved.
+        counts: where lost readings are counted.
+    """
+
+    def __init__(self, store: Callable[[StoreRequest], bool], clock: Clock, counts: Counts) -> None:
+        self._store = store
+        self._clock = clock
+        self._counts = counts
+        self._losses: list[Tombstone] = []
+
+    def seal(self, groups: Sequence[Group]) -> bool:
+        """Make a batch record of rows. Returns whether there was anything in them."""
+        content = _content(groups, lambda: encode_batch(Batch(tuple(groups))))
+        if content is None:
+            return False
+        if not self._store(Store(content)):
+            self.lose(content.readings, content.first_ns, content.last_ns, STORE_FULL)
+        return True
+
+    def secure(self, groups: Sequence[Group]) -> None:
+        """Secure rows of the open batch, so that a power cut does not lose them, and commit."""
+        content = _content(groups, lambda: dump_rows(groups))
+        if content is not None:
+            self._store(StoreSegment(content))
+        self.commit()
+
+    def event(self, event: Event, *, urgent: bool = False) -> None:
+        """Make a record of an event; an urgent one leaves before everything else."""
+        body = encode_event(event)
+        self._store(Store(Content(RecordKind.EVENT, 0, event.boot_ns, event.boot_ns, body, urgent=urgent)))
+
+    def save(self, name: str, states: Sequence[Remembered]) -> None:
+        """Save states under a name, in place of those saved before."""
+        if states:
+            self._store(SaveState(name, write_memory(self._clock, states)))
+
+    def commit(self) -> None:
+        """Make everything durable."""
+        self._store(Commit())
+
+    def lose(self, readings: int, first_ns: int, last_ns: int, reason: str) -> None:
+        """Count readings that found no room. `account` leaves a tombstone of them."""
+        self._counts.dropped += readings
+        log.error("readings are lost readings=%d reason=%r", readings, reason)
+        self._losses.append(Tombstone(0, 0, 0, readings, reason, first_ns, last_ns))
+
+    def account(self) -> None:
+        """Leave a tombstone for each loss, as soon as the store takes one."""
+        while self._losses and self._store(Store(_tombstone(self._losses[0]))):
+            del self._losses[0]
+        if len(self._losses) > 1:
+            self._losses = [_joined(self._losses)]
+
+
+def _content(groups: Iterable[Group], encode: Callable[[], bytes]) -> Content | None:
+    """Describe rows and encode them; None if there is no reading in them."""
+    filled = [group for group in groups if group.columns]
+    readings = sum(column.cells_sent() for group in filled for column in group.columns)
+    if not readings:
+        return None
+    first_ns = min(min(group.times_ns) for group in filled)
+    last_ns = max(max(group.times_ns) for group in filled)
+    return Content(RecordKind.BATCH, readings, first_ns, last_ns, encode())
+
+
+def _tombstone(loss: Tombstone) -> Content:
+    return Content(RecordKind.TOMBSTONE, loss.readings, loss.first_ns, loss.last_ns, encode_tombstone(loss))
+
+
+def _joined(losses: Sequence[Tombstone]) -> Tombstone:
+    """Several losses as one, so that what waits to be told stays small."""
+    reasons = "; ".join(dict.fromkeys(loss.reason for loss in losses))
+    first_ns, last_ns = min(loss.first_ns for loss in losses), max(loss.last_ns for loss in losses)
+    return Tombstone(0, 0, 0, sum(loss.readings for loss in losses), reasons, first_ns, last_ns)
