@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_agent.cli.options import config_option, load, today
+from edge_agent.cli.options import DEFAULT_CONFIG, config_option, today
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,9 @@ def check(config_path: Path | None) -> None:
 
     Exit code 0 if it is right, 78 with every mistake listed if not.
     """
-    config = load(config_path)
+    from edge_agent.config.load import load_config_with_notes
+
+    config, notes = load_config_with_notes(config_path or DEFAULT_CONFIG)
     channels = sum(len(sensor.channels) for sensor in config.sensors)
     click.echo(
         f"ok: gateway {config.gateway.id}, {len(config.sensors)} sensors with {channels} channels on "
@@ -31,5 +33,7 @@ def check(config_path: Path | None) -> None:
         for name, channel in sensor.channels.items():
             if channel.calibration_due is not None and channel.calibration_due < today():
                 click.echo(f"  note: the calibration of {sensor.id}.{name} was due on {channel.calibration_due}")
+    for note in notes:
+        click.echo(f"  note: {note}")
     if not config.sensors:
         click.echo("  no sensors yet: `edge-agent scan` prints what to add")

@@ -68,7 +68,7 @@ def config_option(command: CommandT) -> CommandT:
 
 
 def load(config_path: Path | None) -> Config:
-    """Load the configuration at the given place, or at the usual one."""
+    """Load the configuration at the given path, or at the default one. Raises as `load_config` does."""
     from edge_agent.config.load import load_config
 
     return load_config(config_path or DEFAULT_CONFIG)

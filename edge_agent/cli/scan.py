@@ -177,7 +177,7 @@ def _print_chip(
     lines = [f'\n[[sensor]]  # {title}\nid = "{driver.replace("_", "-")}{path}-{address:02x}"\ndriver = "{driver}"']
     lines.append(f'bus = "{bus}"\naddress = {address:#04x}')
     if mux is not None:
-        lines.append(f"mux = {mux:#04x}\nchannel = {channel}")
+        lines.append(f"mux = {mux:#04x}\nmux_channel = {channel}")
     click.echo("\n".join(lines))
 
 

@@ -12,7 +12,7 @@ from edge_agent.drivers.base import DriverInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Bounds:
     """What a number may be; None does not limit."""
 
     above: float | None = None
@@ -33,9 +33,9 @@ Name = Annotated[str, NAME]
 """Ids of gateways, buses and sensors: they become topic levels and file names."""
 AbsolutePath = Annotated[str, Matches("/[^\x00-\x1f]*", "a path that begins with /")]
 TopicLevel = Annotated[str, Matches("[^/+#\x00-\x1f]{1,128}", "text without /, + and #")]
-Positive = Annotated[float, Limits(above=0)]
+Positive = Annotated[float, Bounds(above=0)]
 Day = Annotated[str, Matches("[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])", "a day such as 2026-11-23")]
-Line = Annotated[int, Limits(at_least=0, at_most=1023)]
+Line = Annotated[int, Bounds(at_least=0, at_most=1023)]
 """Number of a line of a GPIO chip."""
 
 
@@ -46,7 +46,7 @@ class Gateway:
     id: Name
     site: str = ""
     location: str = ""
-    altitude_m: Annotated[float, Limits(at_least=-500, at_most=3000)] | None = None
+    altitude_m: Annotated[float, Bounds(at_least=-500, at_most=3000)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Bus:
 
     device: AbsolutePath
     kind: Literal["i2c", "serial", "sysfs"] | None = None
-    baud: Annotated[int, Limits(at_least=50, at_most=4_000_000)] = 9600
+    baud: Annotated[int, Bounds(at_least=50, at_most=4_000_000)] = 9600
     bytesize: Literal[7, 8] = 8
     parity: Literal["N", "E", "O"] = "N"
     stopbits: Literal[1, 2] = 1
@@ -69,7 +69,7 @@ class Bus:
     scl_gpio: Line | None = None
     sda_gpio: Line | None = None
     power_gpio: Line | None = None
-    power_off_s: Annotated[float, Limits(at_least=0.1, at_most=60)] = 1.0
+    power_off_s: Annotated[float, Bounds(at_least=0.1, at_most=60)] = 1.0
 
     def resolved_kind(self) -> str | None:
         """The kind as given, or as the device path tells it; None if neither does."""
@@ -99,7 +99,7 @@ class Channel:
     median_of: Literal[3, 5] = 3
     sigma: Positive | None = None
     drift_per_s: Positive | None = None
-    deadband: Annotated[float, Limits(at_least=0)] = 0.0
+    deadband: Annotated[float, Bounds(at_least=0)] = 0.0
     reduce: Literal["deadband", "swinging-door"] = "deadband"
     heartbeat_s: Positive = 300.0
     resolution: Positive | None = None
@@ -107,7 +107,7 @@ class Channel:
     send_raw: bool = True
     send_sigma: bool = False
     anomaly: Literal["auto", "none"] = "auto"
-    anomaly_threshold: Annotated[float, Limits(at_least=1, at_most=12)] = 5.0
+    anomaly_threshold: Annotated[float, Bounds(at_least=1, at_most=12)] = 5.0
     anomaly_z_score: Positive | None = None
     anomaly_jump_per_s: Positive | None = None
     sibling: str | None = None
@@ -122,7 +122,7 @@ class Sensor:
         driver: declaration of its driver.
         bus: name of a `[bus.NAME]`.
         address: 7-bit I2C address or Modbus unit; 0 on buses without addresses.
-        mux, channel: address and channel of the TCA9548A that it hangs behind; None if behind none.
+        mux, mux_channel: address and channel of the TCA9548A that it hangs behind; None if behind none.
         period_s: seconds between measurements.
         options: the driver's own keys, an instance of `driver.options`.
         channels: one entry per quantity that is measured, then one per derived one.
@@ -138,7 +138,7 @@ class Sensor:
     options: Any
     channels: Mapping[str, Channel]
     mux: int | None = None
-    channel: int | None = None
+    mux_channel: int | None = None
     derive: tuple[str, ...] = ()
     location: str = ""
 
@@ -151,22 +151,22 @@ class SensorKeys:
     driver: str
     bus: str
     address: int | None = None
-    mux: Annotated[int, Limits(at_least=0x70, at_most=0x77)] | None = None
-    channel: Annotated[int, Limits(at_least=0, at_most=7)] | None = None
+    mux: Annotated[int, Bounds(at_least=0x70, at_most=0x77)] | None = None
+    mux_channel: Annotated[int, Bounds(at_least=0, at_most=7)] | None = None
     derive: tuple[str, ...] = ()
     location: str = ""
-    period_s: Annotated[float, Limits(at_least=0.01, at_most=86_400)] | None = None
+    period_s: Annotated[float, Bounds(at_least=0.01, at_most=86_400)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """`[batch]`: what one message holds."""
 
-    period_s: Annotated[float, Limits(at_least=0.1, at_most=3600)] = 60.0
+    period_s: Annotated[float, Bounds(at_least=0.1, at_most=3600)] = 60.0
     align: bool = False
     features: bool = True
     names: Literal["announced", "inline"] = "announced"
-    time_resolution_s: Annotated[float, Limits(at_least=1e-9, at_most=1)] = 0.001
+    time_resolution_s: Annotated[float, Bounds(at_least=1e-9, at_most=1)] = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +174,8 @@ class Outbox:
     """`[outbox]`: what is kept until it has arrived."""
 
     directory: AbsolutePath = "/var/lib/edge-agent"
-    durability_s: Annotated[float, Limits(at_least=0.1, at_most=3600)] = 10.0
-    max_mib: Annotated[float, Limits(at_least=1, at_most=1_048_576)] = 256.0
+    durability_s: Annotated[float, Bounds(at_least=0.1, at_most=3600)] = 10.0
+    max_mib: Annotated[float, Bounds(at_least=1, at_most=1_048_576)] = 256.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +196,9 @@ class Uplink:
     cert_file: AbsolutePath | None = None
     key_file: AbsolutePath | None = None
     insecure_plaintext: bool = False
-    keepalive_s: Annotated[int, Limits(at_least=5, at_most=1200)] = 30
-    window: Annotated[int, Limits(at_least=1, at_most=1000)] = 16
-    heartbeat_s: Annotated[float, Limits(at_least=1, at_most=86_400)] = 60.0
+    keepalive_s: Annotated[int, Bounds(at_least=5, at_most=1200)] = 30
+    window: Annotated[int, Bounds(at_least=1, at_most=1000)] = 16
+    heartbeat_s: Annotated[float, Bounds(at_least=1, at_most=86_400)] = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +207,11 @@ class Alert:
 
     when: str
     name: Annotated[str, Matches("[^\x00-\x1f]{1,64}", "1 to 64 characters")] | None = None
-    for_s: Annotated[float, Limits(at_least=0, at_most=864_000)] = 0.0
+    for_s: Annotated[float, Bounds(at_least=0, at_most=864_000)] = 0.0
     clear: float | None = None
     severity: Literal["info", "warning", "critical"] = "warning"
     message: Annotated[str, Matches("[^\x00-\x1f]{1,200}", "1 to 200 characters")] | None = None
-    over: Annotated[int, Limits(at_least=2, at_most=3600)] = 60
+    over: Annotated[int, Bounds(at_least=2, at_most=3600)] = 60
 
 
 @dataclass(frozen=True, slots=True)

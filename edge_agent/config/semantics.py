@@ -75,7 +75,7 @@ def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]
             yield (*path, "period_s"), f"{sensor.driver.name} takes {least_s:g} s or more, as it is set up here"
         # Without addresses, options such as a serial number say where it is; upper and lower case mean the same.
         name = sensor.address if sensor.driver.addresses else repr(sensor.options).lower()
-        place = (sensor.bus, sensor.mux, sensor.channel, name)
+        place = (sensor.bus, sensor.mux, sensor.mux_channel, name)
         if place in places:
             where = f"address {_shown_address(sensor)}" if sensor.driver.addresses else "the same options"
             here = (*path, "address") if sensor.driver.addresses else path
@@ -145,9 +145,9 @@ def _check_mux(
     path: tuple[str | int, ...], sensor: Sensor, muxes: set[tuple[str, int | None]]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """A multiplexer keeps its address for itself, on the bus and behind all its channels."""
-    if (sensor.mux is None) != (sensor.channel is None):
-        missing = "mux" if sensor.mux is None else "channel"
-        yield (*path, missing), "missing; mux and channel go together"
+    if (sensor.mux is None) != (sensor.mux_channel is None):
+        missing = "mux" if sensor.mux is None else "mux_channel"
+        yield (*path, missing), "missing; mux and mux_channel go together"
     if sensor.driver.bus is not BusKind.I2C:
         if sensor.mux is not None:
             yield (*path, "mux"), f"{sensor.driver.name} is not on I2C, and has no multiplexer before it"

@@ -70,17 +70,17 @@ class _BeyondLimits(ValueError):
 
 
 def _within(value: Any, kind: Any) -> Any:
-    """Structure `Annotated[type, Limits(…) or Matches(…)]`."""
+    """Structure `Annotated[type, Bounds(…) or Matches(…)]`."""
     inner, limit = get_args(kind)
     value = CONVERTER.structure(value, inner)
     match limit:
         case model.Matches(pattern, meaning) if not re.fullmatch(pattern, value):
             raise _BeyondLimits(f"expected {meaning}, found {_brief(value)}")
-        case model.Limits(above=above) if above is not None and not value > above:
+        case model.Bounds(above=above) if above is not None and not value > above:
             raise _BeyondLimits(f"expected more than {above}, found {_brief(value)}")
-        case model.Limits(at_least=least) if least is not None and value < least:
+        case model.Bounds(at_least=least) if least is not None and value < least:
             raise _BeyondLimits(f"expected at least {least}, found {_brief(value)}")
-        case model.Limits(at_most=most) if most is not None and value > most:
+        case model.Bounds(at_most=most) if most is not None and value > most:
             raise _BeyondLimits(f"expected at most {most}, found {_brief(value)}")
     return value
 

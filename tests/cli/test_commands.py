@@ -62,6 +62,19 @@ def test_an_overdue_calibration_is_noted_by_check_and_doctor(
     assert "2999" not in out
 
 
+def test_check_notes_a_key_under_its_former_name_with_its_line(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(
+        '[gateway]\nid = "g"\n[bus.i2c1]\ndevice = "/dev/i2c-1"\n'
+        '[[sensor]]\nid = "air"\ndriver = "sht3x"\nbus = "i2c1"\nmux = 0x70\nchannel = 3\n'
+    )
+    code, out, _err = run("check", "--config", str(config))
+    assert code == 0
+    assert out.splitlines()[2:] == [f"  note: {config}:10: sensor[1].channel: is now called mux_channel"]
+
+
 def test_check_of_a_bad_file_lists_every_mistake(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     config = tmp_path / "bad.toml"
     config.write_text('[gateway]\nid = "A B"\n[[sensor]]\nid = "x"\ndriver = "bme28"\nbus = "i2c1"\nperiod_s = nan\n')
