@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_agent.cli.options import DEFAULT_CONFIG, config_option, today
+from edge_agent.cli.options import config_option, load_with_notes, today
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,9 +19,7 @@ def check(config_path: Path | None) -> None:
 
     Exit code 0 if it is right, 78 with every mistake listed if not.
     """
-    from edge_agent.config.load import load_config_with_notes
-
-    config, notes = load_config_with_notes(config_path or DEFAULT_CONFIG)
+    config, notes = load_with_notes(config_path)
     channels = sum(len(sensor.channels) for sensor in config.sensors)
     click.echo(
         f"ok: gateway {config.gateway.id}, {len(config.sensors)} sensors with {channels} channels on "
@@ -29,7 +27,7 @@ def check(config_path: Path | None) -> None:
     )
     for sensor in config.sensors:
         where = f" at {sensor.address:#04x}" if sensor.driver.bus.value == "i2c" else ""
-        click.echo(f"  {sensor.id}: {sensor.driver.title} on {sensor.bus}{where}, every {sensor.period_s:g} s")
+        click.echo(f"  {sensor.id}: {sensor.driver.name} on {sensor.bus}{where}, every {sensor.period_s:g} s")
         for name, channel in sensor.channels.items():
             if channel.calibration_due is not None and channel.calibration_due < today():
                 click.echo(f"  note: the calibration of {sensor.id}.{name} was due on {channel.calibration_due}")

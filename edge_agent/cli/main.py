@@ -21,11 +21,12 @@ COMMANDS: Final = {
     "doctor": "What is wrong with buses and sensors, and how to mend it.",
     "read": "One measurement of every sensor.",
     "scan": "Which chips answer; prints configuration that can be pasted.",
-    "drivers": "What is supported.",
+    "drivers": "The sensors that are supported.",
     "decode": "Captured messages to readings.",
     "replay": "Recorded readings through the same pipeline.",
+    "docs": "The manual; needs no internet.",
 }
-"""Each is a module of this package that defines the command under the same name; loaded only when it is called."""
+"""Name → help. The module of that name in this package defines the command; it is loaded when it is called."""
 
 
 class _Commands(click.Group):

@@ -69,9 +69,14 @@ def config_option(command: CommandT) -> CommandT:
 
 def load(config_path: Path | None) -> Config:
     """Load the configuration at the given path, or at the default one. Raises as `load_config` does."""
-    from edge_agent.config.load import load_config
+    return load_with_notes(config_path)[0]
 
-    return load_config(config_path or DEFAULT_CONFIG)
+
+def load_with_notes(config_path: Path | None) -> tuple[Config, tuple[str, ...]]:
+    """Load the configuration as `load` does; besides, sentences about what is worth knowing."""
+    from edge_agent.config.load import load_config_with_notes
+
+    return load_config_with_notes(config_path or DEFAULT_CONFIG)
 
 
 def with_broker(config: Config, url: str) -> Config:

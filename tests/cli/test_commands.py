@@ -192,3 +192,22 @@ def test_an_unexpected_failure_is_one_sentence_and_a_traceback_only_on_demand(
     assert err.strip() == "internal error: RuntimeError: on fire; run again with --debug and report it"
     with pytest.raises(RuntimeError, match="on fire"):
         main(["scan", "--bus", "/dev/i2c-99", "--debug"])
+
+
+def test_docs_lists_the_pages_and_prints_one(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _err = run("docs")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()][:3] == ["index", "configuration", "sensors"]
+    assert "alerts           Rules that send an event" in out
+    code, out, _err = run("docs", "alerts")
+    assert code == 0
+    assert out.startswith("# Alerts and anomalies\n")
+
+
+@pytest.mark.parametrize(
+    ("topic", "said"), [("alert", "did you mean 'alerts'?"), ("zzz", "known: index, "), ("../x", "no page '../x'")]
+)
+def test_docs_names_the_nearest_page(run: Callable[..., tuple[int, str, str]], topic: str, said: str) -> None:
+    code, out, err = run("docs", topic)
+    assert (code, out) == (2, "")
+    assert said in err
