@@ -1,4 +1,4 @@
-"""`edge-agent check`: is the configuration right? Touches no hardware and no network."""
+"""`edge-agent check`: validates the configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def check(config_path: Path | None) -> None:
     """Validate the configuration; touches no hardware and no network.
 
-    Exit code 0 if it is right, 78 with every mistake listed if not.
+    Exit code 0 if it is right; 78 if not, with every mistake listed.
     """
     config, notes = load_with_notes(config_path)
     channels = sum(len(sensor.channels) for sensor in config.sensors)

@@ -1,4 +1,4 @@
-"""One measurement of every configured sensor through the production drivers, for commands that look at hardware."""
+"""One measurement with every configured sensor through the production drivers, for `read` and `doctor`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,20 @@ if TYPE_CHECKING:
 
 SIMULATED_SEED: Final = 1
 _RETRY_S: Final = 1.0
-"""How soon a measurement that failed is tried again, whatever the configured period; unless the chip is slower."""
+"""Pause before a failed measurement is tried again, whatever the configured period; longer if the chip is slower."""
 
 
 @contextmanager
 def opened(config_path: Path | None, *, simulate: bool) -> Iterator[tuple[Config, Mapping[str, AnyBus], Clock]]:
-    """The configuration, its buses by name, and the clock that they live by; closed at the end."""
+    """Open every configured bus, and close all at the end.
+
+    Args:
+        config_path: of the configuration; None: the default one, or the default rig's with `simulate`.
+        simulate: whether chips, buses and clock are simulated.
+
+    Yields:
+        The configuration, its buses by name, and the clock of the buses.
+    """
     from edge_agent.agent.build import open_buses
     from edge_agent.cli.simulation import rig_config, simulated_buses
     from edge_agent.clock import SimulatedClock, SystemClock
@@ -47,12 +55,12 @@ def opened(config_path: Path | None, *, simulate: bool) -> Iterator[tuple[Config
 
 
 def measure_once(config: Config, buses: Mapping[str, AnyBus], clock: Clock) -> dict[str, SensorOnBus]:
-    """Measure with each sensor until it has a measurement or was found absent. Returns them by id."""
+    """Measure with each sensor until it has a measurement or was found absent. Returns the sensors by id."""
     from edge_agent.agent.build import sampled_buses
     from edge_agent.clock import NS_PER_S
     from edge_agent.sampling.worker import BusWorker
 
-    # What goes wrong is the caller's to tell, not the log's.
+    # The caller reports failures; they are not logged as well.
     logging.getLogger("edge_agent").addHandler(logging.NullHandler())
     never = threading.Event()
     soon_ns = {
