@@ -43,7 +43,7 @@ def load_config_with_notes(path: Path) -> tuple[model.Config, tuple[str, ...]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError((f"{path}: no such file; start from config/edge-agent.toml",)) from None
+        raise ConfigError((f"{path}: no such file; `edge-agent docs configuration` shows how to write one",)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError((f"{path}: cannot be read: {error}",)) from None
     return _read(text, str(path))
