@@ -97,6 +97,23 @@ def test_read_measures_every_simulated_sensor(run: Callable[..., tuple[int, str,
     assert "°C" in out
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        'driver = "modbus_rtu"\nregisters = [{quantity = "dew_point_c", at = 0, scale = 0.1}]',
+        'driver = "ascii_line"\ncolumns = ["dew_point_c"]',
+    ],
+)
+def test_what_the_simulated_weather_does_not_have_is_simulated_in_the_middle_of_its_range(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path, options: str
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'[gateway]\nid = "g"\n[bus.b]\ndevice = "/dev/ttyUSB0"\n[[sensor]]\nid = "a"\nbus = "b"\n{options}\n'
+    )
+    assert run("read", "--simulate", "--config", str(config)) == (0, "a: 5.00 °C\n", "")
+
+
 def test_read_says_what_is_missing_and_reads_the_rest(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     slave = tmp_path / "w1" / "28-0123456789ab"
     slave.mkdir(parents=True)
