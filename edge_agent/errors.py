@@ -1,25 +1,25 @@
-"""The exception tree. Imports nothing of ours.
+"""The exceptions of the program, in one tree. Imports nothing of ours.
 
 EdgeAgentError
 ├── ConfigError          the configuration is wrong; lists every problem           exit 78
-├── DataError            a file that the user gave holds something unreadable      exit 1
-├── Unavailable          a needed service or device cannot be reached              exit 69
-├── BusError (OSError)   bytes did not get through                                 exit 69, retryable
-│   ├── NoAcknowledge    nobody answered at the address (absent, asleep, or busy)
+├── DataError            a file of the user cannot be read                         exit 1
+├── Unavailable          a needed service or device is not available               exit 69
+├── BusError (OSError)   a transfer failed                                         exit 69, retryable
+│   ├── NoAcknowledge    no device answered at the address (absent, asleep, busy)
 │   ├── BusTimeout       the bus or the device did not answer in time
 │   ├── BusGone          the device node is missing or the adapter was unplugged
-│   └── BusDenied        somebody else owns it, or we may not open it
-├── DriverError          bytes got through and make no sense
+│   └── BusDenied        another program owns the device, or it may not be opened
+├── DriverError          a transfer succeeded and the reply is wrong               exit 69
 │   ├── WrongChip        another chip answers
-│   ├── ChecksumMismatch the bytes were damaged on the way                         retryable
-│   ├── NotReady         collected too early                                       retryable
-│   ├── ChipWasReset     the chip lost its settings: a dip of its supply           retryable
+│   ├── ChecksumMismatch the reply was damaged                                     retryable
+│   ├── NotReady         the conversion has not finished                           retryable
+│   ├── ChipWasReset     the chip lost its settings (supply dip)                   retryable
 │   └── BadReply         the reply breaks the protocol or reports an error         retryable
-└── WireError            bytes that are not a message of ours
-    ├── UnknownVersion
-    ├── UnknownReference refers to an announcement or a batch that we do not have
-    └── Truncated
-        └── Unfinished   so far: what follows may complete it
+└── WireError            bytes that are not a valid message                        exit 1
+    ├── UnknownVersion   a format version that this decoder does not know
+    ├── UnknownReference refers to an announcement or batch that is missing
+    └── Truncated        the message ends too early
+        └── Unfinished   so far; the bytes that follow may complete it
 
 An implausible value is not an exception: it is a reading with a flag.
 """
@@ -30,11 +30,11 @@ from typing import ClassVar
 
 
 class EdgeAgentError(Exception):
-    """One sentence for a person, with the fix where there is one.
+    """An error that is shown to a person: one sentence, with the fix where there is one.
 
     Attributes:
-        retryable: whether the same call may succeed later without anyone acting.
-        exit_code: what a command that ends because of it returns.
+        retryable: whether the same call may succeed later without anything being changed.
+        exit_code: of a command that ends by this error.
     """
 
     retryable: ClassVar[bool] = False
@@ -42,7 +42,7 @@ class EdgeAgentError(Exception):
 
 
 class ConfigError(EdgeAgentError):
-    """The configuration is wrong. `problems` holds one sentence each, in file order."""
+    """The configuration is wrong. `problems` has a sentence for each problem, in file order."""
 
     exit_code = 78
 
@@ -52,19 +52,19 @@ class ConfigError(EdgeAgentError):
 
 
 class DataError(EdgeAgentError):
-    """A file that the user gave holds something that cannot be read."""
+    """A file of the user contains something that cannot be read."""
 
     exit_code = 1
 
 
 class Unavailable(EdgeAgentError):
-    """A service or device that the command cannot do without is not there."""
+    """A service, device or library that the command needs is not available."""
 
     exit_code = 69
 
 
 class BusError(EdgeAgentError, OSError):
-    """Bytes did not get through. `errno` is set where the kernel gave one."""
+    """A transfer failed. `errno` is the kernel's, or None if it gave none."""
 
     retryable = True
     exit_code = 69
@@ -75,7 +75,7 @@ class BusError(EdgeAgentError, OSError):
 
 
 class NoAcknowledge(BusError):
-    """Nobody acknowledged the address: absent, asleep, still converting, or the wrong address."""
+    """No device acknowledged its address: absent, asleep, still converting, or the address is wrong."""
 
 
 class BusTimeout(BusError):
@@ -87,21 +87,21 @@ class BusGone(BusError):
 
 
 class BusDenied(BusError):
-    """The device belongs to somebody else (kernel driver, other process) or may not be opened."""
+    """The device belongs to a kernel driver or another process, or may not be opened."""
 
 
 class DriverError(EdgeAgentError):
-    """Bytes got through and make no sense."""
+    """A transfer succeeded and the reply is wrong."""
 
     exit_code = 69
 
 
 class WrongChip(DriverError):
-    """Another chip than the configured one answers."""
+    """The chip that answers is not the configured one."""
 
 
 class ChecksumMismatch(DriverError):
-    """The bytes were damaged on the way."""
+    """The checksum of a reply does not match: the reply was damaged."""
 
     retryable = True
 
@@ -114,10 +114,10 @@ class ChecksumMismatch(DriverError):
 
 
 class NotReady(DriverError):
-    """The conversion had not finished when it was collected.
+    """The conversion has not finished.
 
     Attributes:
-        wait_ns: when it is worth asking again; None where the driver cannot know.
+        wait_ns: nanoseconds after which to ask again; None if the driver does not know.
     """
 
     retryable = True
@@ -128,33 +128,33 @@ class NotReady(DriverError):
 
 
 class ChipWasReset(DriverError):
-    """The chip lost its settings, and what it computes with may be stale: it has to be probed again."""
+    """The chip lost its settings, so it has to be probed again; its calibration has to be read again too."""
 
     retryable = True
 
 
 class BadReply(DriverError):
-    """The reply breaks the chip's protocol, or reports an error of its own."""
+    """The reply breaks the chip's protocol, or reports an error of the chip."""
 
     retryable = True
 
 
 class WireError(EdgeAgentError):
-    """Bytes that are not a message of ours, or were damaged."""
+    """Bytes that are not a valid message, or were damaged."""
 
     exit_code = 1
 
 
 class UnknownVersion(WireError):
-    """A message of a version that this decoder does not know."""
+    """The message has a format version that this decoder does not know."""
 
 
 class UnknownReference(WireError):
-    """The message refers to an announcement or to a batch that the receiver does not have.
+    """The message refers to an announcement or to a batch that is missing.
 
     Attributes:
-        end: offset of the first byte after the message: what follows can still be read.
-        announcement: id of the announcement that is missing; None: it is a batch.
+        end: offset of the first byte after the message; what follows can be read.
+        announcement: id of the missing announcement; None: a batch is missing.
     """
 
     end = 0
@@ -162,8 +162,8 @@ class UnknownReference(WireError):
 
 
 class Truncated(WireError):
-    """A message that ends too early."""
+    """The message ends too early."""
 
 
 class Unfinished(Truncated):
-    """The bytes end before the message does, and are good so far."""
+    """The bytes end before the message does, and are valid so far."""

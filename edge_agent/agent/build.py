@@ -125,7 +125,7 @@ def _paths(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, AnyBu
     with_mux = {sensor.bus for sensor in config.sensors if sensor.mux is not None}
     trunks = {name: Trunk(cast("I2CBus", buses[name])) for name in with_mux}
     return {
-        sensor.id: trunks[sensor.bus].channel(sensor.mux, sensor.channel or 0)
+        sensor.id: trunks[sensor.bus].channel(sensor.mux, sensor.mux_channel or 0)
         if sensor.mux is not None
         else trunks.get(sensor.bus, buses[sensor.bus])
         for sensor in config.sensors

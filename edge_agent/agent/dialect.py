@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import Unavailable
 from edge_agent.uplink.dialects.own_topics import OwnTopics
+from edge_agent.version import install_command
 from edge_agent.wire.formats.choose import rewriter
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def dialect_of(
     try:
         from edge_agent.uplink.dialects.sparkplug_node import SparkplugNode  # noqa: PLC0415 an extra
     except ModuleNotFoundError:
-        raise Unavailable("the library for sparkplug-b is not installed: pip install 'edge-agent[sparkplug]'") from None
+        raise Unavailable(f"the library for sparkplug-b is not installed: {install_command('sparkplug')}") from None
     return SparkplugNode(
         group=uplink.sparkplug_group,
         node=gateway.id,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_agent.errors import BusDenied, BusError, BusGone, Unavailable
+from edge_agent.version import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,7 +161,7 @@ class GpiodLines:
             import gpiod  # noqa: PLC0415 an extra
             from gpiod.line import Direction, Drive, Value  # noqa: PLC0415
         except ImportError:
-            raise Unavailable("the GPIO library is not installed: pip install 'edge-agent[gpio]'") from None
+            raise Unavailable(f"the GPIO library is not installed: {install_command('gpio')}") from None
         self._low, self._free = Value.INACTIVE, Value.ACTIVE
         settings = gpiod.LineSettings(direction=Direction.OUTPUT, drive=Drive.OPEN_DRAIN, output_value=Value.ACTIVE)
         try:

@@ -1,4 +1,4 @@
-"""`edge-agent decode`: captured messages to readings. Reads files or standard input, prints."""
+"""`edge-agent decode`: captured messages from files or standard input → readings on standard output."""
 
 from __future__ import annotations
 
@@ -47,13 +47,14 @@ _PIECE_BYTES: Final = 1 << 16
     help="ndjson: everything; csv: readings only; line: InfluxDB line protocol, readings that have a value.",
 )
 def decode(files: tuple[str, ...], form: str) -> None:
-    """Print what captured messages hold.
+    """Print the readings, events and tombstones in captured messages.
 
-    Takes binary messages one after another, hex text one message per line, JSON status messages and what is sent with
-    format = "json", each with or without its topic before it: what mosquitto_sub writes. Batches whose channels were
-    announced once need the announcement, from the status message or from a batch that bears it, anywhere in the
-    files. Without FILE, or with -, reads standard input. A pipe is printed as its messages come; those that came
-    before their announcement follow it.
+    Takes binary messages one after another, hex text with one message per line, JSON status messages, and messages of
+    format = "json"; each with or without its topic before it, as mosquitto_sub writes them. Without FILE, or with -,
+    reads standard input. From a pipe, each message is printed when it arrives.
+
+    A batch may refer to an announcement, which is in a status message or in another batch. It may be anywhere in the
+    files. From a pipe, a batch that comes before its announcement is printed after it.
     """
     writer: Callable[[dict[str, Any]], None] = {
         "ndjson": _print_json,
@@ -67,17 +68,17 @@ def decode(files: tuple[str, ...], form: str) -> None:
         good = _decode_pipe(names[0], writer) if len(names) == 1 and _is_pipe(names[0]) else _decode(names, writer)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has seen enough (`| head`). What is left in the buffer must not fail again at exit.
+        # The reader ended (`| head`). What is left in the buffer must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
-    except KeyboardInterrupt:  # a pipe may have no other end
+    except KeyboardInterrupt:  # the usual way to end a pipe
         raise SystemExit(INTERRUPTED) from None
     if not good:
         raise SystemExit(1)
 
 
 def _is_pipe(name: str) -> bool:
-    """Tell whether more may come while it is read."""
+    """Whether it is not a regular file, so that more may come while it is read."""
     try:
         status = os.fstat(sys.stdin.fileno()) if name == "-" else Path(name).stat()
     except (OSError, ValueError):
@@ -90,7 +91,7 @@ def _shown(name: str) -> str:
 
 
 def _decode_pipe(name: str, writer: Callable[[dict[str, Any]], None]) -> bool:
-    """Print each message when it is whole. Returns whether all of them were good."""
+    """Print each message when it is complete. Returns whether all of them were good."""
     with click.open_file(name, "rb") as pipe:
         return _decode_capture(_shown(name), _arriving(pipe), writer)
 
@@ -113,7 +114,7 @@ def _arriving(pipe: IO[bytes]) -> Iterator[Message | StatusText | Unread]:
 
 
 def _decode(names: Iterable[str], writer: Callable[[dict[str, Any]], None]) -> bool:
-    """Print all captures; what one of them announces holds for the others. Returns whether all of them were good."""
+    """Print all captures; an announcement in one is used for all. Returns whether all of them were good."""
     from edge_agent.wire.codec import Known, decode_stream, learn_stream
 
     captures: dict[str, bytes] = {}
@@ -135,7 +136,7 @@ def _decode(names: Iterable[str], writer: Callable[[dict[str, Any]], None]) -> b
 def _decode_capture(
     shown: str, items: Iterable[Message | StatusText | Unread], writer: Callable[[dict[str, Any]], None]
 ) -> bool:
-    """Print one capture; on damage, say so in one sentence. Returns whether all of it was good."""
+    """Print one capture, and one sentence about damage in it. Returns whether all of it was good."""
     from edge_agent.errors import WireError
     from edge_agent.wire.codec import Unread
 
@@ -149,7 +150,7 @@ def _decode_capture(
                 continue
             places = unread.setdefault(item.reason, [])
             places.append(item.at)
-            if len(places) == 1:  # told at once: a pipe may have no end
+            if len(places) == 1:  # printed at once: a pipe may not end
                 click.echo(f"{shown}: byte {item.at}: {item.reason}", err=True)
     except WireError as error:
         good = False
@@ -162,7 +163,7 @@ def _decode_capture(
 
 
 def _rows(item: Message | StatusText) -> Iterable[dict[str, Any]]:
-    """What is printed of a message, or of a JSON object, which may be a record that was sent so."""
+    """The objects to print for a message or a JSON object; the latter may be a record in format = "json"."""
     from edge_agent.wire.batch import StatusText
     from edge_agent.wire.formats import json_document
     from edge_agent.wire.rows import objects
@@ -189,7 +190,7 @@ def _print_line(row: dict[str, Any]) -> None:
 
 
 def influx_line(row: dict[str, Any]) -> str:
-    """Write one reading in InfluxDB line protocol: sensor as measurement, node and quality as tags."""
+    """One reading in InfluxDB line protocol: sensor as measurement, node and quality as tags."""
     from edge_agent.wire.formats.influx_line import line
 
     tags = {"node": row["node"], "quality": row["quality"]}

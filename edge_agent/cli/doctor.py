@@ -1,4 +1,4 @@
-"""`edge-agent doctor`: what is wrong with buses and sensors, each with its fix."""
+"""`edge-agent doctor`: finds out what is wrong with buses and sensors, and names the fix."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _COLOURS: Final = {OK: "green", NOTE: "yellow", BAD: "red"}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        level: `ok`, `note` (worth knowing) or `bad` (to be mended).
+        level: `ok`, `note` (worth knowing) or `bad` (to be fixed).
         subject: e.g. `bus i2c1`, `sensor air`.
         text: one sentence, with the fix if it is bad.
     """
@@ -44,10 +44,10 @@ class Finding:
 @click.option("--simulate", is_flag=True, help="Look at the simulated rig.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per finding.")
 def doctor(config_path: Path | None, simulate: bool, as_json: bool) -> None:
-    """Look at every configured bus and sensor, and say what is wrong and how to mend it.
+    """Check every configured bus and sensor, and say what is wrong and how to fix it.
 
-    Exit code 69 if anything is bad. Safe beside a running agent only on I2C and the kernel's own sensors: a serial port
-    has one owner.
+    Exit code 69 if anything is bad. While the daemon runs, only buses of kind I2C and sysfs can be checked: a serial
+    port has one owner.
     """
     from edge_agent.cli.measure import measure_once, opened
 
@@ -70,10 +70,10 @@ def _sensors(config: Config, sensors: Mapping[str, SensorOnBus]) -> Iterator[Fin
 
     for configured in config.sensors:
         sensor = sensors[configured.id]
-        here = {sensors[each.id].cause for each in config.sensors if each.bus == configured.bus}
+        causes_on_bus = {sensors[other.id].cause for other in config.sensors if other.bus == configured.bus}
         if sensor.last is None:
-            # What ails the whole bus has been told with it.
-            text = f"no measurement: see bus {configured.bus}" if here == {sensor.cause} else shown(sensor)
+            # A cause that all sensors share is in the finding about the bus.
+            text = f"no measurement: see bus {configured.bus}" if causes_on_bus == {sensor.cause} else shown(sensor)
             yield Finding(BAD, f"sensor {sensor.id}", text)
         else:
             level = BAD if None in sensor.last.values else NOTE if sensor.notice else OK
@@ -85,35 +85,35 @@ def _sensors(config: Config, sensors: Mapping[str, SensorOnBus]) -> Iterator[Fin
 
 
 def _buses(config: Config, buses: Mapping[str, AnyBus], sensors: Mapping[str, SensorOnBus]) -> Iterator[Finding]:
-    """Each bus by what its sensors say of it; and on I2C what else answers."""
+    """A finding for each bus from the results of its sensors; on I2C also what answers and is not configured."""
     for name, bus in config.buses.items():
-        here = [sensors[sensor.id] for sensor in config.sensors if sensor.bus == name]
+        on_bus = [sensors[sensor.id] for sensor in config.sensors if sensor.bus == name]
         subject = f"bus {name}"
-        if not here:
+        if not on_bus:
             yield Finding(NOTE, subject, "no sensor is configured on it; `edge-agent scan` looks for some")
-        elif all(sensor.last is None for sensor in here):
-            yield Finding(BAD, subject, _nobody_answers(bus.resolved_kind(), here))
+        elif all(sensor.last is None for sensor in on_bus):
+            yield Finding(BAD, subject, _no_sensor_answers(bus.resolved_kind(), on_bus))
         else:
-            answering = sum(sensor.last is not None for sensor in here)
-            yield Finding(OK, subject, f"{answering} of {len(here)} sensors answer on {bus.device}")
+            answering = sum(sensor.last is not None for sensor in on_bus)
+            yield Finding(OK, subject, f"{answering} of {len(on_bus)} sensors answer on {bus.device}")
         if bus.resolved_kind() == "i2c":
-            yield from _strangers(config, name, buses[name])  # type: ignore[arg-type] # its kind says so
+            yield from _unconfigured_chips(config, name, buses[name])  # type: ignore[arg-type] # its kind says so
 
 
-def _nobody_answers(kind: str | None, here: list[SensorOnBus]) -> str:
-    causes = {sensor.cause for sensor in here}
-    if len(here) == 1 or len(causes) == 1:
-        return f"nobody answers: {here[0].cause}"
-    everywhere = {
+def _no_sensor_answers(kind: str | None, on_bus: list[SensorOnBus]) -> str:
+    causes = {sensor.cause for sensor in on_bus}
+    if len(on_bus) == 1 or len(causes) == 1:
+        return f"nobody answers: {on_bus[0].cause}"
+    checks = {
         "i2c": "check supply, ground, pull-ups and that SDA and SCL are not swapped",
         "serial": "swap A and B, and check termination, baud rate and parity",
         "sysfs": "is the overlay loaded, and the pull-up there?",
     }
-    return f"none of its {len(here)} sensors answers: {everywhere[kind or 'sysfs']}"
+    return f"none of its {len(on_bus)} sensors answers: {checks[kind or 'sysfs']}"
 
 
-def _strangers(config: Config, name: str, bus: I2CBus) -> Iterator[Finding]:
-    """Chips that answer and that no sensor is configured for."""
+def _unconfigured_chips(config: Config, name: str, bus: I2CBus) -> Iterator[Finding]:
+    """A note for each chip that answers and is not configured."""
     from edge_agent.bus.mux import Trunk
     from edge_agent.cli.scan import chips_on
     from edge_agent.errors import BusError
@@ -123,18 +123,18 @@ def _strangers(config: Config, name: str, bus: I2CBus) -> Iterator[Finding]:
     known |= muxes
     trunk = Trunk(bus)
     for mux in muxes:
-        trunk.channel(mux, 0)  # so that it is closed while others are looked for
+        trunk.channel(mux, 0)  # so that it is closed while the bus itself is scanned
     try:
         for address, driver, title in chips_on(trunk):
             if address not in known:
                 fix = f'; add a [[sensor]] with driver = "{driver}"' if driver else ""
                 yield Finding(NOTE, f"bus {name}", f"{address:#04x} answers and is not configured: {title}{fix}")
     except BusError:
-        return  # the bus has been found bad already
+        return  # there is a finding about the bus already
 
 
 def _board(*, simulate: bool, sys_root: Path = Path("/sys")) -> Iterator[Finding]:
-    """Under-voltage explains errors in clusters: the Pi's firmware notices it."""
+    """The under-voltage alarm of a Pi's firmware: a weak supply explains many errors at once."""
     if simulate:
         return
     for name in sorted(sys_root.glob("class/hwmon/hwmon*/name")):

@@ -1,4 +1,4 @@
-"""`edge-agent drivers`: what is supported."""
+"""`edge-agent drivers`: the sensors that are supported."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from edge_agent.drivers.base import DriverInfo, Measured
 
-_DEVICES = {BusKind.I2C: "/dev/i2c-1", BusKind.SERIAL: "/dev/ttyUSB0"}
+_DEVICES = {BusKind.I2C: "/dev/i2c-1", BusKind.SERIAL: "/dev/ttyUSB0", BusKind.SYSFS: "/sys/bus/mine/devices"}
 
 
 @click.command
 @click.argument("name", required=False)
-@click.option("--table", is_flag=True, help="All of them as a table in Markdown.")
+@click.option("--table", is_flag=True, help="All drivers as a table in Markdown.")
 def drivers(name: str | None, table: bool) -> None:
-    """List the drivers, or show one's quantities, addresses and options."""
+    """List the drivers, or show the quantities, addresses and options of one."""
     from edge_agent.drivers.registry import all_drivers
 
     known = all_drivers()
@@ -31,9 +31,9 @@ def drivers(name: str | None, table: bool) -> None:
         click.echo("\n".join(markdown_table(known.values())))
         return
     if name is None:
-        width = max((len(each) for each in known), default=0)
+        width = max((len(name) for name in known), default=0)
         for info in known.values():
-            measures = ", ".join(each.quantity for each in info.quantities)
+            measures = ", ".join(measured.quantity for measured in info.quantities)
             click.echo(f"{info.name:{width}}  {info.bus.value:6}  {info.title}: {measures}")
         return
     if name not in known:
@@ -50,15 +50,8 @@ def _show(info: DriverInfo) -> None:
     click.echo(f"  conversion  {_shown_conversion(info)}")
     click.echo(f"  replies     {'carry a checksum' if info.checksum else 'carry no checksum'}")
     click.echo(f"  period      {info.period_s:g} s by default, at least {info.shortest_period_s:g} s")
-    for each in info.quantities:
-        quantity = QUANTITIES[each.quantity]
-        accuracy = f", ±{each.accuracy:g} {quantity.unit}" if each.accuracy is not None else ""
-        lsb = f", counts of {each.lsb:g}" if each.lsb is not None else ""
-        step = each.resolution or quantity.resolution
-        click.echo(
-            f"  measures    {each.quantity}: {each.minimum:g} to {each.maximum:g} {quantity.unit}"
-            f"{accuracy}{lsb}, sent in steps of {step:g}"
-        )
+    for measured in info.quantities:
+        click.echo(f"  measures    {_shown_range(measured)}")
     if dataclasses.fields(info.options):
         _show_options(info.options)
     click.echo(f'\n[bus.mine]\ndevice = "{info.device or _DEVICES[info.bus]}"')
@@ -68,8 +61,20 @@ def _show(info: DriverInfo) -> None:
         click.echo(f"address = {first:#04x}" if info.bus is BusKind.I2C else f"address = {first}")
 
 
+def _shown_range(measured: Measured) -> str:
+    quantity = QUANTITIES.get(measured.quantity)
+    if quantity is None:
+        return f"{measured.quantity}, which no installed package declares as a quantity"
+    accuracy = f", ±{measured.accuracy:g} {quantity.unit}" if measured.accuracy is not None else ""
+    count = f", counts of {measured.lsb:g}" if measured.lsb is not None else ""
+    return (
+        f"{measured.quantity}: {measured.minimum:g} to {measured.maximum:g} {quantity.unit}{accuracy}{count}, "
+        f"sent in steps of {measured.resolution or quantity.resolution:g}"
+    )
+
+
 def _show_options(options: type[Any]) -> None:
-    """What each may be, and is if it is left out; under what their author says of them all."""
+    """The docstring of the options, then each option with its default and its possible values."""
     from edge_agent.config.values import expected
 
     for line in textwrap.wrap(" ".join((options.__doc__ or "").split()), 100):
@@ -81,14 +86,14 @@ def _show_options(options: type[Any]) -> None:
 
 
 def markdown_table(infos: Iterable[DriverInfo]) -> list[str]:
-    """What every driver reads, a line each."""
+    """A table with a row for each driver, in Markdown."""
     lines = [
         "| driver | chip | bus, addresses | measures (± accuracy; count) | conversion | CRC | source |",
         "|---|---|---|---|---|---|---|",
     ]
     for info in infos:
         addresses = f" {_shown_addresses(info)}" if info.addresses else ""
-        measures = "<br>".join(_shown_measured(each) for each in info.quantities)
+        measures = "<br>".join(_shown_measured(measured) for measured in info.quantities)
         lines.append(
             f"| `{info.name}` | {info.title} | {info.bus.value}{addresses} | {measures} "
             f"| {_shown_conversion(info)} | {'yes' if info.checksum else 'no'} | {info.source} |"
@@ -96,14 +101,15 @@ def markdown_table(infos: Iterable[DriverInfo]) -> list[str]:
     return lines
 
 
-def _shown_measured(each: Measured) -> str:
-    unit = QUANTITIES[each.quantity].unit
+def _shown_measured(measured: Measured) -> str:
+    quantity = QUANTITIES.get(measured.quantity)
+    unit = "" if quantity is None else quantity.unit
     details = [
-        f"± {each.accuracy:g} {unit}" if each.accuracy is not None else "",
-        f"{each.lsb:g} {unit}" if each.lsb is not None else "",
+        f"± {measured.accuracy:g} {unit}" if measured.accuracy is not None else "",
+        f"{measured.lsb:g} {unit}" if measured.lsb is not None else "",
     ]
     shown = "; ".join(detail for detail in details if detail)
-    return f"{each.quantity}{f' ({shown})' if shown else ''}"
+    return f"{measured.quantity}{f' ({shown})' if shown else ''}"
 
 
 def _shown_conversion(info: DriverInfo) -> str:

@@ -1,4 +1,4 @@
-"""The `edge-agent` command: finds the subcommand, and turns errors into one sentence and an exit code."""
+"""The `edge-agent` command: finds the subcommand, and turns an error into one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "run": "The daemon: sample, store, forward. The default command.",
     "check": "Validate the configuration; touches no hardware and no network.",
-    "doctor": "What is wrong with buses and sensors, and how to mend it.",
-    "read": "One measurement of every sensor.",
+    "doctor": "What is wrong with buses and sensors, and how to fix it.",
+    "read": "One measurement with every sensor.",
     "scan": "Which chips answer; prints configuration that can be pasted.",
-    "drivers": "What is supported.",
+    "drivers": "The sensors that are supported.",
     "decode": "Captured messages to readings.",
     "replay": "Recorded readings through the same pipeline.",
+    "docs": "The manual; needs no internet.",
 }
-"""Each is a module of this package that defines the command under the same name; loaded only when it is called."""
+"""Name → help. The module of that name in this package defines the command; it is loaded when it is called."""
 
 
 class _Commands(click.Group):
-    """Subcommands by name; without one, `run`."""
+    """Subcommands by name. Arguments that begin with an option belong to `run`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "-h", "--version"}
@@ -62,7 +63,13 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Errors are one sentence on stderr; `--debug` after a command shows where they arose."""
+    """Run the command line, and exit with the error's code if there is one.
+
+    An error is one sentence on stderr. With `--debug` anywhere among the arguments it is raised instead.
+
+    Args:
+        arguments: without the program's name; None: those of the process.
+    """
     args = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in args
     try:
@@ -88,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def set_up_logging(level: int = logging.INFO) -> None:
-    """Log to stderr; the journal adds the time itself."""
+    """Log to stderr, without time stamps: the journal adds them."""
     logging.basicConfig(level=level, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True)
     for chatty in ("apscheduler", "iotcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

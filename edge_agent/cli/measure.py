@@ -1,4 +1,4 @@
-"""One measurement of every configured sensor through the production drivers, for commands that look at hardware."""
+"""One measurement with every configured sensor through the production drivers, for `read` and `doctor`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ SIMULATED_SEED: Final = 1
 
 @contextmanager
 def opened(config_path: Path | None, *, simulate: bool) -> Iterator[tuple[Config, Mapping[str, AnyBus], Clock]]:
-    """The configuration, its buses by name, and the clock that they live by; closed at the end."""
+    """Open every configured bus, and close all at the end.
+
+    Args:
+        config_path: of the configuration; None: the default one, or the default rig's with `simulate`.
+        simulate: whether chips, buses and clock are simulated.
+
+    Yields:
+        The configuration, its buses by name, and the clock of the buses.
+    """
     from edge_agent.agent.build import open_buses
     from edge_agent.cli.simulation import rig_config, simulated_buses
     from edge_agent.clock import SimulatedClock, SystemClock

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what their values turn into."""
+"""Options that several commands share, and the conversion of their values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIMULATION_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def speed(text: str) -> float | None:
-    """Parse `N|max`: simulated seconds per real second; None is as fast as the machine can."""
+    """Parse `N|max`: simulated seconds per real second, from 0.001 on; None: as fast as the machine can."""
     if text == "max":
         return None
     try:
@@ -35,7 +35,7 @@ def speed(text: str) -> float | None:
 
 
 def wall_time(text: str) -> int:
-    """Parse an ISO 8601 time, UTC unless it says otherwise, to nanoseconds since 1970."""
+    """Parse an ISO 8601 time, UTC if it has no zone, to nanoseconds since 1970."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -44,13 +44,13 @@ def wall_time(text: str) -> int:
 
 
 def to_ns(moment: datetime) -> int:
-    """Nanoseconds since 1970, exactly."""
+    """Convert to nanoseconds since 1970, exactly."""
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (delta.days * 86_400 + delta.seconds) * NS_PER_S + delta.microseconds * 1_000
 
 
 def today() -> str:
-    """The day, UTC, as `2026-11-23`."""
+    """Today's date in UTC, e.g. `2026-11-23`."""
     from edge_agent.clock import SystemClock
 
     clock = SystemClock()
@@ -58,7 +58,7 @@ def today() -> str:
 
 
 def config_option(command: CommandT) -> CommandT:
-    """`--config FILE`."""
+    """Add the option `--config FILE` to a command."""
     return click.option(
         "--config",
         "config_path",
@@ -68,21 +68,26 @@ def config_option(command: CommandT) -> CommandT:
 
 
 def load(config_path: Path | None) -> Config:
-    """Load the configuration at the given place, or at the usual one."""
-    from edge_agent.config.load import load_config
+    """Load the configuration at the given path, or at the default one. Raises as `load_config` does."""
+    return load_with_notes(config_path)[0]
 
-    return load_config(config_path or DEFAULT_CONFIG)
+
+def load_with_notes(config_path: Path | None) -> tuple[Config, tuple[str, ...]]:
+    """Load the configuration as `load` does; besides, sentences about what is worth knowing."""
+    from edge_agent.config.load import load_config_with_notes
+
+    return load_config_with_notes(config_path or DEFAULT_CONFIG)
 
 
 def with_broker(config: Config, url: str) -> Config:
-    """The configuration with another broker, as given on the command line.
+    """The configuration with the broker that the command line names.
 
     Raises:
         click.BadParameter: it is no MQTT URL.
     """
     from edge_agent.config.semantics import check_uplink
 
-    # Who types mqtt:// on the command line has seen that it is plain text.
+    # mqtt:// on the command line is meant as it stands, without encryption.
     uplink = dataclasses.replace(config.uplink, url=url, insecure_plaintext=True)
     problems = [sentence for path, sentence in check_uplink(uplink) if path[-1] == "url"]
     if problems:

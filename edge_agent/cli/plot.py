@@ -1,4 +1,4 @@
-"""What a recording looked like on its way: a picture for people. Needs `edge-agent[plot]`."""
+"""What a recording looked like on its way: a picture for people. Needs the extra `plot`."""
 
 from __future__ import annotations
 

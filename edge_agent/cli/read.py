@@ -1,4 +1,4 @@
-"""`edge-agent read`: one measurement of every sensor, through the production drivers."""
+"""`edge-agent read`: one measurement with every sensor, through the production drivers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @click.option("--simulate", is_flag=True, help="Mock chips under the real drivers.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per sensor.")
 def read(config_path: Path | None, simulate: bool, as_json: bool) -> None:
-    """Measure once with every sensor.
+    """Take one measurement with every sensor.
 
-    Exit code 69 if any of them gave nothing.
+    Exit code 69 if a sensor gave no measurement.
     """
     from edge_agent.cli.measure import measure_once, opened
 
@@ -36,7 +36,7 @@ def read(config_path: Path | None, simulate: bool, as_json: bool) -> None:
 
 
 def _object(sensor: SensorOnBus) -> dict[str, Any]:
-    """What `--json` prints: `error` is null if there is a measurement."""
+    """What `--json` prints for one sensor; `error` is null if there is a measurement."""
     if sensor.last is None:
         return {"sensor": sensor.id, "values": None, "error": sensor.cause}
     values = dict(zip(sensor.last.quantities, sensor.last.values, strict=True))
@@ -44,7 +44,7 @@ def _object(sensor: SensorOnBus) -> dict[str, Any]:
 
 
 def shown(sensor: SensorOnBus) -> str:
-    """Its measurement, or why there is none."""
+    """The sensor's measurement for people, or why there is none."""
     from edge_agent.quantity import QUANTITIES
 
     if sensor.last is None:

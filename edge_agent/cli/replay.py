@@ -178,11 +178,12 @@ def _check_plot(plot: Path | None) -> None:
 
 def _new_plot(rules: Sequence[AlertSettings]) -> Plot:
     from edge_agent.errors import Unavailable
+    from edge_agent.version import install_command
 
     try:
         from edge_agent.cli.plot import Plot
     except ModuleNotFoundError:
-        raise Unavailable("the library for pictures is not installed: pip install 'edge-agent[plot]'") from None
+        raise Unavailable(f"the library for pictures is not installed: {install_command('plot')}") from None
     return Plot(rules)
 
 

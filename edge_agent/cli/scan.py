@@ -1,4 +1,4 @@
-"""`edge-agent scan`: what is there to be read, as configuration that can be pasted."""
+"""`edge-agent scan`: finds chips and ports, and prints configuration for them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ADDRESSES: Final = range(0x08, 0x78)
 """All but the reserved ones (UM10204 section 3.1.12)."""
 MUXES: Final = range(0x70, 0x78)
 _NOT_FOR_SENSORS: Final = frozenset({0, 2, 10, 11, 20, 21, 22})
-"""Adapters of a Pi that belong to HAT EEPROMs, cameras and displays: a scan there can do harm."""
+"""Numbers of I2C adapters on a Pi for HAT EEPROMs, cameras and displays: a scan there can do harm."""
 _PORTS: Final = ("serial/by-id/*", "serial0", "ttyAMA*", "ttyUSB*", "ttyACM*")
 
 
@@ -36,9 +36,9 @@ _PORTS: Final = ("serial/by-id/*", "serial0", "ttyAMA*", "ttyUSB*", "ttyACM*")
 def scan(bus: str | None, muxes: tuple[str, ...], config_path: Path | None, simulate: bool) -> None:
     """Find chips on I2C, 1-Wire and in the kernel's own drivers, and serial ports.
 
-    Prints a [[sensor]] table for each chip that there is a driver for, and says what else answers. Nothing is written
-    to an address where that could do harm; what hangs behind a multiplexer is found with --mux only, because that
-    writes to it.
+    Prints a [[sensor]] table for each chip that has a driver, and a comment for each address that answers otherwise.
+    Nothing is written to an address where that could do harm. Chips behind a multiplexer are found with --mux only,
+    because that writes to the multiplexer.
     """
     behind = [_mux_address(text) for text in muxes]
     if simulate:
@@ -69,7 +69,7 @@ def _mux_address(text: str) -> int:
 
 
 def _named(bus: str, config_path: Path | None) -> tuple[str, str]:
-    """Name and device of the bus that was asked for."""
+    """Name and device of a bus that is given by its name or by its path."""
     if bus.startswith("/"):
         return Path(bus).name.replace("-", ""), bus
     from edge_agent.cli.options import load
@@ -86,7 +86,7 @@ def _named(bus: str, config_path: Path | None) -> tuple[str, str]:
 
 
 def _scan_adapters(behind: list[int]) -> int:
-    """Every adapter that is likely to have sensors. Returns how many there are."""
+    """Scan every adapter that is likely to have sensors. Returns how many adapters there are."""
     devices = sorted(Path("/dev").glob("i2c-*"))
     for device in devices:
         number = device.name.removeprefix("i2c-")
@@ -105,12 +105,12 @@ def _scan_adapter(name: str, device: str, behind: list[int]) -> None:
 
 
 def _print_i2c(bus: I2CBus, name: str, device: str, behind: list[int]) -> None:
-    """What answers on one adapter, and behind its multiplexers."""
+    """Print what answers on one adapter and behind its multiplexers."""
     from edge_agent.bus.mux import Trunk
 
     trunk = Trunk(bus)
     for mux in behind:
-        trunk.channel(mux, 0)  # so that all of them are closed while the bus itself is looked at
+        trunk.channel(mux, 0)  # so that all of them are closed while the bus itself is scanned
     _print_bus(name, device)
     direct = {address: (driver, title) for address, driver, title in chips_on(trunk) if address not in behind}
     for address, (driver, title) in direct.items():
@@ -124,7 +124,7 @@ def _print_i2c(bus: I2CBus, name: str, device: str, behind: list[int]) -> None:
 
 
 def _print_behind(trunk: Trunk, mux: int, name: str, direct: set[int]) -> int:
-    """What answers on the channels of a multiplexer and not on the bus itself. Returns how many chips."""
+    """Print what answers behind a multiplexer and not on the bus itself. Returns how many chips."""
     from edge_agent.errors import NoAcknowledge
 
     found = 0
@@ -141,7 +141,7 @@ def _print_behind(trunk: Trunk, mux: int, name: str, direct: set[int]) -> int:
 
 
 def chips_on(bus: I2CBus) -> Iterator[tuple[int, str | None, str]]:
-    """Address, driver (None if there is none) and title of everything that answers.
+    """Yield address, driver (None if there is none) and title of every chip that answers.
 
     Raises:
         BusGone, BusDenied, BusTimeout: the adapter itself cannot be used.
@@ -177,36 +177,36 @@ def _print_chip(
     lines = [f'\n[[sensor]]  # {title}\nid = "{driver.replace("_", "-")}{path}-{address:02x}"\ndriver = "{driver}"']
     lines.append(f'bus = "{bus}"\naddress = {address:#04x}')
     if mux is not None:
-        lines.append(f"mux = {mux:#04x}\nchannel = {channel}")
+        lines.append(f"mux = {mux:#04x}\nmux_channel = {channel}")
     click.echo("\n".join(lines))
 
 
-# What the kernel reads itself
+# Sensors with a kernel driver
 
 
 def _scan_kernel() -> int:
-    """Sensors that the kernel shows below /sys. Returns how many buses there are."""
+    """Print the sensors that the kernel shows below /sys. Returns how many buses there are."""
     from edge_agent.bus.sysfs import SysfsTree
     from edge_agent.drivers.registry import all_drivers
 
-    there = [info for info in all_drivers().values() if info.find is not None and Path(info.device).is_dir()]
-    for info in there:
+    present = [info for info in all_drivers().values() if info.find is not None and Path(info.device).is_dir()]
+    for info in present:
         with closing(SysfsTree(info.device)) as tree:
             _print_kernel(tree, info.name.replace("_", "-"), info.device, [info])
-    return len(there)
+    return len(present)
 
 
 def _print_kernel(tree: Sysfs, name: str, device: str, drivers: list[DriverInfo]) -> None:
-    """What one of the kernel's trees shows."""
+    """Print the sensors in one of the kernel's directories."""
     for info in drivers:
         found = list(info.find(tree)) if info.find is not None else []
         if not found:
             continue
         _print_bus(name, device)
-        for number, each in enumerate(found, start=1):
-            click.echo(f'\n[[sensor]]  # {each.title}\nid = "{info.name.replace("_", "-")}-{number}"')
+        for number, sensor in enumerate(found, start=1):
+            click.echo(f'\n[[sensor]]  # {sensor.title}\nid = "{info.name.replace("_", "-")}-{number}"')
             click.echo(f'driver = "{info.name}"\nbus = "{name}"')
-            for key, value in each.options.items():
+            for key, value in sensor.options.items():
                 click.echo(f"{key} = {json.dumps(value)}")
         click.echo()
 
@@ -215,7 +215,7 @@ def _print_kernel(tree: Sysfs, name: str, device: str, drivers: list[DriverInfo]
 
 
 def _list_ports(dev: Path) -> int:
-    """Ports that devices may be at; they cannot be asked what they are. Returns how many."""
+    """Print the serial ports; a device on one cannot be identified. Returns how many ports there are."""
     stable = {path.resolve() for path in dev.glob(_PORTS[0])}
     ports = [path for pattern in _PORTS for path in sorted(dev.glob(pattern))]
     shown = [port for port in ports if port.parent.name == "by-id" or port.resolve() not in stable]
@@ -229,7 +229,7 @@ def _list_ports(dev: Path) -> int:
 
 
 def _scan_simulated(config_path: Path | None, behind: list[int]) -> None:
-    """Everything on the simulated rig, multiplexers that the configuration names included."""
+    """Scan the simulated rig, with the multiplexers that its configuration names."""
     from edge_agent.cli.options import SIMULATION_START, to_ns
     from edge_agent.cli.simulation import rig_config, simulated_buses
     from edge_agent.clock import SimulatedClock

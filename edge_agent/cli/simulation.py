@@ -51,7 +51,7 @@ def simulated_rig(config: Config, clock: Clock, seed: int) -> Rig:
             options=dataclasses.asdict(sensor.options),
             id=sensor.id,
             mux=sensor.mux,
-            channel=sensor.channel or 0,
+            channel=sensor.mux_channel or 0,
         )
         for sensor in config.sensors
     ]

@@ -1,1 +1,1 @@
-"""One TOML file in, frozen objects out, every mistake in it told at once."""
+"""Reads the configuration: one TOML file → frozen objects, or every mistake at once."""

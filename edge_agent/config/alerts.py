@@ -1,4 +1,4 @@
-"""What an `[[alert]]` whose every key is well-formed can still get wrong: what it names has to exist. Pure."""
+"""Checks of `[[alert]]` tables beyond single keys: what a rule names has to exist. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Problem = tuple[tuple[str | int, ...], str]
 
 
 def check_alerts(config: Config) -> Iterator[Problem]:
-    """Yield (path, sentence) for everything that does not fit together."""
+    """Yield (path, sentence) for each mistake in the rules."""
     names: set[str] = set()
     for index, alert in enumerate(config.alerts):
         path = ("alert", index)
@@ -47,22 +47,22 @@ def check_alerts(config: Config) -> Iterator[Problem]:
         except ValueError as error:
             yield (*path, "when"), str(error)
         else:
-            if (said := _unknown(config, condition)) is not None:
-                yield (*path, "when"), said
+            if (mistake := _unknown(config, condition)) is not None:
+                yield (*path, "when"), mistake
             yield from _check_clear(path, alert, condition)
-        if alert.message is not None and (said := check_message(alert.message)) is not None:
-            yield (*path, "message"), said
+        if alert.message is not None and (mistake := check_message(alert.message)) is not None:
+            yield (*path, "message"), mistake
 
 
 def _unknown(config: Config, condition: Condition) -> str | None:
-    """What a condition names that does not exist, if anything."""
+    """A sentence about what a condition names and does not exist; None if all exists."""
     subject, quantity = condition.subject, condition.quantity
-    sensor = next((each for each in config.sensors if each.id == subject), None)
+    sensor = next((sensor for sensor in config.sensors if sensor.id == subject), None)
     if isinstance(condition, Comparison) and subject == OUTBOX:
-        told = condition.feature is None and quantity == PENDING
-        return None if told else f"of the outbox only {OUTBOX}.{PENDING} is known"
+        is_known = condition.feature is None and quantity == PENDING
+        return None if is_known else f"of the outbox only {OUTBOX}.{PENDING} is known"
     if sensor is None and not (subject in {UPLINK, CLOCK} and quantity is None):
-        return f"there is no sensor {subject!r}; known: {_listed(each.id for each in config.sensors)}"
+        return f"there is no sensor {subject!r}; known: {_listed(sensor.id for sensor in config.sensors)}"
     if quantity and sensor is not None and quantity not in sensor.channels:
         return f"sensor {subject!r} has no {quantity}; it has {_listed(sensor.channels)}"
     if isinstance(condition, Comparison):
@@ -73,7 +73,7 @@ def _unknown(config: Config, condition: Condition) -> str | None:
 
 
 def _check_clear(path: tuple[str | int, ...], alert: Alert, condition: Condition) -> Iterator[Problem]:
-    """The way back has to be a way back."""
+    """`clear` has to be on the other side of the threshold."""
     if alert.clear is None:
         return
     if not isinstance(condition, Comparison) or condition.operator in {"==", "!="}:

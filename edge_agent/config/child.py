@@ -1,4 +1,7 @@
-"""Reads the configuration in a child process: what only that needs takes 5 MiB, which the daemon need not keep."""
+"""Reads the configuration in a child process.
+
+The libraries that only this needs take 5 MiB, which the daemon then does not keep.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class _Pickler(pickle.Pickler):
-    """Writes the name of a driver for its declaration, which holds functions."""
+    """Writes a driver's declaration as its name, because a declaration contains functions."""
 
     def persistent_id(self, item: Any) -> str | None:
         """See `pickle.Pickler`."""
@@ -28,7 +31,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    """The other end."""
+    """Reads what `_Pickler` wrote."""
 
     def persistent_load(self, name: str) -> DriverInfo:
         """See `pickle.Unpickler`."""
@@ -39,29 +42,32 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_config_in_child(path: Path) -> Callable[[], Config]:
-    """Begin to do what `load_config` does. Whoever calls what is returned gets the result, or the error.
+    """Start to read a configuration file as `load_config` does.
 
-    To be called before any thread is started: the child is a fork.
+    Must be called before any thread is started, because the child is a fork.
+
+    Returns:
+        A function that waits for the child; it returns the configuration or raises ConfigError.
     """
-    told, tell = os.pipe()
+    reading_end, writing_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(told)
+        os.close(reading_end)
         try:
-            with os.fdopen(tell, "wb") as pipe:
+            with os.fdopen(writing_end, "wb") as pipe:
                 pipe.write(_load(path))
         finally:
             os._exit(0)
-    os.close(tell)
-    return partial(_result, path, child, told)
+    os.close(writing_end)
+    return partial(_result, path, child, reading_end)
 
 
-def _result(path: Path, child: int, told: int) -> Config:
-    with os.fdopen(told, "rb") as pipe:
+def _result(path: Path, child: int, reading_end: int) -> Config:
+    with os.fdopen(reading_end, "rb") as pipe:
         answer = pipe.read()
     os.waitpid(child, 0)
-    if not answer:  # whatever went wrong there is best told from here
-        from edge_agent.config.load import load_config  # noqa: PLC0415 the child has it so that we do not
+    if not answer:  # the child failed: read it here, and raise the same error
+        from edge_agent.config.load import load_config  # noqa: PLC0415 this process does without it
 
         return load_config(path)
     loaded = _Unpickler(io.BytesIO(answer)).load()
@@ -72,7 +78,7 @@ def _result(path: Path, child: int, told: int) -> Config:
 
 
 def _load(path: Path) -> bytes:
-    from edge_agent.config.load import load_config  # noqa: PLC0415 only the child
+    from edge_agent.config.load import load_config  # noqa: PLC0415 only the child needs it
 
     answer: Config | ConfigError
     try:

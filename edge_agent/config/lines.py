@@ -1,4 +1,4 @@
-"""In which line of a TOML text a key stands, for messages: `tomllib` reads the values but not where they were. Pure.
+"""Finds the line of a key in a TOML text, for messages; `tomllib` does not tell it. Pure.
 
 Limits: keys inside inline tables and arrays are found by the line where their outermost key begins, and so are
 quoted keys with escapes.
@@ -23,11 +23,11 @@ _BLANK: Final = re.compile(r"(?:\s|#[^\n]*)+")
 _TOKEN: Final = re.compile(
     r'"""(?:\\.|[^\\])*?"{3,5}|' + r"'''.*?'{3,5}" + r'|"(?:\\.|[^"\\])*"' + r"|'[^']*'|#[^\n]*|.", re.DOTALL
 )
-"""Strings and comments, in which brackets and line ends mean nothing; everything else one character at a time."""
+"""A string or comment, in which brackets and line ends mean nothing; else one character."""
 
 
 def line_of(text: str, path: Path) -> int:
-    """The line (from 1) of the key at `path`, or of the closest enclosing table that stands in the text.
+    """The line of a key, or of the closest enclosing table that is in the text; the first line is 1.
 
     Args:
         text: valid TOML.
@@ -40,7 +40,7 @@ def line_of(text: str, path: Path) -> int:
 
 
 def _positions(text: str) -> Iterator[tuple[Path, int]]:
-    """Every table header and assignment with where it begins."""
+    """Yield path and offset of every table header and assignment."""
     table: Path = ()
     array_lengths: dict[Path, int] = {}
     at = 0
@@ -67,7 +67,7 @@ def _positions(text: str) -> Iterator[tuple[Path, int]]:
 
 
 def _end_of_value(text: str, at: int) -> int:
-    """Where the line ends that is not inside of brackets or a string."""
+    """Offset after a value: the next end of a line that is not inside brackets or a string."""
     depth = 0
     for token in _TOKEN.finditer(text, at):
         depth += (token[0] in {"[", "{"}) - (token[0] in {"]", "}"})

@@ -1,4 +1,4 @@
-"""What the configuration says. Keys of the TOML file equal field names one to one. Pure.
+"""The configuration as frozen objects. Keys of the TOML file are the names of the fields. Pure.
 
 `config/edge-agent.toml` shows every key with its default and its meaning; a test holds the two together.
 """
@@ -12,8 +12,8 @@ from edge_agent.drivers.base import DriverInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a number may be; None does not limit."""
+class Bounds:
+    """Limits of a number; None: no limit."""
 
     above: float | None = None
     at_least: float | None = None
@@ -22,7 +22,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The regular expression that a text must match as a whole, and what to call such a text."""
+    """The regular expression that a text must match as a whole, and a name for such a text in messages."""
 
     pattern: str
     meaning: str
@@ -30,35 +30,38 @@ class Matches:
 
 NAME: Final = Matches("[a-z0-9-]{1,64}", "1 to 64 of a-z, 0-9 and -")
 Name = Annotated[str, NAME]
-"""Ids of gateways, buses and sensors: they become topic levels and file names."""
+"""Id of a gateway, bus or sensor; becomes a topic level or a file name."""
 AbsolutePath = Annotated[str, Matches("/[^\x00-\x1f]*", "a path that begins with /")]
 TopicLevel = Annotated[str, Matches("[^/+#\x00-\x1f]{1,128}", "text without /, + and #")]
-Positive = Annotated[float, Limits(above=0)]
+Positive = Annotated[float, Bounds(above=0)]
 Day = Annotated[str, Matches("[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])", "a day such as 2026-11-23")]
-Line = Annotated[int, Limits(at_least=0, at_most=1023)]
-"""Number of a line of a GPIO chip."""
+Line = Annotated[int, Bounds(at_least=0, at_most=1023)]
+"""Number of a line on a GPIO chip."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """`[gateway]`: who we are. `site` and `location` travel with the birth message; `altitude_m` is above the sea."""
+    """`[gateway]`: this gateway.
+
+    `site` and `location` are sent in the status message. `altitude_m` is metres above the sea.
+    """
 
     id: Name
     site: str = ""
     location: str = ""
-    altitude_m: Annotated[float, Limits(at_least=-500, at_most=3000)] | None = None
+    altitude_m: Annotated[float, Bounds(at_least=-500, at_most=3000)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """`[bus.NAME]`: one device that sensors hang on. Serial settings mean nothing to the other kinds.
+    """`[bus.NAME]`: one device that sensors are connected to. `baud` to `dtr` are used on serial buses only.
 
-    `recover` lists the ways to bring it back when nothing on it answers, in the order in which they are tried.
+    `recover` lists the ways to recover the bus when nothing on it answers, in the order in which they are tried.
     """
 
     device: AbsolutePath
     kind: Literal["i2c", "serial", "sysfs"] | None = None
-    baud: Annotated[int, Limits(at_least=50, at_most=4_000_000)] = 9600
+    baud: Annotated[int, Bounds(at_least=50, at_most=4_000_000)] = 9600
     bytesize: Literal[7, 8] = 8
     parity: Literal["N", "E", "O"] = "N"
     stopbits: Literal[1, 2] = 1
@@ -69,10 +72,10 @@ class Bus:
     scl_gpio: Line | None = None
     sda_gpio: Line | None = None
     power_gpio: Line | None = None
-    power_off_s: Annotated[float, Limits(at_least=0.1, at_most=60)] = 1.0
+    power_off_s: Annotated[float, Bounds(at_least=0.1, at_most=60)] = 1.0
 
     def resolved_kind(self) -> str | None:
-        """The kind as given, or as the device path tells it; None if neither does."""
+        """The kind as given, or by the path of the device; None if the path does not tell."""
         if self.kind is not None:
             return self.kind
         if self.device.startswith("/dev/i2c-"):
@@ -84,7 +87,7 @@ class Bus:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """`[sensor.QUANTITY]`: how one quantity of one sensor is treated. Numbers are in the canonical unit."""
+    """`[sensor.QUANTITY]`: settings of one quantity of one sensor. Numbers are in the canonical unit."""
 
     gain: float = 1.0
     offset: float = 0.0
@@ -99,7 +102,7 @@ class Channel:
     median_of: Literal[3, 5] = 3
     sigma: Positive | None = None
     drift_per_s: Positive | None = None
-    deadband: Annotated[float, Limits(at_least=0)] = 0.0
+    deadband: Annotated[float, Bounds(at_least=0)] = 0.0
     reduce: Literal["deadband", "swinging-door"] = "deadband"
     heartbeat_s: Positive = 300.0
     resolution: Positive | None = None
@@ -107,7 +110,7 @@ class Channel:
     send_raw: bool = True
     send_sigma: bool = False
     anomaly: Literal["auto", "none"] = "auto"
-    anomaly_threshold: Annotated[float, Limits(at_least=1, at_most=12)] = 5.0
+    anomaly_threshold: Annotated[float, Bounds(at_least=1, at_most=12)] = 5.0
     anomaly_z_score: Positive | None = None
     anomaly_jump_per_s: Positive | None = None
     sibling: str | None = None
@@ -122,12 +125,12 @@ class Sensor:
         driver: declaration of its driver.
         bus: name of a `[bus.NAME]`.
         address: 7-bit I2C address or Modbus unit; 0 on buses without addresses.
-        mux, channel: address and channel of the TCA9548A that it hangs behind; None if behind none.
+        mux, mux_channel: address and channel of the TCA9548A that it is behind; None if behind none.
         period_s: seconds between measurements.
         options: the driver's own keys, an instance of `driver.options`.
-        channels: one entry per quantity that is measured, then one per derived one.
+        channels: settings by quantity, measured ones first, then derived ones.
         derive: quantities that are computed from the measured ones.
-        location: where it is, for people; travels with the birth message.
+        location: where it is, for people; sent in the status message.
     """
 
     id: str
@@ -138,49 +141,49 @@ class Sensor:
     options: Any
     channels: Mapping[str, Channel]
     mux: int | None = None
-    channel: int | None = None
+    mux_channel: int | None = None
     derive: tuple[str, ...] = ()
     location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SensorKeys:
-    """The keys that every `[[sensor]]` may have, whatever its driver."""
+    """The keys of a `[[sensor]]` that do not depend on its driver."""
 
     id: Name
     driver: str
     bus: str
     address: int | None = None
-    mux: Annotated[int, Limits(at_least=0x70, at_most=0x77)] | None = None
-    channel: Annotated[int, Limits(at_least=0, at_most=7)] | None = None
+    mux: Annotated[int, Bounds(at_least=0x70, at_most=0x77)] | None = None
+    mux_channel: Annotated[int, Bounds(at_least=0, at_most=7)] | None = None
     derive: tuple[str, ...] = ()
     location: str = ""
-    period_s: Annotated[float, Limits(at_least=0.01, at_most=86_400)] | None = None
+    period_s: Annotated[float, Bounds(at_least=0.01, at_most=86_400)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`[batch]`: what one message holds."""
+    """`[batch]`: what one message contains."""
 
-    period_s: Annotated[float, Limits(at_least=0.1, at_most=3600)] = 60.0
+    period_s: Annotated[float, Bounds(at_least=0.1, at_most=3600)] = 60.0
     align: bool = False
     features: bool = True
     names: Literal["announced", "inline"] = "announced"
-    time_resolution_s: Annotated[float, Limits(at_least=1e-9, at_most=1)] = 0.001
+    time_resolution_s: Annotated[float, Bounds(at_least=1e-9, at_most=1)] = 0.001
 
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """`[outbox]`: what is kept until it has arrived."""
+    """`[outbox]`: the store for records that have not arrived yet."""
 
     directory: AbsolutePath = "/var/lib/edge-agent"
-    durability_s: Annotated[float, Limits(at_least=0.1, at_most=3600)] = 10.0
-    max_mib: Annotated[float, Limits(at_least=1, at_most=1_048_576)] = 256.0
+    durability_s: Annotated[float, Bounds(at_least=0.1, at_most=3600)] = 10.0
+    max_mib: Annotated[float, Bounds(at_least=1, at_most=1_048_576)] = 256.0
 
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """`[uplink]`: where it goes."""
+    """`[uplink]`: the broker and the connection to it."""
 
     url: str = "mqtt://127.0.0.1:1883"
     ack: Literal["puback"] = "puback"
@@ -196,27 +199,27 @@ class Uplink:
     cert_file: AbsolutePath | None = None
     key_file: AbsolutePath | None = None
     insecure_plaintext: bool = False
-    keepalive_s: Annotated[int, Limits(at_least=5, at_most=1200)] = 30
-    window: Annotated[int, Limits(at_least=1, at_most=1000)] = 16
-    heartbeat_s: Annotated[float, Limits(at_least=1, at_most=86_400)] = 60.0
+    keepalive_s: Annotated[int, Bounds(at_least=5, at_most=1200)] = 30
+    window: Annotated[int, Bounds(at_least=1, at_most=1000)] = 16
+    heartbeat_s: Annotated[float, Bounds(at_least=1, at_most=86_400)] = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """`[[alert]]`: what people are told at once. `when` is a condition of `stages.alerts`, by default also `name`."""
+    """`[[alert]]`: one rule. `when` is a condition of `stages.alerts`; it is also the name if there is none."""
 
     when: str
     name: Annotated[str, Matches("[^\x00-\x1f]{1,64}", "1 to 64 characters")] | None = None
-    for_s: Annotated[float, Limits(at_least=0, at_most=864_000)] = 0.0
+    for_s: Annotated[float, Bounds(at_least=0, at_most=864_000)] = 0.0
     clear: float | None = None
     severity: Literal["info", "warning", "critical"] = "warning"
     message: Annotated[str, Matches("[^\x00-\x1f]{1,200}", "1 to 200 characters")] | None = None
-    over: Annotated[int, Limits(at_least=2, at_most=3600)] = 60
+    over: Annotated[int, Bounds(at_least=2, at_most=3600)] = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """`[replay]`: what the columns of a recording are, each `column=sensor.quantity[:unit]`."""
+    """`[replay]`: the columns of a recording, each `column=sensor.quantity[:unit]`."""
 
     map: tuple[str, ...] = ()
 

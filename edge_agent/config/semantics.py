@@ -1,4 +1,4 @@
-"""What a configuration whose every key is well-formed can still get wrong: things that must fit together. Pure."""
+"""Checks of a configuration beyond single keys: what must fit together. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def check_meaning(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield (path, sentence) for everything that does not fit together."""
+    """Yield (path, sentence) for each mistake."""
     yield from _check_buses(config)
     yield from _check_sensors(config)
     yield from check_uplink(config.uplink)
@@ -47,7 +47,7 @@ def _check_buses(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]]:
 
 
 def _check_recovery(name: str, bus: Bus) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Each way to bring a bus back needs its lines, and all but the first an I2C bus."""
+    """A way to recover a bus needs its GPIO lines, and all but `reopen` an I2C bus."""
     if bus.resolved_kind() not in {None, "i2c"} and set(bus.recover) - {"reopen"}:
         yield ("bus", name, "recover"), 'only "reopen" means anything to a bus that is not I2C'
     for way, keys in (("clock-pulses", ("scl_gpio", "sda_gpio")), ("power-cycle", ("power_gpio",))):
@@ -73,9 +73,9 @@ def _check_sensors(config: Config) -> Iterator[tuple[tuple[str | int, ...], str]
         least_s = sensor.driver.least_period_s(sensor.options)
         if sensor.period_s < least_s:
             yield (*path, "period_s"), f"{sensor.driver.name} takes {least_s:g} s or more, as it is set up here"
-        # Without addresses, options such as a serial number say where it is; upper and lower case mean the same.
+        # On buses without addresses, options such as a serial number tell sensors apart; case does not matter.
         name = sensor.address if sensor.driver.addresses else repr(sensor.options).lower()
-        place = (sensor.bus, sensor.mux, sensor.channel, name)
+        place = (sensor.bus, sensor.mux, sensor.mux_channel, name)
         if place in places:
             where = f"address {_shown_address(sensor)}" if sensor.driver.addresses else "the same options"
             here = (*path, "address") if sensor.driver.addresses else path
@@ -107,9 +107,9 @@ def _check_channels(
 def _check_sibling(
     path: tuple[str | int, ...], name: str, sibling: str, config: Config
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """A sibling is another channel that measures the same quantity."""
+    """A sibling has to be another channel that measures the same quantity."""
     channels = [f"{sensor.id}.{quantity}" for sensor in config.sensors for quantity in sensor.channels]
-    alike = [each for each in channels if each != name and each.rpartition(".")[2] == name.rpartition(".")[2]]
+    alike = [other for other in channels if other != name and other.rpartition(".")[2] == name.rpartition(".")[2]]
     if sibling not in alike:
         known = f"known: {', '.join(alike)}" if alike else "no other sensor measures it"
         yield path, f"{sibling!r} is no other channel of the same quantity; {known}"
@@ -126,14 +126,14 @@ def _check_address(path: tuple[str | int, ...], sensor: Sensor) -> Iterator[tupl
 def _check_derived(
     path: tuple[str | int, ...], sensor: Sensor, altitude_m: float | None
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """What is derived needs what it is derived from, and is calibrated there."""
-    measured = {each.quantity for each in sensor.driver.measures(sensor.options)}
+    """A derived quantity needs its inputs, and has no calibration of its own."""
+    measured = {offered.quantity for offered in sensor.driver.measures(sensor.options)}
     for name in sensor.derive:
         if name not in DERIVED:
             yield (*path, "derive"), f"{name!r} cannot be derived; known: {', '.join(DERIVED)}"
         elif name == SEA_LEVEL and altitude_m is None:
             yield ("gateway", "altitude_m"), f"missing; sensor {sensor.id!r} derives {name}"
-        elif missing := [each for each in derivation(name, altitude_m).inputs if each not in measured]:
+        elif missing := [quantity for quantity in derivation(name, altitude_m).inputs if quantity not in measured]:
             yield (*path, "derive"), f"{name} needs {missing[0]}, which {sensor.driver.name} does not measure"
     for name in set(sensor.derive) & sensor.channels.keys():
         channel = sensor.channels[name]
@@ -144,10 +144,10 @@ def _check_derived(
 def _check_mux(
     path: tuple[str | int, ...], sensor: Sensor, muxes: set[tuple[str, int | None]]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """A multiplexer keeps its address for itself, on the bus and behind all its channels."""
-    if (sensor.mux is None) != (sensor.channel is None):
-        missing = "mux" if sensor.mux is None else "channel"
-        yield (*path, missing), "missing; mux and channel go together"
+    """No sensor may have the address of a multiplexer, neither on its bus nor behind it."""
+    if (sensor.mux is None) != (sensor.mux_channel is None):
+        missing = "mux" if sensor.mux is None else "mux_channel"
+        yield (*path, missing), "missing; mux and mux_channel go together"
     if sensor.driver.bus is not BusKind.I2C:
         if sensor.mux is not None:
             yield (*path, "mux"), f"{sensor.driver.name} is not on I2C, and has no multiplexer before it"
@@ -164,7 +164,7 @@ def _shown_address(sensor: Sensor) -> str:
 
 
 def check_uplink(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield (path, sentence) for everything in `[uplink]` that does not fit together."""
+    """Yield (path, sentence) for each mistake in `[uplink]`."""
     yield from _check_url(uplink)
     if uplink.password_file and uplink.password_credential:
         yield ("uplink", "password_file"), "give either password_file or password_credential"
@@ -182,7 +182,7 @@ def check_uplink(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:
 
 def _check_url(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:
     if "@" in uplink.url:
-        # Before anything that would show it.
+        # First of all, because the other sentences would show it.
         yield ("uplink", "url"), "a password never stands in this file; use username and password_file"
         return
     expected = f"expected mqtt://HOST[:PORT] or mqtts://HOST[:PORT], found {uplink.url!r}"

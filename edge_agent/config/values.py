@@ -1,4 +1,4 @@
-"""One TOML value → one value of the type that a key has, or what was expected there. Pure."""
+"""One TOML value → a value of the type of its key, or an error that says what was expected. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHOWN_TYPES: Final = {
 
 
 def expected(kind: Any) -> str:
-    """What a value of this type is called in a message."""
+    """The name of a type in messages, e.g. `a whole number`."""
     if kind in _SHOWN_TYPES:
         return _SHOWN_TYPES[kind]
     if dataclasses.is_dataclass(kind):
@@ -39,13 +39,13 @@ def expected(kind: Any) -> str:
 
 
 def mismatch(error: Exception, kind: Any) -> str:
-    """What is wrong with a value that could not be made one of this type."""
+    """The sentence about a value that is not of this type."""
     found = f", found {_brief(error.args[0])}" if isinstance(error, WrongType) else ""
     return f"expected {expected(kind)}{found}"
 
 
 def _brief(value: Any) -> str:
-    """The value as a message shows it."""
+    """A value in messages: shortened if it is long."""
     try:
         return reprlib.repr(value)
     except ValueError:  # a number of thousands of digits
@@ -53,11 +53,11 @@ def _brief(value: Any) -> str:
 
 
 class WrongType(TypeError):
-    """A value of another type than the key's; its argument is the value."""
+    """The value has another type than the key. The argument is the value."""
 
 
 def _exactly(value: Any, kind: type) -> Any:
-    """Accept a value of just this type; numbers may be written without a point, and must be finite."""
+    """Accept a value of exactly this type; a float may be written as a whole number, and must be finite."""
     if kind is float and type(value) in {int, float} and math.isfinite(value):
         return float(value)
     if type(value) is kind and kind is not float:
@@ -66,21 +66,21 @@ def _exactly(value: Any, kind: type) -> Any:
 
 
 class _BeyondLimits(ValueError):
-    """A value of the right type that its limits exclude; its text says what was expected."""
+    """The value has the right type and is outside of its limits; the text says what was expected."""
 
 
 def _within(value: Any, kind: Any) -> Any:
-    """Structure `Annotated[type, Limits(…) or Matches(…)]`."""
+    """Structure `Annotated[type, Bounds(…) or Matches(…)]`."""
     inner, limit = get_args(kind)
     value = CONVERTER.structure(value, inner)
     match limit:
         case model.Matches(pattern, meaning) if not re.fullmatch(pattern, value):
             raise _BeyondLimits(f"expected {meaning}, found {_brief(value)}")
-        case model.Limits(above=above) if above is not None and not value > above:
+        case model.Bounds(above=above) if above is not None and not value > above:
             raise _BeyondLimits(f"expected more than {above}, found {_brief(value)}")
-        case model.Limits(at_least=least) if least is not None and value < least:
+        case model.Bounds(at_least=least) if least is not None and value < least:
             raise _BeyondLimits(f"expected at least {least}, found {_brief(value)}")
-        case model.Limits(at_most=most) if most is not None and value > most:
+        case model.Bounds(at_most=most) if most is not None and value > most:
             raise _BeyondLimits(f"expected at most {most}, found {_brief(value)}")
     return value
 
@@ -93,19 +93,19 @@ def _choice(value: Any, kind: Any) -> Any:
 
 
 def _optional(value: Any, kind: Any) -> Any:
-    """Structure `X | None`: TOML has no null, so what stands there is an X."""
+    """Structure `X | None`: TOML has no null, so the value is an X."""
     return CONVERTER.structure(value, get_args(kind)[0])
 
 
 def _sequence(value: Any, kind: Any) -> Any:
-    """Structure `tuple[…]` from a list of just the right length."""
+    """Structure `tuple[…]` from a list of exactly the right length."""
     if not isinstance(value, list):
         raise WrongType(value)
     inner = get_args(kind)
     kinds = [inner[0]] * len(value) if inner[-1] is ... else inner
     if len(kinds) != len(value):
         raise WrongType(value)
-    return tuple(CONVERTER.structure(part, each) for part, each in zip(value, kinds, strict=True))
+    return tuple(CONVERTER.structure(part, part_kind) for part, part_kind in zip(value, kinds, strict=True))
 
 
 def _origin(kind: Any) -> Any:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured
+from edge_agent.drivers.base import DriverInfo, Measured, declared
 from edge_agent.drivers.line_formats import (
     Column,
     Parser,
@@ -191,8 +191,7 @@ _OFFERED: Final = (
 
 def measures(options: AsciiLineOptions) -> tuple[Measured, ...]:
     """What the columns hold."""
-    offered = {each.quantity: each for each in _OFFERED}
-    return tuple(offered[column.quantity] for column in options.parsed() if column.quantity)
+    return tuple(declared(column.quantity, _OFFERED) for column in options.parsed() if column.quantity)
 
 
 DRIVERS: Final = (

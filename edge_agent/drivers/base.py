@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from edge_agent.quantity import QUANTITIES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -78,6 +80,12 @@ def checked_quantities(quantities: tuple[str, ...], offered: tuple[Measured, ...
     if not quantities:
         raise ValueError(f"quantities must name one or more of {', '.join(names)}")
     return tuple(each for each in offered if each.quantity in quantities)
+
+
+def declared(quantity: str, offered: tuple[Measured, ...]) -> Measured:
+    """The declaration of a quantity that a user named; one that is not offered has the quantity's own limits."""
+    own = Measured(quantity, QUANTITIES[quantity].minimum, QUANTITIES[quantity].maximum)
+    return next((measured for measured in offered if measured.quantity == quantity), own)
 
 
 Recognise: TypeAlias = Callable[["I2CBus", int], str | None]

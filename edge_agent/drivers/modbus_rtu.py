@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured
+from edge_agent.drivers.base import DriverInfo, Measured, declared
 from edge_agent.drivers.modbus_frames import OVERHEAD, find_payload, frame_start, request_frame
 from edge_agent.drivers.modbus_map import PROFILES, Block, Register, blocks
 from edge_agent.errors import BadReply, BusTimeout, ChecksumMismatch
@@ -136,9 +136,8 @@ _OFFERED: Final = (
 
 def measures(options: ModbusOptions) -> tuple[Measured, ...]:
     """What the map holds, in steps of its counts."""
-    offered = {each.quantity: each for each in _OFFERED}
     return tuple(
-        replace(offered[register.quantity], resolution=register.step(), lsb=register.step())
+        replace(declared(register.quantity, _OFFERED), resolution=register.step(), lsb=register.step())
         for register in options.map()
     )
 

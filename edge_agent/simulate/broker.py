@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from edge_agent.errors import Unavailable
+from edge_agent.version import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,7 @@ class EmbeddedBroker:
             from iotcore import Broker  # noqa: PLC0415 an extra
         except ImportError:
             raise Unavailable(
-                "the embedded broker is not installed: pip install 'edge-agent[simulate]', or give --broker URL"
+                f"the embedded broker is not installed: {install_command('simulate')}; or give --broker URL"
             ) from None
         self._directory = tempfile.TemporaryDirectory(prefix="edge-agent-broker-")
         path = Path(self._directory.name) / "rumqttd.toml"

@@ -55,7 +55,7 @@ def test_a_format_whose_library_is_missing_leaves_no_outbox_open(
 ) -> None:
     monkeypatch.setitem(sys.modules, "edge_agent.uplink.dialects.sparkplug_node", None)
     config = parse_config(CONFIG + 'format = "sparkplug-b"\n')
-    with pytest.raises(Unavailable, match=r"pip install 'edge-agent\[sparkplug\]'"):
+    with pytest.raises(Unavailable, match=r"pip install 'edge-agent-gateway\[sparkplug\]'"):
         Agent(config, {}, clock=clock, rng=random.Random(1), directory=tmp_path)
     assert list(tmp_path.iterdir()) == []
 

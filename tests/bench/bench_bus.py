@@ -198,7 +198,8 @@ def _site(count: int, oversampling: int) -> str:
         for number in range(count):
             text += (
                 f'[[sensor]]\nid = "b{bus}-{number}"\ndriver = "bme280"\nbus = "i2c{bus}"\n'
-                f"address = {0x77 if number == count - 1 else 0x76 + number // 8}\nmux = 0x70\nchannel = {number % 8}\n"
+                f"address = {0x77 if number == count - 1 else 0x76 + number // 8}\n"
+                f"mux = 0x70\nmux_channel = {number % 8}\n"
                 + "".join(f"{each}_oversampling = {oversampling}\n" for each in ("temperature", "humidity", "pressure"))
             )
     return text
@@ -211,7 +212,9 @@ def _run(
     clock = SimulatedClock(START_NS)
     config = parse_config(_site(count, oversampling))
     sensors = [
-        SimulatedSensor(each.driver.name, each.bus, each.address, id=each.id, mux=each.mux, channel=each.channel or 0)
+        SimulatedSensor(
+            each.driver.name, each.bus, each.address, id=each.id, mux=each.mux, channel=each.mux_channel or 0
+        )
         for each in config.sensors
     ]
     late: dict[str, list[int]] = {"b1": [], "b3": []}

@@ -102,13 +102,13 @@ def test_sixteen_bme280_behind_two_muxes_take_one_conversion_time_per_cycle() ->
     for number in range(16):
         text += (
             f'[[sensor]]\nid = "s{number}"\ndriver = "bme280"\nbus = "i2c1"\naddress = {0x76 + number // 8}\n'
-            f"mux = 0x70\nchannel = {number % 8}\n"
+            f"mux = 0x70\nmux_channel = {number % 8}\n"
             "temperature_oversampling = 16\nhumidity_oversampling = 16\npressure_oversampling = 16\n"
         )
     config = parse_config(text)
     clock = SimulatedClock(1_750_000_000_000_000_000)
     chips = [
-        SimulatedSensor(each.driver.name, each.bus, each.address, mux=each.mux, channel=each.channel or 0)
+        SimulatedSensor(each.driver.name, each.bus, each.address, mux=each.mux, channel=each.mux_channel or 0)
         for each in config.sensors
     ]
     delivered: list[tuple[int, Measurement]] = []

@@ -62,6 +62,19 @@ def test_an_overdue_calibration_is_noted_by_check_and_doctor(
     assert "2999" not in out
 
 
+def test_check_notes_a_key_under_its_former_name_with_its_line(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(
+        '[gateway]\nid = "g"\n[bus.i2c1]\ndevice = "/dev/i2c-1"\n'
+        '[[sensor]]\nid = "air"\ndriver = "sht3x"\nbus = "i2c1"\nmux = 0x70\nchannel = 3\n'
+    )
+    code, out, _err = run("check", "--config", str(config))
+    assert code == 0
+    assert out.splitlines()[2:] == [f"  note: {config}:10: sensor[1].channel: is now called mux_channel"]
+
+
 def test_check_of_a_bad_file_lists_every_mistake(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     config = tmp_path / "bad.toml"
     config.write_text('[gateway]\nid = "A B"\n[[sensor]]\nid = "x"\ndriver = "bme28"\nbus = "i2c1"\nperiod_s = nan\n')
@@ -82,6 +95,23 @@ def test_read_measures_every_simulated_sensor(run: Callable[..., tuple[int, str,
     code, out, _err = run("read", "--simulate")
     assert out.startswith("air: ")
     assert "°C" in out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        'driver = "modbus_rtu"\nregisters = [{quantity = "dew_point_c", at = 0, scale = 0.1}]',
+        'driver = "ascii_line"\ncolumns = ["dew_point_c"]',
+    ],
+)
+def test_what_the_simulated_weather_does_not_have_is_simulated_in_the_middle_of_its_range(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path, options: str
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'[gateway]\nid = "g"\n[bus.b]\ndevice = "/dev/ttyUSB0"\n[[sensor]]\nid = "a"\nbus = "b"\n{options}\n'
+    )
+    assert run("read", "--simulate", "--config", str(config)) == (0, "a: 5.00 °C\n", "")
 
 
 def test_read_says_what_is_missing_and_reads_the_rest(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
@@ -179,3 +209,22 @@ def test_an_unexpected_failure_is_one_sentence_and_a_traceback_only_on_demand(
     assert err.strip() == "internal error: RuntimeError: on fire; run again with --debug and report it"
     with pytest.raises(RuntimeError, match="on fire"):
         main(["scan", "--bus", "/dev/i2c-99", "--debug"])
+
+
+def test_docs_lists_the_pages_and_prints_one(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _err = run("docs")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()][:3] == ["index", "configuration", "sensors"]
+    assert "alerts           Rules that send an event" in out
+    code, out, _err = run("docs", "alerts")
+    assert code == 0
+    assert out.startswith("# Alerts and anomalies\n")
+
+
+@pytest.mark.parametrize(
+    ("topic", "said"), [("alert", "did you mean 'alerts'?"), ("zzz", "known: index, "), ("../x", "no page '../x'")]
+)
+def test_docs_names_the_nearest_page(run: Callable[..., tuple[int, str, str]], topic: str, said: str) -> None:
+    code, out, err = run("docs", topic)
+    assert (code, out) == (2, "")
+    assert said in err

@@ -58,7 +58,7 @@ def test_doctor_says_of_each_bus_and_sensor_what_is_wrong_and_how_to_mend_it(
 
 
 def test_doctor_names_what_answers_and_is_not_configured(run: Run, rig: Callable[[str], str]) -> None:
-    path = rig(sensor("air", "bme280", "mux = 0x70\nchannel = 2"))
+    path = rig(sensor("air", "bme280", "mux = 0x70\nmux_channel = 2"))
     code, out, _err = run("doctor", "--simulate", "--config", path)
     assert code == 0
     assert "not configured" not in out, "neither the multiplexer nor what hangs behind it"
@@ -66,14 +66,14 @@ def test_doctor_names_what_answers_and_is_not_configured(run: Run, rig: Callable
 
 def test_scan_finds_what_hangs_behind_a_multiplexer(run: Run, rig: Callable[[str], str]) -> None:
     path = rig(
-        sensor("a", "bme280", "mux = 0x70\nchannel = 2")
-        + sensor("b", "bme280", "mux = 0x70\nchannel = 5\naddress = 0x77")
+        sensor("a", "bme280", "mux = 0x70\nmux_channel = 2")
+        + sensor("b", "bme280", "mux = 0x70\nmux_channel = 5\naddress = 0x77")
         + sensor("c", "sht3x")
     )
     code, out, _err = run("scan", "--simulate", "--config", path)
     assert code == 0
     config = parse_config('[gateway]\nid = "g"\n' + out)
-    found = {(each.driver.name, each.address, each.mux, each.channel) for each in config.sensors}
+    found = {(each.driver.name, each.address, each.mux, each.mux_channel) for each in config.sensors}
     assert found == {("bme280", 0x76, 0x70, 2), ("bme280", 0x77, 0x70, 5), ("sht3x", 0x44, None, None)}
 
 

@@ -66,7 +66,7 @@ def test_without_the_library_a_sentence_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, _out, err = run("replay", str(recording), MAP, "--plot", str(tmp_path / "out.png"))
     assert code == 69
-    assert "pip install 'edge-agent[plot]'" in err
+    assert "pip install 'edge-agent-gateway[plot]'" in err
     assert not (tmp_path / "out.png").exists()
 
 

@@ -152,7 +152,7 @@ def test_a_huge_number_is_told_in_a_short_line() -> None:
 
 
 def test_a_missing_file_is_told_with_the_fix(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no\.toml: no such file; start from config/edge-agent\.toml"):
+    with pytest.raises(ConfigError, match=r"no\.toml: no such file; `edge-agent docs configuration` shows"):
         load_config(tmp_path / "no.toml")
 
 

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from edge_agent.config.load import parse_config
+from edge_agent.config.load import load_config_with_notes, parse_config
+from edge_agent.config.tables import ALIASES, keys_of
 from edge_agent.errors import ConfigError
 from edge_agent.stages.derive import DERIVED
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BASE = """\
 [gateway]
@@ -200,7 +206,7 @@ def test_a_mapping_of_a_recording_that_means_nothing_is_told() -> None:
 
 
 def test_behind_multiplexers_an_address_may_come_again() -> None:
-    behind = "mux = 0x70\nchannel = {}\n"
+    behind = "mux = 0x70\nmux_channel = {}\n"
     pair = sensor("a", "bme280", "one", behind.format(0)) + sensor("b", "bme280", "one", behind.format(1))
     assert problems(pair + sensor("c", "bme280", "one")) == []
     assert problems(pair + sensor("c", "bme280", "one", behind.format(1))) == [
@@ -208,21 +214,54 @@ def test_behind_multiplexers_an_address_may_come_again() -> None:
     ]
 
 
+def test_a_channel_of_a_multiplexer_keeps_its_former_name(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(BASE + sensor("a", "bme280", "one", "mux = 0x70\nchannel = 5"))
+    config, notes = load_config_with_notes(tmp_path / "c.toml")
+    assert config.sensors[0].mux_channel == 5
+    assert notes == (f"{tmp_path}/c.toml:16: sensor[1].channel: is now called mux_channel",)
+    (tmp_path / "c.toml").write_text(BASE + sensor("a", "bme280", "one", "mux = 0x70\nmux_channel = 5"))
+    assert load_config_with_notes(tmp_path / "c.toml") == (config, ())
+
+
+def test_a_wrong_value_is_told_under_the_name_that_stands_in_the_file() -> None:
+    assert problems(sensor("a", "bme280", "one", "mux = 0x70\nchannel = 8")) == [
+        "sensor[1].channel: expected at most 7, found 8"
+    ]
+
+
+def test_a_key_is_not_given_under_both_of_its_names() -> None:
+    assert problems(sensor("a", "bme280", "one", "mux = 0x70\nchannel = 5\nmux_channel = 5")) == [
+        "sensor[1].channel: is the former name of mux_channel, which is given too; leave channel out"
+    ]
+
+
+def test_a_misspelt_key_is_never_called_by_a_former_name() -> None:
+    (problem,) = problems(sensor("a", "bme280", "one", "chanel = 5"))
+    assert problem == "sensor[1].chanel: unknown key 'chanel'; did you mean 'mux_channel'?"
+
+
+def test_every_former_name_is_one_no_more_and_its_present_name_is_one() -> None:
+    for kind, names in ALIASES.items():
+        assert not names.keys() & keys_of(kind)
+        assert set(names.values()) <= keys_of(kind)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (sensor("a", "bme280", "one", "mux = 0x70"), "sensor[1].channel: missing; mux and channel go together"),
-        (sensor("a", "bme280", "one", "channel = 1"), "sensor[1].mux: missing; mux and channel go together"),
+        (sensor("a", "bme280", "one", "mux = 0x70"), "sensor[1].mux_channel: missing; mux and mux_channel go together"),
+        (sensor("a", "bme280", "one", "mux_channel = 1"), "sensor[1].mux: missing; mux and mux_channel go together"),
         (
-            sensor("a", "bme280", "one", "mux = 0x76\nchannel = 1"),
+            sensor("a", "bme280", "one", "mux = 0x76\nmux_channel = 1"),
             "sensor[1].address: the multiplexer on bus 'one' has 0x76 already",
         ),
         (
-            sensor("a", "bme280", "one", "mux = 0x77\nchannel = 1") + sensor("b", "bmp280", "one", "address = 0x77"),
+            sensor("a", "bme280", "one", "mux = 0x77\nmux_channel = 1")
+            + sensor("b", "bmp280", "one", "address = 0x77"),
             "sensor[2].address: the multiplexer on bus 'one' has 0x77 already",
         ),
         (
-            sensor("a", "ds18b20", "w1", "mux = 0x70\nchannel = 1"),
+            sensor("a", "ds18b20", "w1", "mux = 0x70\nmux_channel = 1"),
             "sensor[1].mux: ds18b20 is not on I2C, and has no multiplexer before it",
         ),
     ],

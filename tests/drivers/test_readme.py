@@ -8,10 +8,11 @@ from edge_agent.cli.drivers import markdown_table
 from edge_agent.drivers.registry import all_drivers
 
 README = Path(edge_agent.drivers.__path__[0]) / "README.md"
+SENSORS = README.parents[1] / "docs" / "sensors.md"
 
 
 def test_the_table_of_chips_is_that_of_the_drivers() -> None:
-    text = README.read_text(encoding="utf-8")
+    text = SENSORS.read_text(encoding="utf-8")
     found = re.search(r"<!-- table -->\n(.*?)\n?<!-- end of table -->", text, re.DOTALL)
     assert found is not None
     assert found[1].splitlines() == markdown_table(all_drivers().values()), (

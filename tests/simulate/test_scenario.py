@@ -192,7 +192,8 @@ def test_scenarios_that_come_with_the_program_are_sound_and_found_by_name() -> N
 
 
 def test_the_manual_tells_of_every_action_and_of_no_other() -> None:
-    manual = files("edge_agent.simulate").joinpath("SCENARIOS.md").read_text(encoding="utf-8")
+    manual = files("edge_agent").joinpath("docs", "simulation.md").read_text(encoding="utf-8")
+    manual = manual[manual.index("## Scenarios") :]
     told = re.findall(r"^\| `([a-z-]+)` \| (sensor|bus) \|", manual, re.MULTILINE)
     assert dict(told) == {name: action.target for name, action in ACTIONS.items()}
     keys = {

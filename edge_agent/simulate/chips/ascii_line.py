@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.simulate.chips.talker import Talker
-from edge_agent.simulate.chips.units import in_unit
+from edge_agent.simulate.chips.units import in_unit, present
 
 if TYPE_CHECKING:
     from edge_agent.simulate.chips.base import Makers, Part
@@ -48,7 +48,7 @@ class Writer:
         if match is None:
             return "", "x"
         name, quantity, unit, scale = match.groups()
-        value = getattr(self._air(boot_ns), quantity) + self._random.gauss(0.0, _SIGMAS[quantity])
+        value = present(self._air(boot_ns), quantity) + self._random.gauss(0.0, _SIGMAS.get(quantity, 0.0))
         return name or quantity, f"{in_unit(value, unit or '') / float(scale or 1):.2f}"
 
 

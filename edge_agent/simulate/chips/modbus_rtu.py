@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import Unavailable
-from edge_agent.simulate.chips.units import in_unit
+from edge_agent.simulate.chips.units import in_unit, present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -168,7 +168,7 @@ class ModbusSlave:
 
     def measured(self, quantity: str, air: Air) -> float:
         """What the sensing element makes of the air, in the canonical unit."""
-        value: float = getattr(air, quantity) + self._random.gauss(0.0, _SIGMAS[quantity])
+        value: float = present(air, quantity) + self._random.gauss(0.0, _SIGMAS.get(quantity, 0.0))
         return min(max(value, 0.0), 100.0) if quantity == "humidity_pct" else value
 
 

@@ -1,11 +1,15 @@
-"""The air in the units that devices can be set to. Pure."""
+"""The simulated air as devices that measure anything show it: any quantity, any unit. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.quantity import QUANTITIES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from edge_agent.simulate.world import Air
 
 _UNITS: Final[Mapping[str, Callable[[float], float]]] = {
     "k": lambda celsius: celsius + 273.15,
@@ -27,3 +31,9 @@ def in_unit(value: float, unit: str) -> float:
     """A value given in °C, %RH, Pa or ppm, in the unit that is named in whatever case."""
     convert = _UNITS.get(unit.lower())
     return value if convert is None else convert(value)
+
+
+def present(air: Air, quantity: str) -> float:
+    """Value of a quantity, canonical unit; the middle of its range if the simulated weather does not have it."""
+    middle = (QUANTITIES[quantity].minimum + QUANTITIES[quantity].maximum) / 2.0
+    return float(getattr(air, quantity, middle))

@@ -200,5 +200,5 @@ def test_without_its_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "google.protobuf", None)
     config = parse_config('[gateway]\nid = "g"\n[uplink]\nformat = "sparkplug-b"\n')
-    with pytest.raises(Unavailable, match=r"pip install 'edge-agent\[sparkplug\]'"):
+    with pytest.raises(Unavailable, match=r"pip install 'edge-agent-gateway\[sparkplug\]'"):
         dialect_of(config, encode=lambda record: record.body, status=str.encode, wall_ns=lambda: 0)
