@@ -51,14 +51,14 @@ class Gateway:
         self._buses = open_buses(config)
         self._agent: Agent | None = None
 
-    def read(self) -> dict[str, Measurement | None]:
+    def read(self) -> dict[str, Measurement]:
         """Measure once with every sensor, without storing or sending anything.
 
         Returns:
-            By sensor id; None where the sensor gave nothing.
+            By sensor id; a sensor that gave nothing is missing.
         """
         sensors = measure_once(self.config, self._buses, self._clock)
-        return {name: sensor.last for name, sensor in sensors.items()}
+        return {name: sensor.last for name, sensor in sensors.items() if sensor.last is not None}
 
     def run(self, stop: threading.Event | None = None, duration_s: float | None = None) -> Report:
         """Sample, store and forward, with a thread per worker. Returns when it has ended and everything is stored.

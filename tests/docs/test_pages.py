@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import edge_agent
 from edge_agent.cli.docs import INDEX, first_paragraph, page, topics_in_order
 from edge_agent.cli.main import COMMANDS
 from edge_agent.config import model
@@ -162,7 +161,6 @@ def test_every_python_block_runs(block: Block) -> None:
     exec(compile(block.text, block.page, "exec"), {})  # noqa: S102 our own page
 
 
-@pytest.mark.skipif(not hasattr(edge_agent, "open"), reason="edge_agent.open does not exist yet")
 @pytest.mark.parametrize("block", [block for block in blocks("python") if "edge_agent.open" in block.text])
 def test_the_example_of_embedding_reads_runs_and_looks(
     block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -6,7 +6,7 @@ What is usual is learned a day late, from the largest difference of each hour, s
 usual.
 
 Each channel's means wait in a queue until the other's mean of the same slot is there. The result therefore depends on
-the two sequences of readings alone, not on how their blocks alternate.
+the two sequences of readings alone, not on how their blocks alternate, as long as no block is longer than two hours.
 """
 
 from __future__ import annotations
