@@ -122,11 +122,12 @@ class Findings:
     def __init__(self, deliver: Callable[[Event], None]) -> None:
         self.counts: Counter[str] = Counter()
         self._deliver = deliver
-        self._told: dict[str, _Told] = {}
+        self._told: dict[tuple[str, bool], _Told] = {}
 
     def tell(self, name: str, anomaly: Anomaly) -> None:
         """Take a finding about a channel."""
-        told = self._told.setdefault(name, _Told())
+        # A drift is found when the other channel's block comes, whichever of the others were found before.
+        told = self._told.setdefault((name, anomaly.kind is AnomalyKind.DRIFT), _Told())
         if anomaly.phase is Phase.ENDED:
             if anomaly.kind in told.lasting:
                 told.lasting.discard(anomaly.kind)

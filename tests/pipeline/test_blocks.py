@@ -170,7 +170,7 @@ class Run:
         """All of it. Events of several channels come in the order in which blocks are processed: by channel, they
         agree.
         """
-        events = sorted(self.events, key=lambda event: event.subject)
+        events = sorted(self.events, key=lambda event: (event.subject, event.state.startswith("drift")))
         batches = [
             request for request in self.stored if not (isinstance(request, Store) and request.content.readings == 0)
         ]
