@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
+    Places = NDArray[np.intp]
     Words = NDArray[np.uint64]
 
 UNARY_BITS_PER_CODE: Final = 4
@@ -25,7 +26,6 @@ UNARY_BITS_PER_CODE: Final = 4
 _WORD: Final = 8
 _WORD_BITS: Final = 64
 _WORD_SHIFT: Final = 6
-_ZERO: Final = np.zeros(1, dtype=np.int64)
 
 
 class Run(NamedTuple):
@@ -46,7 +46,9 @@ def write_codes(runs: Sequence[Run], words: Sequence[Words]) -> bytes:
     """Write the words of each run, filled with zeros to a whole byte. Without `unary` a word must fit its width."""
     if not runs:
         return b""
-    counts, widths, unary = (np.array(part) for part in zip(*runs, strict=True))
+    counts = np.array([run.codes for run in runs], dtype=np.intp)
+    widths = np.array([run.width for run in runs], dtype=np.int64)
+    unary = np.array([run.unary for run in runs], dtype=np.bool_)
     flat = np.concatenate(words)
     wide = np.repeat(widths, counts)
     low, low_total = _write_low_parts(flat, wide)
@@ -77,11 +79,13 @@ def _write_low_parts(flat: Words, wide: Ints) -> tuple[bytes, int]:
     left = flat << (_WORD_BITS - wide).view(np.uint64)
     place = starts >> _WORD_SHIFT
     within = (starts & _WORD_BITS - 1).view(np.uint64)
-    firsts = np.concatenate((_ZERO, np.nonzero(place[1:] != place[:-1])[0] + 1))
+    begins = np.ones(len(place), dtype=np.bool_)
+    np.not_equal(place[1:], place[:-1], out=begins[1:])
+    (firsts,) = np.nonzero(begins)
     octets = np.zeros(int(place[-1]) + 2, dtype=np.uint64)
     octets[place[firsts]] = np.bitwise_or.reduceat(left >> within, firsts)
     # Only the last code of a word may reach into the next one.
-    lasts = np.concatenate((firsts[1:], np.array([len(flat)]))) - 1
+    lasts = np.concatenate((firsts[1:], np.array([len(flat)], dtype=np.intp))) - 1
     octets[place[lasts] + 1] |= left[lasts] << (np.uint64(_WORD_BITS) - within[lasts])
     return octets.astype(">u8").tobytes()[: (total + 7) // 8], total
 
@@ -92,8 +96,9 @@ def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
     Raises:
         Truncated: it ends too early. WireError: bytes follow, or a quotient is too large.
     """
-    counts, widths, flags = np.array(runs, dtype=np.int64).reshape(-1, 3).T
-    unary = flags > 0
+    counts = np.array([run.codes for run in runs], dtype=np.intp)
+    widths = np.array([run.width for run in runs], dtype=np.int64)
+    unary = np.array([run.unary for run in runs], dtype=np.bool_)
     low_total = sum(run.codes * run.width for run in runs)
     if (low_total + 7) // 8 > len(data):
         raise Truncated("column data end before their codes do")
@@ -118,7 +123,7 @@ def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
             raise WireError("quotients take more bits than the format allows")
         ends = ends[:codes]
         end = 8 * first + int(ends[-1]) + 1
-        quotients = ends - 1
+        quotients = ends.astype(np.int64) - 1
         quotients[1:] -= ends[:-1]
         quotients[0] -= low_total % 8 - 1
         shifts = np.repeat(widths[unary], counts[unary]).view(np.uint64)

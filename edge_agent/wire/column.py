@@ -120,7 +120,7 @@ def encode_groups(groups: Sequence[Group], written: Sequence[bool], latest: Late
     for group, own in zip(groups, written, strict=True):
         if own and len(group.times_ns):
             times = np.array(group.times_ns, dtype=np.int64)
-            parts.append(Numbers(times if since is None else times - np.array([since])))
+            parts.append(Numbers(times if since is None else times - np.int64(since)))
             since = int(times[0]) if since is None else since
         for column in group.columns:
             sheet = next(rows)
@@ -304,7 +304,7 @@ def _refined(numbers: Scaled, scale: int) -> Scaled | None:
         return numbers
     if float(np.abs(numbers.integers).max(initial=0)) * factor >= _EXACT_END:
         return None
-    return Scaled(scale, numbers.integers * np.array([factor]))
+    return Scaled(scale, numbers.integers * np.int64(factor))
 
 
 def _assemble(parts: list[bytes | Numbers | Scaled], sheet: _Sheet, extra: Sequence[bytes | Numbers]) -> None:

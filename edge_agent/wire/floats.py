@@ -79,7 +79,7 @@ def scale_floats(columns: Sequence[Sequence[float | None]]) -> list[Scaled]:
 def _scale_table(table: Floats) -> list[Scaled]:
     """Scale each row of (C, n): at the first guess, unless the row has more decimals."""
     found, exact = _scale(table, 10.0**_FIRST_GUESS)
-    scales = np.where(exact, _FIRST_GUESS, NOT_DECIMAL)
+    scales = np.where(exact, np.int64(_FIRST_GUESS), np.int64(NOT_DECIMAL))
     is_right = bool(exact.all())
     whole = (found if is_right else np.where(exact[:, None], found, 0.0)).astype(np.int64)
     _drop_zeros(whole, scales, _FIRST_GUESS)
@@ -108,7 +108,7 @@ def least_decimals(known: Sequence[Scaled]) -> list[Scaled]:
         alike.setdefault((scale, len(integers)), []).append(place)
     for (scale, length), places in alike.items():
         whole = np.concatenate([known[place].integers for place in places]).reshape(-1, length)
-        scales = np.full(len(places), scale)
+        scales = np.full(len(places), scale, dtype=np.int64)
         _drop_zeros(whole, scales, scale)
         for place, fewest, integers in zip(places, scales.tolist(), whole, strict=True):
             least[place] = Scaled(fewest, integers)
@@ -117,7 +117,7 @@ def least_decimals(known: Sequence[Scaled]) -> list[Scaled]:
 
 def _scale_otherwise(table: Floats) -> tuple[Ints, Ints]:
     """Try all decimals on rows of (C, n) for which the first guess was wrong."""
-    scales = np.full(len(table), NOT_DECIMAL)
+    scales = np.full(len(table), NOT_DECIMAL, dtype=np.int64)
     whole = _turned(table.view(np.int64))
     glance = _scale(table[:, :_GLANCE], _POWERS[:, None, None])[1]
     for decimals in range(MOST_DECIMALS + 1):
@@ -161,7 +161,7 @@ def unscale(columns: Sequence[Ints], scales: Sequence[int]) -> list[list[float]]
     for place, (column, scale) in enumerate(zip(columns, scales, strict=True)):
         alike.setdefault((len(column), scale), []).append(place)
     for (_, scale), places in alike.items():
-        table = np.array([columns[place] for place in places])
+        table = np.array([columns[place] for place in places], dtype=np.int64)
         floats = _turned(table).view(np.float64) if scale == NOT_DECIMAL else table / 10.0**scale
         for place, row in zip(places, floats.tolist(), strict=True):
             numbers[place] = row

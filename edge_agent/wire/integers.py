@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     Words = NDArray[np.uint64]
 
 
-_STARTS: Final = np.array(STARTS)
-_HAS_ORIGIN: Final = np.array([int(number > 0) for number in PARAMETERS])
-_HAS_BASE: Final = np.array([int(number > 1) for number in PARAMETERS])
+_STARTS: Final = np.array(STARTS, dtype=np.int64)
+_HAS_ORIGIN: Final = np.array([int(number > 0) for number in PARAMETERS], dtype=np.int64)
+_HAS_BASE: Final = np.array([int(number > 1) for number in PARAMETERS], dtype=np.int64)
 
 PACKED: Final = 0
 RICE: Final = 1
@@ -134,9 +134,9 @@ def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
     led = [row for row, column in enumerate(columns) if column.leader is not None and divisors[row] == 1]
     if led:
         leaders = np.concatenate([columns[row].leader for row in led]).reshape(len(led), -1)
-        guesses.append(follow(table[led], np.array(led), leaders))
+        guesses.append(follow(table[led], np.array(led, dtype=np.intp), leaders))
     sizes = [len(guess.rows) for guess in guesses]
-    kinds = np.repeat([guess.kind for guess in guesses], sizes)
+    kinds = np.repeat(np.array([guess.kind for guess in guesses], dtype=np.int64), sizes)
     rows, rest, origins, bases = (np.concatenate(part) for part in zip(*[guess[1:] for guess in guesses], strict=True))
     codes = zigzag(rest)
     widths, codings, bits = _measure(codes, table.shape[1] - _STARTS[kinds])
@@ -144,8 +144,8 @@ def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
     head_bytes = origin_bytes * _HAS_ORIGIN[kinds] + base_bytes * _HAS_BASE[kinds]
     costs = bits + 8 * np.maximum(head_bytes, 1)  # a gain is a byte
     # Of each row the least cost, and of equal ones the first kind: which guess it is stands in the low bits.
-    ranked = (costs << _KIND_BITS | kinds) << _PLACE_BITS | np.arange(len(rows))
-    least = np.full(len(table), _NEVER)
+    ranked = (costs << _KIND_BITS | kinds) << _PLACE_BITS | np.arange(len(rows), dtype=np.int64)
+    least = np.full(len(table), _NEVER, dtype=np.int64)
     np.minimum.at(least, rows, ranked)
     best = least & (1 << _PLACE_BITS) - 1
     kinds, codings, codes = kinds[best], codings[best], codes[best]
@@ -182,7 +182,7 @@ def _measure(codes: Words, number: Ints) -> tuple[Ints, Ints, Ints]:
     narrow = np.maximum(wide - 1, 0)
     wide_bits = number * (wide + 1) + _quotient_sum(codes, wide)
     narrow_bits = number * (narrow + 1) + _quotient_sum(codes, narrow)
-    few = (codes != 0).sum(axis=1)
+    few = (codes != 0).sum(axis=1, dtype=np.int64)
     some = np.maximum(few, 1)
     rest = np.log2((some + total - few) * (some + number - few) / (some * some))
     # An estimate: within a few bits for what is spread as sensors' noise is.

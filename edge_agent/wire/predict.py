@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
+    Places = NDArray[np.intp]
     Words = NDArray[np.uint64]
 
 LEVEL: Final = 0
@@ -54,7 +55,7 @@ class Guess(NamedTuple):
     """
 
     kind: int
-    rows: Ints
+    rows: Places
     rest: Ints
     origin: Ints
     base: Ints
@@ -63,7 +64,7 @@ class Guess(NamedTuple):
 def guesses_of(first: Ints, rises: Ints) -> list[Guess]:
     """Apply the predictors that need nothing but the column, which is first + rise; the first rise is 0."""
     count, length = rises.shape
-    every = np.arange(count)
+    every = np.arange(count, dtype=np.intp)
     delta = np.zeros_like(rises)
     np.subtract(rises[:, 1:], rises[:, :-1], out=delta[:, 1:])
     guesses = []
@@ -76,7 +77,7 @@ def guesses_of(first: Ints, rises: Ints) -> list[Guess]:
             guesses += _steps(going, first[going], delta[going], base[going])
             if guesses[-1].rest.any():  # else nothing is shorter than even steps
                 slope = _slope(rises[going])
-                lines = np.concatenate((rises, rises[going] - np.arange(length) * slope[:, None]))
+                lines = np.concatenate((rises, rises[going] - np.arange(length, dtype=np.int64) * slope[:, None]))
     middle, low, high = _middle(lines)
     level = lines - middle[:, None]
     guesses.append(Guess(LEVEL, every, level[:count], first + middle[:count], first))
@@ -89,7 +90,7 @@ def guesses_of(first: Ints, rises: Ints) -> list[Guess]:
     return guesses
 
 
-def _steps(rows: Ints, first: Ints, delta: Ints, base: Ints) -> list[Guess]:
+def _steps(rows: Places, first: Ints, delta: Ints, base: Ints) -> list[Guess]:
     """Apply the predictors of even steps to columns which go one way, as clocks do; STEP is the last."""
     stepped = delta - base[:, None]
     stepped[:, 0] = 0
@@ -133,12 +134,12 @@ def _middle(table: Ints) -> tuple[Ints, Ints, Ints]:
     low, high, median = ordered[:, 0], ordered[:, -1], ordered[:, length // 2]
     width = bit_length((high - low).view(np.uint64).astype(np.float64))
     apart = np.abs(table - median[:, None]).sum(axis=1)
-    half = np.left_shift(1, np.clip(width - 1, 0, 62))
+    half = np.left_shift(np.int64(1), np.clip(width - 1, 0, 62))
     near = half <= 1.0 + 2.0 / length * apart
     return np.where(near, np.maximum(np.minimum(median, low + half), high - half + 1), median), low, high
 
 
-def follow(table: Ints, rows: Ints, leaders: Ints) -> Guess:
+def follow(table: Ints, rows: Places, leaders: Ints) -> Guess:
     """Predict that each number of (L, n) goes a fixed share of the way from the one before it to its leader's."""
     if _is_beyond(table, _FOLLOW_END).any() or _is_beyond(leaders, _FOLLOW_END).any():
         tame = ~(_is_beyond(table, _FOLLOW_END) | _is_beyond(leaders, _FOLLOW_END)).any(axis=1)

@@ -145,7 +145,7 @@ def restore(heads: Sequence[Head], data: bytes) -> list[Ints]:
         alike.setdefault((head.kind, head.length), []).append(place)
     columns: list[Ints] = [np.empty(0, dtype=np.int64)] * len(heads)
     for (kind, count), places in alike.items():
-        folded = np.array([codes[place] for place in places])
+        folded = np.array([codes[place] for place in places], dtype=np.uint64)
         rest = (folded >> np.uint64(1)).view(np.int64) ^ -(folded & np.uint64(1)).view(np.int64)
         if kind == FOLLOW:
             for place, column in zip(places, rest, strict=True):
@@ -155,8 +155,8 @@ def restore(heads: Sequence[Head], data: bytes) -> list[Ints]:
         table = _predicted(kind, count, parameters.T[..., None], rest)
         table += parameters[:, :1]
         if any(heads[place].divisor != 1 for place in places):
-            table *= np.array([[heads[place].divisor] for place in places])
-            table += np.array([[heads[place].remainder] for place in places])
+            table *= np.array([[heads[place].divisor] for place in places], dtype=np.int64)
+            table += np.array([[heads[place].remainder] for place in places], dtype=np.int64)
         for place, column in zip(places, table, strict=True):
             columns[place] = column
     for place, head in enumerate(heads):
@@ -191,7 +191,7 @@ def _predicted(kind: int, count: int, parameters: Ints, rest: Ints) -> Ints:
     if kind == LEVEL:
         return rest
     if kind in {LINE, EVEN}:
-        line: Ints = np.arange(count) * parameters[1]
+        line: Ints = np.arange(count, dtype=np.int64) * parameters[1]
         return line if kind == EVEN else line + rest
     if kind == STEP:
         rest = rest + parameters[1]

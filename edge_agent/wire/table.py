@@ -176,7 +176,7 @@ class _Reader:
         integers = [self.integers[place] if isinstance(place, int) else place for _, _, place in self._numbers]
         if not self.latest.empty:
             shifts = [shift for _, shift, _ in self._numbers]
-            integers = [column + np.array([shift]) for column, shift in zip(integers, shifts, strict=True)]
+            integers = [column + np.int64(shift) for column, shift in zip(integers, shifts, strict=True)]
         return unscale(integers, scales), scales, integers
 
 
@@ -229,7 +229,7 @@ def _stamps(
             stamps.append(integers[place])
             since = int(integers[place][0])
         else:
-            stamps.append(integers[place] + np.array([since]))
+            stamps.append(integers[place] + np.int64(since))
     return stamps
 
 

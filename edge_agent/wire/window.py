@@ -47,7 +47,7 @@ def features_of(
     rise = numbers - first[:, None]
     ages, unit = _ages(times_ns)
     safe = _are_safe(first, rise, times_ns, ages)
-    powers = np.array([10.0**scale for scale in scales])
+    powers = np.array([10.0**scale for scale in scales], dtype=np.float64)
     total = rise.sum(axis=1)
     mean = (count * first + total) / (count * powers)
     square = count * (rise * rise).sum(axis=1) - total * total
@@ -58,9 +58,9 @@ def features_of(
     slope = per_unit / powers * (NS_PER_S / unit)
     table = [mean, spread, numbers.min(axis=1) / powers, numbers.max(axis=1) / powers, slope]
     if shares is not None:
-        table += [*_beyond(first, rise, ages, powers, mean), np.array(shares)]
+        table += [*_beyond(first, rise, ages, powers, mean), np.array(shares, dtype=np.float64)]
     with np.errstate(over="ignore", under="ignore"):
-        rows = np.array(table).astype(np.float32).T.tolist()
+        rows = np.array(table, dtype=np.float64).astype(np.float32).T.tolist()
     return [Features(count, *row) if good else None for row, good in zip(rows, safe.tolist(), strict=True)]
 
 

@@ -100,7 +100,9 @@ def _plain(first_s: int) -> Batch:
         (2150 + (each - 10) // 4 + (wave > 3) - (wave < -3)) / 100 for each, wave in zip(rows, _WAVES, strict=True)
     )
     statuses = tuple(status_of(Flag.TOO_FAST) if each == 17 else 0 for each in rows)
-    window = features_of(np.array([[round(100 * value) for value in filtered]]), [2], np.array([times]))
+    window = features_of(
+        np.array([[round(100 * value) for value in filtered]], dtype=np.int64), [2], np.array([times], dtype=np.int64)
+    )
     return Batch(
         (
             Group(
