@@ -1,4 +1,4 @@
-"""Reads the configuration in a child process: what only that needs takes 5 MiB, which the daemon need not keep."""
+"""Reads the configuration in a child process. The libraries for it take 5 MiB, which the daemon then need not keep."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge_agent.drivers.base import DriverInfo
 from edge_agent.drivers.registry import find_driver
 from edge_agent.errors import ConfigError
+from edge_agent.runtime import may_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,31 +40,34 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_config_in_child(path: Path) -> Callable[[], Config]:
-    """Begin to do what `load_config` does. Whoever calls what is returned gets the result, or the error.
+    """Begin to do what `load_config` does.
 
-    To be called before any thread is started: the child is a fork.
+    Called before any thread is started, the child is a fork; where there are threads, the file is read here.
+
+    Returns:
+        A function that waits for the result. It returns the configuration, or raises what `load_config` raises.
     """
-    told, tell = os.pipe()
+    if not may_fork():
+        return partial(_load_here, path)
+    readable, writable = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(told)
+        os.close(readable)
         try:
-            with os.fdopen(tell, "wb") as pipe:
+            with os.fdopen(writable, "wb") as pipe:
                 pipe.write(_load(path))
         finally:
             os._exit(0)
-    os.close(tell)
-    return partial(_result, path, child, told)
+    os.close(writable)
+    return partial(_result, path, child, readable)
 
 
-def _result(path: Path, child: int, told: int) -> Config:
-    with os.fdopen(told, "rb") as pipe:
+def _result(path: Path, child: int, readable: int) -> Config:
+    with os.fdopen(readable, "rb") as pipe:
         answer = pipe.read()
     os.waitpid(child, 0)
     if not answer:  # whatever went wrong there is best told from here
-        from edge_agent.config.load import load_config  # noqa: PLC0415 the child has it so that we do not
-
-        return load_config(path)
+        return _load_here(path)
     loaded = _Unpickler(io.BytesIO(answer)).load()
     if isinstance(loaded, ConfigError):
         raise ConfigError(loaded.problems)
@@ -71,12 +75,16 @@ def _result(path: Path, child: int, told: int) -> Config:
     return config
 
 
-def _load(path: Path) -> bytes:
-    from edge_agent.config.load import load_config  # noqa: PLC0415 only the child
+def _load_here(path: Path) -> Config:
+    from edge_agent.config.load import load_config  # noqa: PLC0415 mostly only the child needs it
 
+    return load_config(path)
+
+
+def _load(path: Path) -> bytes:
     answer: Config | ConfigError
     try:
-        answer = load_config(path)
+        answer = _load_here(path)
     except ConfigError as error:
         answer = error
     written = io.BytesIO()

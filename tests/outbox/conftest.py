@@ -12,7 +12,7 @@ from edge_agent.outbox.outbox import Content, Dropped, Outbox
 from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SYNCED = Anchor(1_000, ClockQuality.SYNCED, 0)
@@ -24,8 +24,9 @@ def told(dropped: Dropped) -> bytes:
 
 
 @pytest.fixture
-def open_outbox(tmp_path: Path) -> Callable[..., Outbox]:
+def open_outbox(tmp_path: Path) -> Iterator[Callable[..., Outbox]]:
     """Open the outbox in a folder; whatever is given replaces a default."""
+    opened: list[Outbox] = []
 
     def open_(**given: Any) -> Outbox:
         settings: dict[str, Any] = {
@@ -36,9 +37,12 @@ def open_outbox(tmp_path: Path) -> Callable[..., Outbox]:
             "rng": random.Random(repr(given)),
             "encode_tombstone": told,
         }
-        return Outbox(**(settings | given))
+        opened.append(Outbox(**(settings | given)))
+        return opened[-1]
 
-    return open_
+    yield open_
+    for outbox in opened:
+        outbox._db.close()  # without the commit of `Outbox.close`, which a test that plays a crash does not want
 
 
 @pytest.fixture
