@@ -36,8 +36,9 @@ from edge_agent.uplink.session import LinkState, Session
 from edge_agent.uplink.worker import Offered, OutboxSide, PublishStatus, Stored, UplinkWorker
 from edge_agent.version import __version__
 from edge_agent.wire.announcement import make_announcement
-from edge_agent.wire.batch import Envelope, Tombstone
+from edge_agent.wire.batch import Tombstone
 from edge_agent.wire.encode import encode_message, encode_tombstone
+from edge_agent.wire.envelope import Envelope
 
 if TYPE_CHECKING:
     import random

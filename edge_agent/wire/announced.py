@@ -13,9 +13,9 @@ import msgpack
 from edge_agent.clock import ClockQuality
 from edge_agent.errors import Truncated, UnknownReference, WireError
 from edge_agent.reading import RecordKind
-from edge_agent.wire.batch import Envelope
 from edge_agent.wire.cursor import Cursor, signed_varint, varint, wrap_int64
 from edge_agent.wire.encode import FIXARRAY, sealed
+from edge_agent.wire.envelope import Envelope
 from edge_agent.wire.fields import COUNT, integer
 from edge_agent.wire.limits import CRC_BYTES, ENVELOPE_FIELDS, KIND_BITS, MAX_ROWS, VERSION
 from edge_agent.wire.names import unpack_quantities

@@ -25,7 +25,7 @@ from edge_agent.wire.names import checked_text, pack_quantities, unpack_quantiti
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from edge_agent.wire.batch import Envelope
+    from edge_agent.wire.envelope import Envelope
 
     Sensors = Iterable[tuple[str, Iterable[str]]]
 

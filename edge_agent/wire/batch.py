@@ -14,10 +14,10 @@ from edge_agent.reading import NOT_SENT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edge_agent.clock import ClockQuality
     from edge_agent.features import Features
     from edge_agent.reading import Event
     from edge_agent.wire.announcement import Announcement
+    from edge_agent.wire.envelope import Envelope
     from edge_agent.wire.floats import Decimals
 
 
@@ -94,26 +94,6 @@ class Tombstone:
     reason: str
     first_ns: int
     last_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """Identity and time of a message.
-
-    Attributes:
-        node: id of the gateway.
-        epoch, seq: identity of the record together with `node`; 0..2**63-1.
-        boot: ordinal of the boot that the stamps inside belong to; 0..2**63-1.
-        offset_ns: add to a stamp to get UNIX time (UTC) in nanoseconds; int64.
-        time_quality: how far to trust `offset_ns`.
-    """
-
-    node: str
-    epoch: int
-    seq: int
-    boot: int
-    offset_ns: int
-    time_quality: ClockQuality
 
 
 @dataclass(frozen=True, slots=True)

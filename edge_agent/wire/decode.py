@@ -14,8 +14,9 @@ from edge_agent.errors import Truncated, Unfinished, UnknownReference, UnknownVe
 from edge_agent.reading import Event, EventKind, RecordKind
 from edge_agent.wire.announced import announcement_of, open_announced
 from edge_agent.wire.announcement import parse_announcement
-from edge_agent.wire.batch import Batch, Envelope, Group, Message, Tombstone
+from edge_agent.wire.batch import Batch, Group, Message, Tombstone
 from edge_agent.wire.cursor import Cursor
+from edge_agent.wire.envelope import Envelope
 from edge_agent.wire.fields import COUNT, INT64, array, integer, octets, take_element, text
 from edge_agent.wire.known import Known, Latest
 from edge_agent.wire.limits import (

@@ -30,7 +30,8 @@ from edge_agent.wire.names import checked_text, pack_quantities
 
 if TYPE_CHECKING:
     from edge_agent.reading import Event, RecordKind
-    from edge_agent.wire.batch import Batch, Envelope, Tombstone
+    from edge_agent.wire.batch import Batch, Tombstone
+    from edge_agent.wire.envelope import Envelope
     from edge_agent.wire.known import Reference
 
 FIXARRAY: Final = 0x90

@@ -18,7 +18,8 @@ from edge_agent.wire.batch import Batch, StatusText
 
 if TYPE_CHECKING:
     from edge_agent.wire.announcement import Announcement
-    from edge_agent.wire.batch import Envelope, Message
+    from edge_agent.wire.batch import Message
+    from edge_agent.wire.envelope import Envelope
 
 MOST_BATCHES: Final = 64
 """Of one node and epoch."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_agent.features import Features
-    from edge_agent.wire.batch import Envelope, Group, Message, Tombstone
+    from edge_agent.wire.batch import Group, Message, Tombstone
+    from edge_agent.wire.envelope import Envelope
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SHORTEST_FRACTION: Final = 3

@@ -15,7 +15,7 @@ import numpy as np
 from edge_agent.clock import ClockQuality
 from edge_agent.features import Features
 from edge_agent.reading import NOT_SENT, Event, EventKind, Flag, RecordKind, status_of
-from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message, Tombstone
+from edge_agent.wire.batch import Batch, Column, Group, Message, Tombstone
 from edge_agent.wire.codec import (
     Announcement,
     Known,
@@ -30,6 +30,7 @@ from edge_agent.wire.codec import (
     parse_announcement,
     teaching,
 )
+from edge_agent.wire.envelope import Envelope
 from edge_agent.wire.rows import objects
 from edge_agent.wire.window import features_of
 

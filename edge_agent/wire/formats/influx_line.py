@@ -21,7 +21,8 @@ from edge_agent.wire.rows import iso_utc
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from edge_agent.wire.batch import Envelope, Group, Message, Tombstone
+    from edge_agent.wire.batch import Group, Message, Tombstone
+    from edge_agent.wire.envelope import Envelope
 
 CONTENT_TYPE: Final = "text/plain;charset=utf-8"
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")

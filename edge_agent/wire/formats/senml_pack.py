@@ -23,7 +23,8 @@ from edge_agent.wire.rows import iso_utc
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_agent.wire.batch import Column, Envelope, Message, Tombstone
+    from edge_agent.wire.batch import Column, Message, Tombstone
+    from edge_agent.wire.envelope import Envelope
 
 CONTENT_TYPE: Final = "application/senml+json"
 _UNITS: Final = {"c": "Cel", "pa": "Pa", "ppm": "ppm", "lx": "lx"}

@@ -24,7 +24,8 @@ from edge_agent.wire.rows import MORE_FEATURES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from edge_agent.wire.batch import Column, Envelope, Message, Tombstone
+    from edge_agent.wire.batch import Column, Message, Tombstone
+    from edge_agent.wire.envelope import Envelope
 
 BD_SEQ: Final = "bdSeq"
 REBIRTH: Final = "Node Control/Rebirth"
