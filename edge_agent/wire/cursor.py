@@ -73,10 +73,6 @@ class Cursor:
         self.at = end
         return self.data[end - count : end]
 
-    def peek(self, most: int) -> bytes:
-        """Look at the next `most` bytes, or as many as there are."""
-        return self.data[self.at : self.at + most]
-
     def varint(self) -> int:
         """Take a varint, 0..2**64-1."""
         at = self.at

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
+    Places = NDArray[np.intp]
     Words = NDArray[np.uint64]
 
 
@@ -62,10 +63,9 @@ _DIVISOR_END_BITS: Final = 56
 _DIVISOR_GLANCE: Final = 8
 _SHORT_END: Final = 1 << 45  # sums of so small codes stay within 64 bits
 _ONE_BYTE: Final = [bytes((value,)) for value in range(256)]
-_KIND_BITS: Final = 3
-_PLACE_BITS: Final = 17  # of seven guesses for each column of a slab
 _SHORTEST_EVEN: Final = 3
 _NEVER: Final = (1 << 63) - 1
+"""The cost of a predictor that was not applied to a column."""
 _TOO_MUCH: Final = 1 << 40
 _WHOLE: Final = (1, 0)
 """Divisor and remainder of a column that is not divided."""
@@ -143,11 +143,7 @@ def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
     origin_bytes, base_bytes = varint_length(np.array([origins, bases]))
     head_bytes = origin_bytes * _HAS_ORIGIN[kinds] + base_bytes * _HAS_BASE[kinds]
     costs = bits + 8 * np.maximum(head_bytes, 1)  # a gain is a byte
-    # Of each row the least cost, and of equal ones the first kind: which guess it is stands in the low bits.
-    ranked = (costs << _KIND_BITS | kinds) << _PLACE_BITS | np.arange(len(rows), dtype=np.int64)
-    least = np.full(len(table), _NEVER, dtype=np.int64)
-    np.minimum.at(least, rows, ranked)
-    best = least & (1 << _PLACE_BITS) - 1
+    best = _cheapest(costs, kinds, rows, len(table))
     kinds, codings, codes = kinds[best], codings[best], codes[best]
     is_thin = codings == SPARSE
     thin = iter(_thin(codes[is_thin], _STARTS[kinds[is_thin]]) if is_thin.any() else ())
@@ -161,6 +157,26 @@ def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
     for row in np.nonzero((apart == apart[:, :1]).all(axis=1))[0].tolist():
         blocks[row] = _if_shorter(blocks[row], table[row, :2].tolist())
     return blocks
+
+
+def _cheapest(costs: Ints, kinds: Ints, rows: Places, count: int) -> Places:
+    """Find the guess of least cost for each row; of equal ones the one of the lowest kind.
+
+    Args:
+        costs: (K,) bits of each guess.
+        kinds: (K,) predictor of each.
+        rows: (K,) row that each is for; no two of a row are of one kind.
+        count: number of rows; each has a guess.
+
+    Returns:
+        (count,) places among the K guesses.
+    """
+    by_kind = np.full((len(PARAMETERS), count), _NEVER, dtype=np.int64)
+    by_kind[kinds, rows] = costs
+    places = np.zeros(by_kind.shape, dtype=np.intp)
+    places[kinds, rows] = np.arange(len(rows), dtype=np.intp)
+    cheapest: Places = places[by_kind.argmin(axis=0), np.arange(count, dtype=np.intp)]
+    return cheapest
 
 
 def _if_shorter(block: Block, start: list[int]) -> Block:
