@@ -84,9 +84,9 @@ def _write_low_parts(flat: Words, wide: Ints) -> tuple[bytes, int]:
     (firsts,) = np.nonzero(begins)
     octets = np.zeros(int(place[-1]) + 2, dtype=np.uint64)
     octets[place[firsts]] = np.bitwise_or.reduceat(left >> within, firsts)
-    # Only the last code of a word may reach into the next one.
-    lasts = np.concatenate((firsts[1:], np.array([len(flat)], dtype=np.intp))) - 1
-    octets[place[lasts] + 1] |= left[lasts] << (np.uint64(_WORD_BITS) - within[lasts])
+    # Only the last code of a word may reach into the next one, so no place is met twice.
+    (reaching,) = np.nonzero((ends - 1) >> _WORD_SHIFT > place)
+    octets[place[reaching] + 1] |= left[reaching] << (np.uint64(_WORD_BITS) - within[reaching])
     return octets.astype(">u8").tobytes()[: (total + 7) // 8], total
 
 

@@ -100,28 +100,30 @@ class _Sheet(NamedTuple):
     raws_missing: list[int] | None
 
 
-def encode_groups(groups: Sequence[Group], written: Sequence[bool], latest: Latest) -> bytes:
+def encode_groups(groups: Sequence[Group], shared: Sequence[int | None], latest: Latest) -> bytes:
     """Encode all stamps and columns of a batch at once.
 
     Args:
         groups: of the batch.
-        written: per group whether its stamps are; else it shares those of another.
+        shared: per group the earlier one whose stamps it has; None: it has its own.
         latest: what the numbers are written relative to.
 
     Raises:
         WireError: a status is outside of 0..65535 and not NOT_SENT.
     """
-    columns = [(column, group) for group in groups for column in group.columns]
+    stamps: list[Ints] = []
+    for group, other in zip(groups, shared, strict=True):
+        stamps.append(np.array(group.times_ns, dtype=np.int64) if other is None else stamps[other])
+    columns = [(column, times_ns) for group, times_ns in zip(groups, stamps, strict=True) for column in group.columns]
     sheets = _sheets([column for column, _ in columns])
     extras = iter(_extras(columns, sheets))
     rows = iter(sheets)
     parts: list[bytes | Numbers | Scaled] = []
     since = latest.stamp_ns
-    for group, own in zip(groups, written, strict=True):
-        if own and len(group.times_ns):
-            times = np.array(group.times_ns, dtype=np.int64)
-            parts.append(Numbers(times if since is None else times - np.int64(since)))
-            since = int(times[0]) if since is None else since
+    for group, other, times_ns in zip(groups, shared, stamps, strict=True):
+        if other is None and len(times_ns):
+            parts.append(Numbers(times_ns if since is None else times_ns - np.int64(since)))
+            since = int(times_ns[0]) if since is None else since
         for column in group.columns:
             sheet = next(rows)
             if not latest.empty:
@@ -132,18 +134,12 @@ def encode_groups(groups: Sequence[Group], written: Sequence[bool], latest: Late
     return _finish(parts)
 
 
-def _extras(columns: Sequence[tuple[Column, Group]], sheets: Sequence[_Sheet]) -> list[Sequence[bytes | Numbers]]:
-    """Write features and sigmas of all columns."""
-    listed: Sequence[int] = ()
-    times_ns = _NO_ROWS
-    windows: list[Window | None] = []
-    for (column, group), sheet in zip(columns, sheets, strict=True):
-        if (column.describe or column.features is not None) and len(group.times_ns):
-            if listed is not group.times_ns and listed != group.times_ns:
-                listed, times_ns = group.times_ns, np.array(group.times_ns, dtype=np.int64)
-            windows.append(_window(sheet, column, times_ns))
-        else:
-            windows.append(None)
+def _extras(columns: Sequence[tuple[Column, Ints]], sheets: Sequence[_Sheet]) -> list[Sequence[bytes | Numbers]]:
+    """Write features and sigmas of all columns, each given with its stamps."""
+    windows = [
+        _window(sheet, column, times_ns) if (column.describe or column.features is not None) and len(times_ns) else None
+        for (column, times_ns), sheet in zip(columns, sheets, strict=True)
+    ]
     rows = zip(columns, windows, computable(windows), strict=True)
     return [_extra(column, window, can) for (column, _), window, can in rows]
 

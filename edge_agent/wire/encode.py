@@ -50,9 +50,7 @@ def encode_batch(batch: Batch, *, reference: Reference | None = None) -> bytes:
         WireError: it exceeds the caps of the format, its columns differ in length, or a name is too long.
     """
     shared = _check(batch)
-    data = encode_groups(
-        batch.groups, [other is None for other in shared], Latest(None if reference is None else reference.batch)
-    )
+    data = encode_groups(batch.groups, shared, Latest(None if reference is None else reference.batch))
     extents = [
         len(group.times_ns) if other is None else -1 - other for group, other in zip(batch.groups, shared, strict=True)
     ]
@@ -82,9 +80,8 @@ def _check(batch: Batch) -> list[int | None]:
             if not rows == len(column.values) == len(column.statuses) == len(column.raws or column.values):
                 raise WireError(f"{group.sensor}.{column.quantity} has another length than its times")
         cells += rows * max(1, len(group.columns))
-        stamps = tuple(group.times_ns)
-        references.append(seen.get(stamps))
-        seen.setdefault(stamps, place)
+        first = seen.setdefault(tuple(group.times_ns), place)
+        references.append(None if first == place else first)
     if cells > MAX_CELLS:
         raise WireError(f"a batch holds at most {MAX_CELLS} cells, not {cells}")
     return references

@@ -65,7 +65,8 @@ def guesses_of(first: Ints, rises: Ints) -> list[Guess]:
     """Apply the predictors that need nothing but the column, which is first + rise; the first rise is 0."""
     count, length = rises.shape
     every = np.arange(count, dtype=np.intp)
-    delta = np.zeros_like(rises)
+    delta = np.empty_like(rises)
+    delta[:, 0] = 0
     np.subtract(rises[:, 1:], rises[:, :-1], out=delta[:, 1:])
     guesses = []
     lines, slope, going = rises, first, every[:0]
@@ -134,15 +135,17 @@ def _middle(table: Ints) -> tuple[Ints, Ints, Ints]:
     low, high, median = ordered[:, 0], ordered[:, -1], ordered[:, length // 2]
     width = bit_length((high - low).view(np.uint64).astype(np.float64))
     apart = np.abs(table - median[:, None]).sum(axis=1)
-    half = np.left_shift(np.int64(1), np.clip(width - 1, 0, 62))
+    half = np.left_shift(np.int64(1), np.minimum(np.maximum(width - 1, 0), 62))
     near = half <= 1.0 + 2.0 / length * apart
     return np.where(near, np.maximum(np.minimum(median, low + half), high - half + 1), median), low, high
 
 
 def follow(table: Ints, rows: Places, leaders: Ints) -> Guess:
     """Predict that each number of (L, n) goes a fixed share of the way from the one before it to its leader's."""
-    if _is_beyond(table, _FOLLOW_END).any() or _is_beyond(leaders, _FOLLOW_END).any():
-        tame = ~(_is_beyond(table, _FOLLOW_END) | _is_beyond(leaders, _FOLLOW_END)).any(axis=1)
+    # Magnitudes of all; that of -2**63 is right as an unsigned number.
+    beyond = np.abs(np.array((table, leaders))).view(np.uint64) >= np.uint64(_FOLLOW_END)
+    if beyond.any():
+        tame = ~beyond.any(axis=(0, 2))
         table, rows, leaders = table[tame], rows[tame], leaders[tame]
     before = np.empty_like(table)
     before[:, 0] = leaders[:, 0]
@@ -157,11 +160,6 @@ def follow(table: Ints, rows: Places, leaders: Ints) -> Guess:
     lead >>= GAIN_BITS
     rest -= lead
     return Guess(FOLLOW, rows, rest, steps, steps)
-
-
-def _is_beyond(table: Ints, end: int) -> NDArray[np.bool_]:
-    beyond: NDArray[np.bool_] = np.abs(table).view(np.uint64) >= np.uint64(end)
-    return beyond
 
 
 def bit_length(values: NDArray[np.float64]) -> Ints:

@@ -66,12 +66,12 @@ def features_of(
 
 def are_safe(numbers: Ints, times_ns: Ints) -> list[bool]:
     """Tell per row whether `features_of`, which takes the same, can describe it in full."""
-    count, widest = numbers.shape[1], float(np.abs(numbers).max())
-    if len(times_ns) == 1 and 0 <= widest < _NEAR and _largest(times_ns)[0] <= _SAFE:  # a look that mostly is enough
-        ages = times_ns[0] - times_ns[0, 0]
-        oldest = int(np.abs(ages).max()) // max(int(np.gcd.reduce(ages)), 1)
-        if (2 * count * max(widest, oldest)) ** 2 <= _SAFE:
-            return [True] * len(numbers)
+    ages = times_ns - times_ns[:, :1]
+    oldest = int((np.abs(ages).max(axis=1) // np.maximum(np.gcd.reduce(ages, axis=1), 1)).max())
+    widest, latest = int(np.abs(numbers).max()), int(np.abs(times_ns).max())
+    # Mostly these bounds are enough. They are negative for -2**63, which has no magnitude in int64.
+    if 0 <= widest < _NEAR and 0 <= latest <= _SAFE and (2 * numbers.shape[1] * max(widest, oldest)) ** 2 <= _SAFE:
+        return [True] * len(numbers)
     numbers, times_ns = _in_time(numbers, times_ns)
     first = numbers[:, 0]
     safe: list[bool] = _are_safe(first, numbers - first[:, None], times_ns, _ages(times_ns)[0]).tolist()
