@@ -1,6 +1,6 @@
-"""What a number of a column is expected to be: predictors, applied to many columns at once. Pure.
+"""Predictors of the numbers of a column, applied to many columns at once. Pure.
 
-All arithmetic is modulo 2**64, so every int64 survives. FORMAT.md says what each predictor is.
+All arithmetic is modulo 2**64, so every int64 is restored. FORMAT.md defines each predictor.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ LINE: Final = 4
 MEAN: Final = 5
 FOLLOW: Final = 6
 EVEN: Final = 7
-"""What a number is expected to be. The numbers travel on the wire; an enum would cost a tenth of the encoder."""
+"""Predictors. These numbers are part of the format. An enum would make the encoder a tenth slower."""
 STARTS: Final = (0, 1, 1, 2, 0, 1, 0)
-"""Per predictor but the last, which has no codes: so many numbers follow from the head alone and have no code."""
+"""Per predictor, without EVEN, which has no codes: how many numbers follow from the head alone and have no code."""
 PARAMETERS: Final = (1, 1, 2, 2, 2, 1, 0, 2)
-"""Per predictor: signed varints in the head, origin and base or rise, as far as there are such."""
+"""Per predictor: signed varints in the head. The first is the origin, the second the base or the rise."""
 
 GAIN_BITS: Final = 8
 MOST_GAIN: Final = (1 << GAIN_BITS) - 1
@@ -36,22 +36,22 @@ GAIN_HALF: Final = 1 << GAIN_BITS - 1
 MEAN_BITS: Final = 2
 MEAN_HALF: Final = 2
 
-# Beyond, gain times difference would not stay within int64.
+# From here on, gain times difference could overflow int64.
 _FOLLOW_END: Final = 1 << 53
 _MEAN_END: Final = 1 << 60
 _MEAN_OF: Final = 4
-# A column goes one way if its median step is at least so large a part of the mean one.
+# A column has a trend if its median step is at least this fraction (1/4) of the mean magnitude of its steps.
 _TREND: Final = 4
 
 
 class Guess(NamedTuple):
-    """One predictor applied to some of the columns of (C, n).
+    """One predictor applied to some of the rows of (C, n); each row is a column of the batch.
 
     Attributes:
-        kind: which.
-        rows: (R,) the columns.
-        rest: differences from it, (R, n); those that have no code are the first, and 0.
-        origin, base: (R,) parameters of the head; base or rise counts only where the predictor has one.
+        kind: the predictor.
+        rows: (R,) the rows.
+        rest: (R, n) numbers less predictions. The first ones, which have no code, are 0.
+        origin, base: (R,) parameters in the head; ignored if the predictor has no such parameter.
     """
 
     kind: int
@@ -62,7 +62,7 @@ class Guess(NamedTuple):
 
 
 def guesses_of(first: Ints, rises: Ints) -> list[Guess]:
-    """Apply the predictors that need nothing but the column, which is first + rise; the first rise is 0."""
+    """Apply the predictors that use the column alone. A number is first + rise; the first rise is 0."""
     count, length = rises.shape
     every = np.arange(count, dtype=np.intp)
     delta = np.empty_like(rises)
@@ -76,7 +76,7 @@ def guesses_of(first: Ints, rises: Ints) -> list[Guess]:
         (going,) = np.nonzero(_TREND * length * np.abs(base) > np.abs(delta).view(np.uint64).sum(axis=1))
         if len(going):
             guesses += _steps(going, first[going], delta[going], base[going])
-            if guesses[-1].rest.any():  # else nothing is shorter than even steps
+            if guesses[-1].rest.any():  # if all are 0, no line is shorter than even steps
                 slope = _slope(rises[going])
                 lines = np.concatenate((rises, rises[going] - np.arange(length, dtype=np.int64) * slope[:, None]))
     middle, low, high = _middle(lines)
@@ -92,7 +92,7 @@ def guesses_of(first: Ints, rises: Ints) -> list[Guess]:
 
 
 def _steps(rows: Places, first: Ints, delta: Ints, base: Ints) -> list[Guess]:
-    """Apply the predictors of even steps to columns which go one way, as clocks do; STEP is the last."""
+    """Apply CURVE, if the columns are long enough, and STEP to columns with a trend; STEP comes last."""
     stepped = delta - base[:, None]
     stepped[:, 0] = 0
     step = Guess(STEP, rows, stepped, first, base)
@@ -104,7 +104,7 @@ def _steps(rows: Places, first: Ints, delta: Ints, base: Ints) -> list[Guess]:
 
 
 def _slope(rises: Ints) -> Ints:
-    """Find the slope per row over half of the column: hardly touched by jitter, nor by a gap."""
+    """Find the slope per row as the median of differences over half the column: robust to jitter and to a gap."""
     length = rises.shape[1]
     lag = length // 2
     ahead = rises[:, lag:] - rises[:, :-lag]
@@ -124,10 +124,10 @@ def _mean_before(rises: Ints) -> Ints:
 
 
 def _middle(table: Ints) -> tuple[Ints, Ints, Ints]:
-    """Find what the numbers of each row of (C, n) lie around, the least and the greatest.
+    """Find the best origin of each row of (C, n), its least and its greatest number.
 
-    It is the median, which suits Rice codes. Where all numbers are so near to each other that packed codes are
-    shorter, it is moved to where zigzag makes those shortest: with 2**w numbers from low to high,
+    The origin is the median, which suits Rice codes. If all numbers are so close together that packed codes are
+    shorter, it is moved to where zigzag makes those shortest: for an origin o and a width w,
     o - 2**(w-1) ≤ low and high < o + 2**(w-1).
     """
     length = table.shape[1]
@@ -141,8 +141,14 @@ def _middle(table: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def follow(table: Ints, rows: Places, leaders: Ints) -> Guess:
-    """Predict that each number of (L, n) goes a fixed share of the way from the one before it to its leader's."""
-    # Magnitudes of all; that of -2**63 is right as an unsigned number.
+    """Predict that each number of (L, n) moves a fixed share of the way from the one before to the leader's number.
+
+    Args:
+        table: (L, n) numbers.
+        rows: (L,) their places among all columns.
+        leaders: (L, n) numbers of the columns that they may follow.
+    """
+    # The magnitude of -2**63 is right as an unsigned number only.
     beyond = np.abs(np.array((table, leaders))).view(np.uint64) >= np.uint64(_FOLLOW_END)
     if beyond.any():
         tame = ~beyond.any(axis=(0, 2))
@@ -163,17 +169,17 @@ def follow(table: Ints, rows: Places, leaders: Ints) -> Guess:
 
 
 def bit_length(values: NDArray[np.float64]) -> Ints:
-    """Bits of the integer part; above 2**53 it may be one too many, which costs a bit and loses nothing."""
+    """Bits of the integer part. Above 2**53 it may be one too many, which costs one bit per code and loses nothing."""
     return np.minimum(np.frexp(values)[1], 64).astype(np.int64)
 
 
 def varint_length(values: Ints) -> Ints:
-    """Bytes of each value as zigzag varint."""
+    """Bytes of each value as a zigzag varint."""
     return np.maximum((bit_length(zigzag(values).astype(np.float64)) + 6) // 7, 1)
 
 
 def zigzag(values: Ints) -> Words:
-    """Fold signs in: 0, -1, 1, -2 … become 0, 1, 2, 3 …"""
+    """Map signed to unsigned numbers: 0, -1, 1, -2 … become 0, 1, 2, 3 …"""
     folded = values << 1
     folded ^= values >> 63
     return folded.view(np.uint64)

@@ -1,7 +1,7 @@
-"""Heads and codes back to columns of integers. Pure.
+"""Decodes heads and codes to columns of integers. Pure.
 
-First all heads are taken, which tell how many codes of which width there are; then all codes are read at once; then
-columns that were predicted in the same way are restored together.
+First all heads are read, which tell how many codes of which width follow. Then all codes are read at once. Then columns
+of the same predictor and length are restored together.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ _NO_CODES: Final = np.empty(0, dtype=np.uint64)
 
 
 class Head(NamedTuple):
-    """What a block says of its column before the codes.
+    """The head of an encoded column.
 
     Attributes:
         length: numbers in the column, ≥ 1.
         kind, coding: see FORMAT.md.
         parameters: start and base, or gain.
         divisor, remainder: number = remainder + divisor · y.
-        runs: of codes that belong to it.
-        leader: place of the head whose column it follows.
+        runs: its codes.
+        leader: place of the head whose column it follows; None if there is none.
     """
 
     length: int

@@ -31,8 +31,8 @@ from edge_agent.wire.codec import (
     teaching,
 )
 from edge_agent.wire.envelope import Envelope
+from edge_agent.wire.integer_features import features_of
 from edge_agent.wire.rows import objects
-from edge_agent.wire.window import features_of
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pytest
 
-from edge_agent.wire import bits, column, extras, floats, integers, predict, restore, table, window
+from edge_agent.wire import bits, column, extras, floats, integer_features, integers, predict, restore, table
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.codec import encode_batch
 from tests.wire.samples import EVEN, EXTRAS, GOLDEN, MESSAGES, OUTGROWN, PLAIN, encoded, ndjson
@@ -19,7 +19,7 @@ from tests.wire.samples import EVEN, EXTRAS, GOLDEN, MESSAGES, OUTGROWN, PLAIN, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MODULES: Final = (bits, column, extras, floats, integers, predict, restore, table, window)
+MODULES: Final = (bits, column, extras, floats, integer_features, integers, predict, restore, table)
 GIVES_PLACES: Final = {"argsort", "bincount", "nonzero"}
 """Functions whose results, places and counts, have the size of a pointer."""
 TAKES_PLACES: Final = {"bincount": 0, "repeat": 1, "reduceat": 1}

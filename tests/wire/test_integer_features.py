@@ -13,7 +13,7 @@ from edge_agent.features import describe_column
 from edge_agent.reading import NOT_SENT, Flag, RecordKind, status_of
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.codec import decode_message, encode_batch, encode_message
-from edge_agent.wire.window import features_of
+from edge_agent.wire.integer_features import features_of
 from tests.wire.samples import ENVELOPE
 
 if TYPE_CHECKING:
