@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from edge_agent.clock import NS_PER_S, SystemClock
@@ -25,6 +26,18 @@ log = logging.getLogger(__name__)
 
 RETRY_NS = NS_PER_S
 """How long a worker that failed unexpectedly is left alone."""
+
+
+def may_fork() -> bool:
+    """Tell whether this process has one thread only.
+
+    A fork of one with more holds copies of the locks that the others had taken, and nobody who gives them back. Where
+    the kernel does not say, there may be more.
+    """
+    try:
+        return len(list(Path("/proc/self/task").iterdir())) == 1
+    except OSError:
+        return False
 
 
 ItemT = TypeVar("ItemT")

@@ -14,8 +14,9 @@ from edge_agent.pipeline.open_rows import promote_rows
 from edge_agent.quantity import QUANTITIES
 from edge_agent.version import __version__
 from edge_agent.wire.announcement import make_announcement
-from edge_agent.wire.batch import Envelope, Tombstone
+from edge_agent.wire.batch import Tombstone
 from edge_agent.wire.encode import encode_message, encode_tombstone
+from edge_agent.wire.envelope import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

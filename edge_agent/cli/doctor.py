@@ -54,7 +54,13 @@ def doctor(config_path: Path | None, simulate: bool, as_json: bool) -> None:
     bad = False
     with opened(config_path, simulate=simulate) as (config, buses, clock):
         sensors = measure_once(config, buses, clock)
-        for finding in (*_buses(config, buses, sensors), *_sensors(config, sensors), *_board(simulate=simulate)):
+        looked_at = (
+            *_buses(config, buses, sensors),
+            *_sensors(config, sensors),
+            *_authority(config.uplink.ca_file),
+            *_board(simulate=simulate),
+        )
+        for finding in looked_at:
             bad = bad or finding.level == BAD
             if as_json:
                 click.echo(json.dumps(dataclasses.asdict(finding)))
@@ -131,6 +137,21 @@ def _unconfigured_chips(config: Config, name: str, bus: I2CBus) -> Iterator[Find
                 yield Finding(NOTE, f"bus {name}", f"{address:#04x} answers and is not configured: {title}{fix}")
     except BusError:
         return  # there is a finding about the bus already
+
+
+def _authority(ca_file: str | None) -> Iterator[Finding]:
+    """Our link accepts an authority without key usage; other programs do not."""
+    from edge_agent.errors import Unavailable
+    from edge_agent.uplink.mqtt import lacks_key_usage
+
+    if ca_file is None:
+        return
+    try:
+        if lacks_key_usage(ca_file):
+            text = f"the authority in {ca_file} has no key usage: edge-agent accepts it, Python 3.13 by itself does not"
+            yield Finding(NOTE, "uplink", text)
+    except Unavailable as error:
+        yield Finding(BAD, "uplink", str(error))
 
 
 def _board(*, simulate: bool, sys_root: Path = Path("/sys")) -> Iterator[Finding]:

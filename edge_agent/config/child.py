@@ -1,7 +1,4 @@
-"""Reads the configuration in a child process.
-
-The libraries that only this needs take 5 MiB, which the daemon then does not keep.
-"""
+"""Reads the configuration in a child process. The libraries for it take 5 MiB, which the daemon then need not keep."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge_agent.drivers.base import DriverInfo
 from edge_agent.drivers.registry import find_driver
 from edge_agent.errors import ConfigError
+from edge_agent.runtime import may_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Pickler(pickle.Pickler):
-    """Writes a driver's declaration as its name, because a declaration contains functions."""
+    """Writes the name of a driver for its declaration, which holds functions."""
 
     def persistent_id(self, item: Any) -> str | None:
         """See `pickle.Pickler`."""
@@ -31,7 +29,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads what `_Pickler` wrote."""
+    """The other end."""
 
     def persistent_load(self, name: str) -> DriverInfo:
         """See `pickle.Unpickler`."""
@@ -42,34 +40,34 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_config_in_child(path: Path) -> Callable[[], Config]:
-    """Start to read a configuration file as `load_config` does.
+    """Begin to do what `load_config` does.
 
-    Must be called before any thread is started, because the child is a fork.
+    Called before any thread is started, the child is a fork; where there are threads, the file is read here.
 
     Returns:
-        A function that waits for the child; it returns the configuration or raises ConfigError.
+        A function that waits for the result. It returns the configuration, or raises what `load_config` raises.
     """
-    reading_end, writing_end = os.pipe()
+    if not may_fork():
+        return partial(_load_here, path)
+    readable, writable = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(reading_end)
+        os.close(readable)
         try:
-            with os.fdopen(writing_end, "wb") as pipe:
+            with os.fdopen(writable, "wb") as pipe:
                 pipe.write(_load(path))
         finally:
             os._exit(0)
-    os.close(writing_end)
-    return partial(_result, path, child, reading_end)
+    os.close(writable)
+    return partial(_result, path, child, readable)
 
 
-def _result(path: Path, child: int, reading_end: int) -> Config:
-    with os.fdopen(reading_end, "rb") as pipe:
+def _result(path: Path, child: int, readable: int) -> Config:
+    with os.fdopen(readable, "rb") as pipe:
         answer = pipe.read()
     os.waitpid(child, 0)
-    if not answer:  # the child failed: read it here, and raise the same error
-        from edge_agent.config.load import load_config  # noqa: PLC0415 this process does without it
-
-        return load_config(path)
+    if not answer:  # whatever went wrong there is best told from here
+        return _load_here(path)
     loaded = _Unpickler(io.BytesIO(answer)).load()
     if isinstance(loaded, ConfigError):
         raise ConfigError(loaded.problems)
@@ -77,12 +75,16 @@ def _result(path: Path, child: int, reading_end: int) -> Config:
     return config
 
 
-def _load(path: Path) -> bytes:
-    from edge_agent.config.load import load_config  # noqa: PLC0415 only the child needs it
+def _load_here(path: Path) -> Config:
+    from edge_agent.config.load import load_config  # noqa: PLC0415 mostly only the child needs it
 
+    return load_config(path)
+
+
+def _load(path: Path) -> bytes:
     answer: Config | ConfigError
     try:
-        answer = load_config(path)
+        answer = _load_here(path)
     except ConfigError as error:
         answer = error
     written = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Makes or upgrades the outbox in a child process: the daemon need not carry what only its first start needs."""
+"""Makes or upgrades the outbox in a child process, so that the daemon need not keep what only its first start needs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.errors import Unavailable
 from edge_agent.outbox.recovery import DATABASE, open_or_set_aside
 from edge_agent.outbox.schema import VERSION, StoreSettings
+from edge_agent.runtime import may_fork
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,15 +16,16 @@ if TYPE_CHECKING:
 _USER_VERSION_AT: Final = 60
 """Offset of the schema's version in the file (SQLite's file format, section 1.3)."""
 _ANY: Final = StoreSettings(1_048_576)
-"""The limit is said again at each opening; this one only has to hold an empty outbox."""
+"""Limit of the file until it is opened, which sets it anew; it has to hold an empty outbox."""
 
 
 def prepare_outbox(directory: Path) -> None:
-    """Make the tables that are missing. What goes wrong here goes wrong again, and is told, when the outbox is opened.
+    """Make the tables that are missing.
 
-    To be called before any thread is started: the child is a fork.
+    Called before any thread is started, the child is a fork; where there are threads, they are made when the outbox is
+    opened. What goes wrong here goes wrong again then, and is reported by that.
     """
-    if _is_current(directory / DATABASE):
+    if _is_current(directory / DATABASE) or not may_fork():
         return
     child = os.fork()
     if child == 0:

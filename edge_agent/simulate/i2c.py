@@ -60,7 +60,6 @@ class _Damage:
     byte_index: int
     mask: int
     address: int | None
-    slip: bool = False
 
 
 class SimulatedI2C(Segment):
@@ -125,10 +124,6 @@ class SimulatedI2C(Segment):
     def corrupt_next(self, byte_index: int, mask: int, *, address: int | None = None) -> None:
         """Turn the bits of `mask` over in one byte of the next reply that is long enough."""
         self._damages.append(_Damage(byte_index, mask, address))
-
-    def slip_next(self, byte_index: int, *, address: int | None = None) -> None:
-        """Shift one byte of the next reply by a bit without an error, as i2c-bcm2835 does after a short stretch."""
-        self._damages.append(_Damage(byte_index, 0, address, slip=True))
 
     def stretch_next(self, stretch_ns: int, *, address: int) -> None:
         """Let a chip hold the clock line in its next transfer; the adapter gives up after 35 ms with EIO."""
@@ -227,8 +222,7 @@ class SimulatedI2C(Segment):
             if damage.address in {None, address} and damage.byte_index < len(reply):
                 self._damages.remove(damage)
                 damaged = bytearray(reply)
-                hit = damaged[damage.byte_index]
-                damaged[damage.byte_index] = (hit << 1 | 1) & 0xFF if damage.slip else hit ^ damage.mask
+                damaged[damage.byte_index] ^= damage.mask
                 return bytes(damaged)
         return reply
 

@@ -34,6 +34,8 @@ _USER_TIMEOUT_MS: Final = 20_000
 _LARGEST_PACKET: Final = 268_435_455
 _UNSUPPORTED_VERSION: Final = 0x84
 _KEEP_ALIVE_TIMEOUT: Final = 0x8D
+_KEY_USAGE: Final = bytes.fromhex("0603551d0f")
+"""Identifier of that extension in the DER of a certificate (RFC 5280, 4.2.1.3): 2.5.29.15."""
 _DISCONNECT_WITH_WILL: Final = ReasonCode(PacketTypes.DISCONNECT, identifier=0x04)
 
 
@@ -121,6 +123,9 @@ class Will:
 def tls_context(ca_file: str | None, cert_file: str | None, key_file: str | None) -> ssl.SSLContext:
     """Verify the broker's certificate and name, by the given authority alone or by the system's.
 
+    An authority in `ca_file` may lack what RFC 5280 asks of one, such as its key usage, as home-made ones do: Python
+    refuses that by default from 3.13 on, and a link must outlive an upgrade of Python.
+
     Raises:
         Unavailable: a file cannot be read, or is not what it should be.
     """
@@ -128,6 +133,8 @@ def tls_context(ca_file: str | None, cert_file: str | None, key_file: str | None
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         raise Unavailable(f"the authority in {ca_file} cannot be used: {error.strerror or error}") from None
+    if ca_file is not None:
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if cert_file is not None:
         try:
@@ -138,6 +145,15 @@ def tls_context(ca_file: str | None, cert_file: str | None, key_file: str | None
             where = cert_file if key_file is None else f"{cert_file} or {key_file}"
             raise Unavailable(f"the certificate or key in {where} cannot be used: {reason}") from None
     return context
+
+
+def lacks_key_usage(ca_file: str) -> bool:
+    """Tell whether a certificate in the file does not say what its key is for, which strict programs refuse.
+
+    Raises:
+        Unavailable: the file cannot be read, or is not what it should be.
+    """
+    return any(_KEY_USAGE not in der for der in tls_context(ca_file, None, None).get_ca_certs(binary_form=True))
 
 
 class Link:

@@ -1,1 +1,1 @@
-"""What one message holds, and its bytes. `FORMAT.md` is the public specification of version 2."""
+"""Records, and their bytes in messages. `FORMAT.md` is the public specification of version 2."""

@@ -1,7 +1,7 @@
-"""Batches by announcement: what is left to say when a receiver has been told the rest. Pure.
+"""Batches that refer to an announcement and so repeat none of it. Pure.
 
-Written from messages that stand alone, whose column data are taken over as they are; so any stored record can leave
-in either form.
+They are made from self-contained messages, whose column data are copied unchanged. So any stored record can be sent in
+either form.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import msgpack
 from edge_agent.clock import ClockQuality
 from edge_agent.errors import Truncated, UnknownReference, WireError
 from edge_agent.reading import RecordKind
-from edge_agent.wire.batch import Envelope
 from edge_agent.wire.cursor import Cursor, signed_varint, varint, wrap_int64
 from edge_agent.wire.encode import FIXARRAY, sealed
+from edge_agent.wire.envelope import Envelope
 from edge_agent.wire.fields import COUNT, integer
 from edge_agent.wire.limits import CRC_BYTES, ENVELOPE_FIELDS, KIND_BITS, MAX_ROWS, VERSION
 from edge_agent.wire.names import unpack_quantities
@@ -33,17 +33,18 @@ OFFSET: Final = 4
 REFERENCE: Final = 8
 COLUMNS: Final = 16
 SHARED: Final = 32
+"""Bits of the form byte, one per field that follows it. See FORMAT.md, section 3."""
 _KNOWN_BITS: Final = 63
 
 
 class Opened(NamedTuple):
-    """A batch by announcement, taken apart.
+    """The parts of a batch that refers to an announcement.
 
     Attributes:
-        envelope: of the message.
-        layouts: its groups.
-        data: their columns.
-        reference: seq of the batch that it refers to.
+        envelope: identity and time of the message.
+        layouts: one per group.
+        data: the columns of all groups, still encoded.
+        reference: seq of the batch that its numbers are relative to; None if there is none.
     """
 
     envelope: Envelope
@@ -53,7 +54,7 @@ class Opened(NamedTuple):
 
 
 def teaching(message: bytes, announcement: Announcement) -> bytes:
-    """Append an announcement to a message that stands alone, which it still does then.
+    """Append an announcement to a self-contained message, which remains self-contained.
 
     Raises:
         WireError: the message would be too large.
@@ -63,48 +64,49 @@ def teaching(message: bytes, announcement: Announcement) -> bytes:
 
 
 def by_announcement(message: bytes, announcement: Announcement) -> bytes | None:
-    """Rewrite a batch that stands alone.
+    """Rewrite a self-contained batch so that it refers to an announcement.
 
     Args:
         message: as `encode_message` made it.
-        announcement: what every receiver has been told.
+        announcement: one that every receiver has.
 
     Returns:
-        The message, or None if it holds what cannot be said so: it is no batch, of another node, its channels are not
-        among the announced ones in their order, or its offset differs by no multiple of the announced step.
+        The message. None if this form cannot hold it: it is no batch, it is from another node, its channels are not
+        among the announced ones in the announced order, or its offset does not differ from the announced one by a
+        multiple of the time step.
     """
     first, node, epoch, seq, boot, offset_ns, body = msgpack.unpackb(message[1:-CRC_BYTES])[: ENVELOPE_FIELDS + 1]
     quality, kind = divmod(first, 1 << KIND_BITS)
-    apart, odd_ns = divmod(wrap_int64(offset_ns - announcement.offset_ns), announcement.time_step_ns)
+    steps, odd_ns = divmod(wrap_int64(offset_ns - announcement.offset_ns), announcement.time_step_ns)
     if kind != RecordKind.BATCH or node != announcement.node or odd_ns:
         return None
     groups, data, *reference = body
     places = _places(groups, announcement)
     if places is None:
         return None
-    form, said = 0, list[bytes]()
+    form, fields = 0, list[bytes]()
     if epoch != announcement.epoch:
-        form, said = form | EPOCH, [*said, varint(epoch)]
+        form, fields = form | EPOCH, [*fields, varint(epoch)]
     if (boot, quality) != (announcement.boot, announcement.time_quality):
-        form, said = form | BOOT, [*said, varint(boot), varint(quality)]
-    if apart:
-        form, said = form | OFFSET, [*said, signed_varint(apart)]
+        form, fields = form | BOOT, [*fields, varint(boot), varint(quality)]
+    if steps:
+        form, fields = form | OFFSET, [*fields, signed_varint(steps)]
     if reference:
-        form, said = form | REFERENCE, [*said, signed_varint(wrap_int64(seq - reference[0]))]
+        form, fields = form | REFERENCE, [*fields, signed_varint(wrap_int64(seq - reference[0]))]
     if len(places) < announcement.channels:
         bits = sum(1 << place for place in places)
-        form, said = form | COLUMNS, [*said, bits.to_bytes((announcement.channels + 7) // 8, "little")]
+        form, fields = form | COLUMNS, [*fields, bits.to_bytes((announcement.channels + 7) // 8, "little")]
     extents = [extent for _sensor, extent, _quantities in groups]
     if any(extent < 0 for extent in extents):
-        form, said = form | SHARED, [*said, *map(signed_varint, extents)]
+        form, fields = form | SHARED, [*fields, *map(signed_varint, extents)]
     else:
-        said += map(varint, extents)
-    parts = (announcement.id.to_bytes(_ID_BYTES, "big"), varint(seq), bytes((form,)), *said, data)
+        fields += map(varint, extents)
+    parts = (announcement.id.to_bytes(_ID_BYTES, "big"), varint(seq), bytes((form,)), *fields, data)
     return sealed(bytes((VERSION,)) + msgpack.packb(b"".join(parts)), announcement.seed)
 
 
 def _places(groups: Sequence[Any], announcement: Announcement) -> list[int] | None:
-    """Places of all columns among the announced channels; None if they are not there, or in another order."""
+    """Find the place of each column among the announced channels; None if one is missing or in another order."""
     places: list[int] = []
     rest = iter(groups)
     group = next(rest, None)
@@ -122,10 +124,10 @@ def _places(groups: Sequence[Any], announcement: Announcement) -> list[int] | No
 
 
 def announcement_of(content: bytes, announcements: Mapping[int, Announcement]) -> Announcement:
-    """Find what a batch goes by.
+    """Find the announcement that a batch refers to.
 
     Raises:
-        UnknownReference: it is not known.
+        UnknownReference: it is not among `announcements`.
     """
     if len(content) < _ID_BYTES:
         raise Truncated("a batch by announcement ends before it names one")
@@ -142,7 +144,7 @@ def announcement_of(content: bytes, announcements: Mapping[int, Announcement]) -
 
 
 def open_announced(content: bytes, announcement: Announcement) -> Opened:
-    """Take a batch by announcement apart; nothing of its columns is expanded.
+    """Parse a batch that refers to an announcement; its columns stay encoded.
 
     Raises:
         WireError: it is damaged.
@@ -156,7 +158,7 @@ def open_announced(content: bytes, announcement: Announcement) -> Opened:
     boot, quality = (
         (cursor.varint(), cursor.varint()) if form & BOOT else (announcement.boot, announcement.time_quality)
     )
-    apart = cursor.signed_varint() if form & OFFSET else 0
+    steps = cursor.signed_varint() if form & OFFSET else 0
     reference = wrap_int64(seq - cursor.signed_varint()) if form & REFERENCE else None
     count = announcement.channels
     bits = int.from_bytes(cursor.take((count + 7) // 8), "little") if form & COLUMNS else (1 << count) - 1
@@ -175,14 +177,14 @@ def open_announced(content: bytes, announcement: Announcement) -> Opened:
         integer(epoch, COUNT, "epoch"),
         integer(seq, COUNT, "seq"),
         integer(boot, COUNT, "boot"),
-        wrap_int64(announcement.offset_ns + apart * announcement.time_step_ns),
+        wrap_int64(announcement.offset_ns + steps * announcement.time_step_ns),
         ClockQuality(integer(int(quality), (0, max(ClockQuality)), "time quality")),
     )
     return Opened(envelope, layouts, content[cursor.at :], reference)
 
 
 def _layout(sensor: str, extent: int, quantities: list[str], earlier: list[Layout]) -> Layout:
-    """One group: so many rows or, if that is negative, those of an earlier group, whose times it shares."""
+    """Make the layout of a group: `extent` is its number of rows or, if negative, -1 - the group whose times it has."""
     integer(extent, (-len(earlier), MAX_ROWS), "rows")
     return (
         Layout(sensor, earlier[-1 - extent].rows, quantities, -1 - extent)

@@ -1,8 +1,8 @@
-"""What a gateway says once, so that its batches need not say it again. Pure. Byte by byte in FORMAT.md.
+"""Announcements: what a gateway sends once, so that its batches need not repeat it. Pure. Byte by byte in FORMAT.md.
 
-An announcement is known by its bytes: the CRC-32 of them is its id, and the checksum of every message that goes by it
-begins with their Adler-32. So a receiver that has another announcement of the same id finds the message damaged,
-and never gives its numbers to somebody else's channels. (Begun with their CRC, the checksum would say nothing new.)
+The id of an announcement is the CRC-32 of its bytes. The checksum of every message that refers to it starts from their
+Adler-32: a receiver that has another announcement of the same id finds the checksum wrong, and assigns no numbers to
+wrong channels. (A checksum that starts from the CRC-32 would not tell the two apart.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from edge_agent.wire.names import checked_text, pack_quantities, unpack_quantiti
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from edge_agent.wire.batch import Envelope
+    from edge_agent.wire.envelope import Envelope
 
     Sensors = Iterable[tuple[str, Iterable[str]]]
 
@@ -37,10 +37,10 @@ class Announcement:
     """Envelope and channels of a node, made by `make_announcement` or `parse_announcement`.
 
     Attributes:
-        packed: its bytes, which are what travels.
+        packed: its bytes, as they are sent.
         node, epoch, boot, offset_ns, time_quality: as in an envelope.
-        time_step_ns: stamps are multiples of it, and so is what offsets differ by.
-        sensors: id of each and its quantities, in the order in which batches have them.
+        time_step_ns: all stamps, and all differences of offsets, are multiples of it.
+        sensors: id and quantities of each, in the order that batches have.
     """
 
     packed: bytes
@@ -54,26 +54,26 @@ class Announcement:
 
     @cached_property
     def id(self) -> int:
-        """What a message says instead of it, 0..2**32-1."""
+        """Stands for the announcement in a message, 0..2**32-1."""
         return zlib.crc32(self.packed)
 
     @cached_property
     def seed(self) -> int:
-        """What the checksum of a message by it begins with."""
+        """Start value of the checksum of a message that refers to it."""
         return zlib.adler32(self.packed)
 
     @property
     def channels(self) -> int:
-        """How many there are of all sensors."""
+        """Number of channels of all sensors."""
         return sum(len(quantities) for _sensor, quantities in self.sensors)
 
     def to_text(self) -> str:
-        """As it stands in a status message."""
+        """Write it as base64, the form that it has in a status message."""
         return base64.b64encode(self.packed).decode()
 
 
 def make_announcement(envelope: Envelope, time_step_ns: int, sensors: Sensors) -> Announcement:
-    """Say once who the envelope is of and which channels there are. The envelope's seq is not part of it.
+    """Make an announcement from an envelope, of which seq is not used, and the channels.
 
     Raises:
         WireError: it exceeds the caps of the format.
@@ -94,7 +94,7 @@ def parse_announcement(packed: bytes) -> Announcement:
     """Read the bytes of an announcement.
 
     Raises:
-        WireError: they are none, or exceed the caps.
+        WireError: they are not an announcement, or exceed the caps.
     """
     if len(packed) > MAX_ANNOUNCEMENT_BYTES:
         raise WireError(f"an announcement holds at most {MAX_ANNOUNCEMENT_BYTES} bytes, not {len(packed)}")
@@ -122,16 +122,16 @@ def parse_announcement(packed: bytes) -> Announcement:
     )
 
 
-def announcement_in_text(said: object) -> Announcement:
+def announcement_in_text(encoded: object) -> Announcement:
     """Read what `to_text` wrote.
 
     Raises:
         WireError: it is something else.
     """
-    if not isinstance(said, str) or len(said) > 2 * MAX_ANNOUNCEMENT_BYTES:
+    if not isinstance(encoded, str) or len(encoded) > 2 * MAX_ANNOUNCEMENT_BYTES:
         raise WireError("an announcement is not a text of that length")
     try:
-        packed = base64.b64decode(said, validate=True)
+        packed = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise WireError("an announcement is not base64") from None
     return parse_announcement(packed)

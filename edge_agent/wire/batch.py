@@ -1,7 +1,7 @@
-"""What one message holds. Pure.
+"""The contents of a message. Pure.
 
-As it is stored, a message is self-contained: nothing in it refers to another, so any one can be lost, repeated or
-reordered without damage to the others.
+A stored message is self-contained: it refers to no other, so each can be lost, repeated or reordered without damage to
+the others.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from edge_agent.reading import NOT_SENT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edge_agent.clock import ClockQuality
     from edge_agent.features import Features
     from edge_agent.reading import Event
     from edge_agent.wire.announcement import Announcement
+    from edge_agent.wire.envelope import Envelope
     from edge_agent.wire.floats import Decimals
 
 
@@ -29,14 +29,14 @@ class Column:
         quantity: name, e.g. `temperature_c`.
         values: canonical unit, one per row; None where there is no number.
         raws: the values as measured, before calibration and filter, canonical unit; None: not sent.
-        statuses: one per row, see `reading.status_of`; NOT_SENT: the cell is absent, and its value and raw do
-            not travel. 0..65535 otherwise.
-        features: of the window that the rows cover; they travel as float32.
-        sigmas: standard deviation of the error of each value, one per row, None where there is none; they travel in
-            steps of 4 %. None: not sent.
-        describe: without `features`, those of the rows that are here are to travel. Only for encoding.
-        decimals: values and raws once more, where every cell is good and it is known what they are; saves the encoder
-            finding out. Only for encoding.
+        statuses: one per row, see `reading.status_of`; NOT_SENT: the cell is absent, and its value and raw are not
+            sent. 0..65535 otherwise.
+        features: of the readings in the rows, or of more readings than are sent; sent as float32.
+        sigmas: standard deviation of the error of each value, one per row, None where there is none; sent in steps of
+            4 %. None: not sent.
+        describe: whether to send the features of these rows if `features` is None. Only for encoding.
+        decimals: values and raws as scaled integers, if every cell is good and they are known; saves the encoder the
+            search for them. Only for encoding.
     """
 
     quantity: str
@@ -49,7 +49,7 @@ class Column:
     decimals: Decimals | None = field(default=None, compare=False, repr=False)
 
     def cells_sent(self) -> int:
-        """How many readings it has."""
+        """Number of readings that are sent."""
         absent = 0 if self.decimals is not None else self.statuses.count(NOT_SENT)
         return len(self.statuses) - absent
 
@@ -78,13 +78,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What was dropped, and why.
+    """A record of what was dropped, and why.
 
     Attributes:
-        first_seq, last_seq: first and last record that is gone, of the epoch in the envelope.
-        records, readings: how many are gone.
+        first_seq, last_seq: first and last record that was dropped, of the epoch in the envelope.
+        records, readings: how many were dropped.
         reason: one word or sentence.
-        first_ns, last_ns: from when to when the lost readings were taken, nanoseconds since boot.
+        first_ns, last_ns: time of the first and the last dropped reading, nanoseconds since boot.
     """
 
     first_seq: int
@@ -97,33 +97,13 @@ class Tombstone:
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
-    """Identity and time of a message.
-
-    Attributes:
-        node: id of the gateway.
-        epoch, seq: identity of the record together with `node`; 0..2**63-1.
-        boot: ordinal of the boot that the stamps inside belong to; 0..2**63-1.
-        offset_ns: add to a stamp to get UNIX time (UTC) in nanoseconds; int64.
-        time_quality: how far to trust `offset_ns`.
-    """
-
-    node: str
-    epoch: int
-    seq: int
-    boot: int
-    offset_ns: int
-    time_quality: ClockQuality
-
-
-@dataclass(frozen=True, slots=True)
 class Message:
     """One message as it is published.
 
     Attributes:
         envelope: identity and time.
-        content: what it tells.
-        announcement: one that it teaches beside that; later messages may go by it.
+        content: the record.
+        announcement: one that the message carries as well; later messages may refer to it.
     """
 
     envelope: Envelope

@@ -1,7 +1,7 @@
-"""Many codes into bits and back at once: low parts at fixed width, then quotients in unary. Pure.
+"""Writes codes as bits and reads them back: low parts of fixed width, then quotients in unary. Pure.
 
-A stream of codes is two bit strings, one after the other without a gap: the low parts of all codes, then the
-quotients of all codes that have one. Written and read in a few numpy calls however many columns there are.
+A stream of codes is two bit strings without a gap between them: the low parts of all codes, then the quotients of all
+codes that have one. The codes of all columns are written in the same few numpy calls.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
+    Places = NDArray[np.intp]
     Words = NDArray[np.uint64]
 
 UNARY_BITS_PER_CODE: Final = 4
-"""Quotients with their ones take at most so many bits per code that has one, over the whole stream."""
+"""Limit of the unary part: bits per code that has a quotient, over the whole stream."""
 _WORD: Final = 8
 _WORD_BITS: Final = 64
 _WORD_SHIFT: Final = 6
-_ZERO: Final = np.zeros(1, dtype=np.int64)
 
 
 class Run(NamedTuple):
-    """Codes of one kind, one after another.
+    """Successive codes of one width.
 
     Attributes:
-        codes: how many.
+        codes: number of codes.
         width: bits of each low part, 0..64.
-        unary: whether each has a quotient too; then width is 63 at most.
+        unary: whether each code has a quotient too; then width is at most 63.
     """
 
     codes: int
@@ -43,10 +43,12 @@ class Run(NamedTuple):
 
 
 def write_codes(runs: Sequence[Run], words: Sequence[Words]) -> bytes:
-    """Write the words of each run, filled with zeros to a whole byte. Without `unary` a word must fit its width."""
+    """Write the words of each run, padded with zeros to a whole byte. Without `unary` a word must fit its width."""
     if not runs:
         return b""
-    counts, widths, unary = (np.array(part) for part in zip(*runs, strict=True))
+    counts = np.array([run.codes for run in runs], dtype=np.intp)
+    widths = np.array([run.width for run in runs], dtype=np.int64)
+    unary = np.array([run.unary for run in runs], dtype=np.bool_)
     flat = np.concatenate(words)
     wide = np.repeat(widths, counts)
     low, low_total = _write_low_parts(flat, wide)
@@ -67,37 +69,45 @@ def write_codes(runs: Sequence[Run], words: Sequence[Words]) -> bytes:
 
 
 def _write_low_parts(flat: Words, wide: Ints) -> tuple[bytes, int]:
-    """Write `wide` low bits of each word; return them, filled to a whole byte, and how many bits they are."""
+    """Write the `wide` low bits of each word.
+
+    Returns:
+        The bits, padded with zeros to a whole byte, and their number.
+    """
     ends = np.cumsum(wide)
     total = int(ends[-1]) if len(ends) else 0
     if not total:
         return b"", 0
     starts = ends - wide
-    # At the left end of 64 bits, then where they stand within theirs; a shift by 64 gives 0 in numpy.
+    # Each code is moved to the left end of 64 bits, then to its place within them. numpy gives 0 for a shift by 64.
     left = flat << (_WORD_BITS - wide).view(np.uint64)
     place = starts >> _WORD_SHIFT
     within = (starts & _WORD_BITS - 1).view(np.uint64)
-    firsts = np.concatenate((_ZERO, np.nonzero(place[1:] != place[:-1])[0] + 1))
+    begins = np.ones(len(place), dtype=np.bool_)
+    np.not_equal(place[1:], place[:-1], out=begins[1:])
+    (firsts,) = np.nonzero(begins)
     octets = np.zeros(int(place[-1]) + 2, dtype=np.uint64)
     octets[place[firsts]] = np.bitwise_or.reduceat(left >> within, firsts)
-    # Only the last code of a word may reach into the next one.
-    lasts = np.concatenate((firsts[1:], np.array([len(flat)]))) - 1
-    octets[place[lasts] + 1] |= left[lasts] << (np.uint64(_WORD_BITS) - within[lasts])
+    # Only the last code of a word may reach into the next one, so no place is met twice.
+    (reaching,) = np.nonzero((ends - 1) >> _WORD_SHIFT > place)
+    octets[place[reaching] + 1] |= left[reaching] << (np.uint64(_WORD_BITS) - within[reaching])
     return octets.astype(">u8").tobytes()[: (total + 7) // 8], total
 
 
 def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
-    """Read the words of each run from all of `data`.
+    """Read the words of each run; together they take all of `data`.
 
     Raises:
-        Truncated: it ends too early. WireError: bytes follow, or a quotient is too large.
+        Truncated: `data` ends too early.
+        WireError: bytes follow, or the quotients are too large.
     """
-    counts, widths, flags = np.array(runs, dtype=np.int64).reshape(-1, 3).T
-    unary = flags > 0
+    counts = np.array([run.codes for run in runs], dtype=np.intp)
+    widths = np.array([run.width for run in runs], dtype=np.int64)
+    unary = np.array([run.unary for run in runs], dtype=np.bool_)
     low_total = sum(run.codes * run.width for run in runs)
     if (low_total + 7) // 8 > len(data):
         raise Truncated("column data end before their codes do")
-    some = widths > 0  # codes without bits cost the sender nothing, so they must cost little here
+    some = widths > 0  # codes of width 0 take no bytes, so a small message can announce very many: skip them
     if some.all():
         words = _low_parts(data, np.repeat(widths, counts))
     else:
@@ -118,7 +128,7 @@ def read_codes(data: bytes, runs: Sequence[Run]) -> list[Words]:
             raise WireError("quotients take more bits than the format allows")
         ends = ends[:codes]
         end = 8 * first + int(ends[-1]) + 1
-        quotients = ends - 1
+        quotients = ends.astype(np.int64) - 1
         quotients[1:] -= ends[:-1]
         quotients[0] -= low_total % 8 - 1
         shifts = np.repeat(widths[unary], counts[unary]).view(np.uint64)
@@ -139,7 +149,7 @@ def _low_parts(data: bytes, wide: Ints) -> Words:
     place = start >> _WORD_SHIFT
     shift = (start & _WORD_BITS - 1).view(np.uint64)
     words: Words = octets[place] << shift
-    # A shift by 64 gives 0 in numpy, which is what the first bit of a word and a width of 0 need.
+    # numpy gives 0 for a shift by 64, which is right for a code that begins a word and for a width of 0.
     words |= octets[place + 1] >> (np.uint64(_WORD_BITS) - shift)
     words >>= (_WORD_BITS - wide).view(np.uint64)
     return words

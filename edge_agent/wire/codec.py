@@ -1,4 +1,4 @@
-"""The door to the format: records to messages and back. Pure. Byte by byte in FORMAT.md."""
+"""The functions of the format that other packages use: records to messages and back. Pure."""
 
 from edge_agent.wire.announced import by_announcement, teaching
 from edge_agent.wire.announcement import Announcement, make_announcement, parse_announcement

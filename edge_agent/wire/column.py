@@ -1,7 +1,7 @@
-"""Columns of a group to bytes and back: cells, values, raw values, features. Pure.
+"""Encodes the columns of a batch: cells, values, raw values, features, sigmas. Pure. `table` decodes them.
 
-A column in which every cell is good, present and decimal is the rule, and costs one byte beside its numbers;
-everything else is announced by bits of that byte.
+Mostly every cell of a column is good, present and decimal: it then costs one byte beside its numbers. Bits of that byte
+say what else there is.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from edge_agent.wire.extras import (
     COMPUTED_IN_FULL,
     HAS_SIGMAS,
     NO_FEATURES,
-    Window,
+    UsedReadings,
     computable,
     encode_features,
     sigma_codes,
-    window_of,
+    used_readings,
 )
 from edge_agent.wire.floats import (
     MOST_DECIMALS,
@@ -57,7 +57,7 @@ HAS_EXTRAS: Final = 0x80
 NO_RAWS: Final = 0
 SAME_RAWS: Final = 1
 LIKE_RAWS: Final = 2
-"""Own ones, in the scale and in the cells of the values."""
+"""Raw values of their own, with the scale and the cells of the values."""
 OWN_RAWS: Final = 3
 
 CELL_GOOD: Final = 0
@@ -76,7 +76,7 @@ _ONE_BYTE: Final = [bytes((value,)) for value in range(256)]
 
 
 class _Draft(NamedTuple):
-    """A column taken apart: only the numbers that travel, and where they stand."""
+    """A column split into the numbers that are sent and the cells that say where they stand."""
 
     cells: list[int] | None
     values: Sequence[float | None]
@@ -87,11 +87,11 @@ class _Draft(NamedTuple):
 
 _SAME: Final = _Draft(None, (), SAME_RAWS)
 _OTHER: Final = _Draft(None, (), LIKE_RAWS)
-"""Columns of good cells, of which the numbers are elsewhere."""
+"""Drafts of columns of good cells whose numbers are known as scaled integers: `Column.decimals`."""
 
 
 class _Sheet(NamedTuple):
-    """A column as it is written."""
+    """A column ready to be written."""
 
     cells: list[int] | None
     values: Scaled
@@ -100,28 +100,30 @@ class _Sheet(NamedTuple):
     raws_missing: list[int] | None
 
 
-def encode_groups(groups: Sequence[Group], written: Sequence[bool], latest: Latest) -> bytes:
-    """Encode all stamps and columns of a batch at once.
+def encode_groups(groups: Sequence[Group], shared: Sequence[int | None], latest: Latest) -> bytes:
+    """Encode all stamps and columns of a batch.
 
     Args:
         groups: of the batch.
-        written: per group whether its stamps are; else it shares those of another.
-        latest: what the numbers are written relative to.
+        shared: per group the earlier one whose stamps it has; None: it has its own.
+        latest: end of the batch that the numbers are written relative to.
 
     Raises:
         WireError: a status is outside of 0..65535 and not NOT_SENT.
     """
-    columns = [(column, group) for group in groups for column in group.columns]
+    stamps: list[Ints] = []
+    for group, other in zip(groups, shared, strict=True):
+        stamps.append(np.array(group.times_ns, dtype=np.int64) if other is None else stamps[other])
+    columns = [(column, times_ns) for group, times_ns in zip(groups, stamps, strict=True) for column in group.columns]
     sheets = _sheets([column for column, _ in columns])
     extras = iter(_extras(columns, sheets))
     rows = iter(sheets)
     parts: list[bytes | Numbers | Scaled] = []
     since = latest.stamp_ns
-    for group, own in zip(groups, written, strict=True):
-        if own and len(group.times_ns):
-            times = np.array(group.times_ns, dtype=np.int64)
-            parts.append(Numbers(times if since is None else times - np.array([since])))
-            since = int(times[0]) if since is None else since
+    for group, other, times_ns in zip(groups, shared, stamps, strict=True):
+        if other is None and len(times_ns):
+            parts.append(Numbers(times_ns if since is None else times_ns - np.int64(since)))
+            since = int(times_ns[0]) if since is None else since
         for column in group.columns:
             sheet = next(rows)
             if not latest.empty:
@@ -132,36 +134,30 @@ def encode_groups(groups: Sequence[Group], written: Sequence[bool], latest: Late
     return _finish(parts)
 
 
-def _extras(columns: Sequence[tuple[Column, Group]], sheets: Sequence[_Sheet]) -> list[Sequence[bytes | Numbers]]:
-    """Write features and sigmas of all columns."""
-    listed: Sequence[int] = ()
-    times_ns = _NO_ROWS
-    windows: list[Window | None] = []
-    for (column, group), sheet in zip(columns, sheets, strict=True):
-        if (column.describe or column.features is not None) and len(group.times_ns):
-            if listed is not group.times_ns and listed != group.times_ns:
-                listed, times_ns = group.times_ns, np.array(group.times_ns, dtype=np.int64)
-            windows.append(_window(sheet, column, times_ns))
-        else:
-            windows.append(None)
-    rows = zip(columns, windows, computable(windows), strict=True)
-    return [_extra(column, window, can) for (column, _), window, can in rows]
+def _extras(columns: Sequence[tuple[Column, Ints]], sheets: Sequence[_Sheet]) -> list[Sequence[bytes | Numbers]]:
+    """Write features and sigmas of all columns, each given with its stamps."""
+    used = [
+        _used(sheet, column, times_ns) if (column.describe or column.features is not None) and len(times_ns) else None
+        for (column, times_ns), sheet in zip(columns, sheets, strict=True)
+    ]
+    rows = zip(columns, used, computable(used), strict=True)
+    return [_extra(column, readings, can) for (column, _), readings, can in rows]
 
 
-def _window(sheet: _Sheet, column: Column, times_ns: Ints) -> Window:
+def _used(sheet: _Sheet, column: Column, times_ns: Ints) -> UsedReadings:
     if sheet.cells is None:
-        return Window(*sheet.values, times_ns)
+        return UsedReadings(*sheet.values, times_ns)
     present = np.array([_has_value(cell) for cell in sheet.cells], dtype=np.bool_)
-    return window_of(*sheet.values, times_ns, present, column.statuses)
+    return used_readings(*sheet.values, times_ns, present, column.statuses)
 
 
-def _extra(column: Column, window: Window | None, can: bool) -> Sequence[bytes | Numbers]:
-    if can and column.features is None and column.sigmas is None:  # which is the rule
+def _extra(column: Column, used: UsedReadings | None, can: bool) -> Sequence[bytes | Numbers]:
+    if can and column.features is None and column.sigmas is None:  # the usual case
         return _LEFT_TO_COMPUTE
-    if window is not None:
-        way, given = encode_features(column.features, window, computable=can)
-    elif column.features is not None:  # of no rows
-        way, given = encode_features(column.features, Window(NOT_DECIMAL, _NO_ROWS, _NO_ROWS), computable=False)
+    if used is not None:
+        way, given = encode_features(column.features, used, computable=can)
+    elif column.features is not None:  # the column has no rows
+        way, given = encode_features(column.features, UsedReadings(NOT_DECIMAL, _NO_ROWS, _NO_ROWS), computable=False)
     else:
         way, given = NO_FEATURES, b""
     codes = None if column.sigmas is None else sigma_codes(column.sigmas, column.statuses)
@@ -171,11 +167,11 @@ def _extra(column: Column, window: Window | None, can: bool) -> Sequence[bytes |
 
 
 def _sheets(columns: Sequence[Column]) -> list[_Sheet]:
-    """Take columns apart, and scale their numbers all at once."""
+    """Split all columns, and scale their numbers in one call."""
     drafts = [None if column.decimals is not None else _draft(column) for column in columns]
-    numbers = [each for draft in drafts if draft is not None for each in (draft.values, draft.raws)]
+    numbers = [part for draft in drafts if draft is not None for part in (draft.values, draft.raws)]
     scaled = iter(scale_floats(numbers))
-    known = iter(least_decimals([each for column in columns if column.decimals for each in column.decimals[:2]]))
+    known = iter(least_decimals([part for column in columns if column.decimals for part in column.decimals[:2]]))
     sheets = []
     for column, draft in zip(columns, drafts, strict=True):
         if draft is None:
@@ -185,7 +181,7 @@ def _sheets(columns: Sequence[Column]) -> list[_Sheet]:
             raws = NO_NUMBERS if same else raws
         else:
             values, raws = next(scaled), next(scaled)
-            # Only now we look for None, where it can be: in few columns.
+            # A column with None is never decimal, so only these few are searched for it.
             if NOT_DECIMAL in (values.scale, raws.scale) and (None in draft.values or None in draft.raws):
                 draft = _take_apart(column)  # noqa: PLW2901 the one before was wrong
                 values, raws = scale_floats((draft.values, draft.raws))
@@ -194,7 +190,7 @@ def _sheets(columns: Sequence[Column]) -> list[_Sheet]:
 
 
 def _since(latest: Latest, sensor: str, quantity: str, numbers: Scaled) -> Scaled:
-    """Write numbers relative to the last one of the earlier batch."""
+    """Subtract the last number of the earlier batch, as far as it is known."""
     if numbers.scale == NOT_DECIMAL:
         return numbers
     shift = latest.integer(sensor, quantity, numbers.scale)
@@ -202,7 +198,7 @@ def _since(latest: Latest, sensor: str, quantity: str, numbers: Scaled) -> Scale
 
 
 def _finish(parts: list[bytes | Numbers | Scaled]) -> bytes:
-    """Encode what is still numbers, and put heads and codes together."""
+    """Encode the parts that are still numbers; return all heads, then all codes."""
     blocks = iter(encode_integers([_numbers(part) for part in parts if not isinstance(part, bytes)]))
     heads: list[bytes] = []
     runs: list[Run] = []
@@ -229,7 +225,7 @@ def _numbers(part: Numbers | Scaled) -> Numbers:
 
 
 def _draft(column: Column) -> _Draft:
-    """Take a column apart as if nothing was missing, unless a status tells otherwise."""
+    """Split a column. If all statuses are good, no value is expected to be missing."""
     values, raws, statuses = column.values, column.raws, column.statuses
     if statuses.count(CELL_GOOD) < len(statuses):
         return _take_apart(column)
@@ -245,7 +241,7 @@ def _take_apart(column: Column) -> _Draft:
     marked = cells if any(cells) else None
     if raws is None:
         return _Draft(marked, present)
-    # Raw values of absent cells do not travel.
+    # Raw values of absent cells are not sent.
     raws = [None if cell == CELL_NOT_SENT else raw for raw, cell in zip(raws, cells, strict=True)]
     values = [None if cell == CELL_NOT_SENT else value for value, cell in zip(values, cells, strict=True)]
     if _same(raws, values):
@@ -257,7 +253,7 @@ def _take_apart(column: Column) -> _Draft:
 
 
 def _same(raws: Sequence[float | None], values: Sequence[float | None]) -> bool:
-    """Tell whether both hold the same bits: equality alone takes 0.0 for -0.0."""
+    """Tell whether both hold the same bits; 0.0 and -0.0 are equal, but not the same."""
     if raws is values:
         return True
     if len(raws) and raws[0] != values[0]:
@@ -283,11 +279,11 @@ def _has_value(cell: int) -> bool:
 
 
 def _match(draft: _Draft, values: Scaled, raws: Scaled) -> _Sheet:
-    """Bring values and raw values to one scale, if that is possible; else say that the raw ones have their own."""
+    """Bring values and raw values to one scale, if that is possible; else the raw values get a scale of their own."""
     mode, missing = draft.raws_mode, draft.raws_missing
     if mode == LIKE_RAWS and (values.scale != raws.scale or raws.scale == NOT_DECIMAL):
         finer = max(values.scale, raws.scale)
-        both = [_refined(each, finer) for each in (values, raws)] if finer <= MOST_DECIMALS else []
+        both = [_refined(numbers, finer) for numbers in (values, raws)] if finer <= MOST_DECIMALS else []
         if both and None not in both:
             values, raws = both  # type: ignore[assignment]  # None is not in it
         else:
@@ -298,13 +294,13 @@ def _match(draft: _Draft, values: Scaled, raws: Scaled) -> _Sheet:
 
 
 def _refined(numbers: Scaled, scale: int) -> Scaled | None:
-    """The same numbers with more decimals; None if they would not be exact."""
+    """Give numbers more decimals; None if they would not be exact."""
     factor = 10 ** (scale - numbers.scale)
     if factor == 1:
         return numbers
     if float(np.abs(numbers.integers).max(initial=0)) * factor >= _EXACT_END:
         return None
-    return Scaled(scale, numbers.integers * np.array([factor]))
+    return Scaled(scale, numbers.integers * np.int64(factor))
 
 
 def _assemble(parts: list[bytes | Numbers | Scaled], sheet: _Sheet, extra: Sequence[bytes | Numbers]) -> None:
@@ -333,7 +329,7 @@ def _assemble(parts: list[bytes | Numbers | Scaled], sheet: _Sheet, extra: Seque
 
 
 def _part(numbers: Scaled, leader: Ints | None = None) -> Numbers | Scaled:
-    """Only numbers that are not decimal still have a choice; there must be some."""
+    """Make the part for a column of numbers. How those that are not decimal are sent is chosen by `_finish`."""
     if numbers.scale == NOT_DECIMAL:
         return numbers
     return Numbers(numbers.integers, leader)

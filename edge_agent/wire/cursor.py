@@ -1,6 +1,6 @@
-"""Read small fields from bytes that may be damaged: bytes, varints, slices. Pure.
+"""Reads and writes small fields: bytes, varints, slices. Pure.
 
-Never reads past the end; never raises anything but WireError.
+The bytes may be damaged: `Cursor` never reads past their end, and raises nothing but WireError.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def signed_varint(value: int) -> bytes:
         value: an int64.
     """
     folded = value << 1 if value >= 0 else ~(value << 1)
-    if 128 <= folded < 1 << 14:  # what most are
+    if 128 <= folded < 1 << 14:  # the most frequent case
         return bytes((folded & 127 | 128, folded >> 7))
     return varint(folded)
 
 
 class Cursor:
-    """A place in bytes that moves forward.
+    """A reading position in bytes.
 
     Attributes:
         data: all the bytes.
@@ -72,10 +72,6 @@ class Cursor:
             raise Truncated("column data end too early")
         self.at = end
         return self.data[end - count : end]
-
-    def peek(self, most: int) -> bytes:
-        """Look at the next `most` bytes, or as many as there are."""
-        return self.data[self.at : self.at + most]
 
     def varint(self) -> int:
         """Take a varint, 0..2**64-1."""

@@ -1,7 +1,7 @@
-"""Messages to records. Pure. Byte by byte in FORMAT.md.
+"""Decodes messages to records. Pure. Byte by byte in FORMAT.md.
 
-Every length is checked against the caps before anything is expanded; whatever the bytes are, the answer is a
-message or a WireError.
+Every length is checked against the caps before memory is taken for it. Whatever the bytes are, the result is a message
+or a WireError.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from edge_agent.errors import Truncated, Unfinished, UnknownReference, UnknownVe
 from edge_agent.reading import Event, EventKind, RecordKind
 from edge_agent.wire.announced import announcement_of, open_announced
 from edge_agent.wire.announcement import parse_announcement
-from edge_agent.wire.batch import Batch, Envelope, Group, Message, Tombstone
+from edge_agent.wire.batch import Batch, Group, Message, Tombstone
 from edge_agent.wire.cursor import Cursor
+from edge_agent.wire.envelope import Envelope
 from edge_agent.wire.fields import COUNT, INT64, array, integer, octets, take_element, text
 from edge_agent.wire.known import Known, Latest
 from edge_agent.wire.limits import (
@@ -39,12 +40,13 @@ def decode_message(data: bytes, known: Known | None = None) -> Message:
 
     Args:
         data: the message.
-        known: what it may refer to; None: nothing.
+        known: announcements and batches that it may refer to; None: none.
 
     Raises:
-        UnknownVersion: its version is not 2. UnknownReference: it refers to what is not known. Truncated: it ends
-            too early.
-        WireError: it is damaged, or not a message of ours. Nothing else is ever raised, and memory is bounded
+        UnknownVersion: its version is not 2.
+        UnknownReference: it refers to an announcement or a batch that is not in `known`.
+        Truncated: it ends too early.
+        WireError: it is damaged, or not a message of this format. Nothing else is ever raised, and memory is bounded
             by the caps in FORMAT.md, whatever the bytes.
     """
     message, end = read_message(data, 0, known)
@@ -60,7 +62,7 @@ def read_message(data: bytes, start: int, known: Known | None = None) -> tuple[M
         The message, and the offset of the first byte after it.
 
     Raises:
-        WireError: as `decode_message`. UnknownReference says where the next message begins.
+        WireError: as `decode_message`. An UnknownReference says in `end` where the next message begins.
     """
     known = known or Known()
     content, end = _take(data, start)
@@ -80,10 +82,13 @@ def read_message(data: bytes, start: int, known: Known | None = None) -> tuple[M
 
 
 def read_taught(data: bytes, start: int) -> tuple[Announcement | None, int]:
-    """Read only what the message that starts at `start` teaches, and where the next one begins.
+    """Read only the announcement that the message at `start` carries, if any.
+
+    Returns:
+        The announcement, and the offset of the first byte after the message.
 
     Raises:
-        WireError: it is damaged as far as that can be told without knowing what it refers to.
+        WireError: the message is damaged. Of one that refers to an announcement the checksum cannot be checked.
     """
     content, end = _take(data, start)
     if isinstance(content, bytes):
@@ -93,7 +98,7 @@ def read_taught(data: bytes, start: int) -> tuple[Announcement | None, int]:
 
 
 def _take(data: bytes, start: int) -> tuple[Any, int]:
-    """Take the element that stands between version and checksum; return it and the offset of its end."""
+    """Read the element between version and checksum; return it and the offset of its end."""
     if start >= len(data):
         raise Truncated("an empty message")
     if data[start] != VERSION:
@@ -167,14 +172,14 @@ def _layouts(groups: list[Any]) -> list[Layout]:
 
 def _batch(layouts: list[Layout], data: Any, latest: Latest) -> Batch:
     cells = sum(layout.rows * max(1, len(layout.quantities)) for layout in layouts)
-    if cells > MAX_CELLS:  # all caps before anything is expanded
+    if cells > MAX_CELLS:  # checked before memory is taken
         raise WireError(f"the batch has {cells} cells, more than {MAX_CELLS}")
     decoded = decode_groups(Cursor(octets(data, "column data")), layouts, latest)
     return Batch(tuple(Group(layout.sensor, *columns) for layout, columns in zip(layouts, decoded, strict=True)))
 
 
 def _extent(field: Any, earlier: list[Layout]) -> tuple[int, int | None]:
-    """Read how many rows a group has or, if that is negative, the earlier group whose times it shares."""
+    """Read an extent: return the rows of a group, and the earlier group whose times it has (None: its own)."""
     extent = integer(field, (-len(earlier), MAX_ROWS), "rows")
     return (earlier[-1 - extent].rows, -1 - extent) if extent < 0 else (extent, None)
 

@@ -1,7 +1,7 @@
-"""Records to messages. Pure. Byte by byte in FORMAT.md.
+"""Encodes records to messages. Pure. Byte by byte in FORMAT.md.
 
-A body is encoded once, when the record is made; the envelope is put around it each time the record leaves,
-because the best known time of its boot may have changed meanwhile.
+A body is encoded once, when the record is made. The envelope is added each time the record is sent, because the best
+known time of its boot may have changed since.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from edge_agent.wire.names import checked_text, pack_quantities
 
 if TYPE_CHECKING:
     from edge_agent.reading import Event, RecordKind
-    from edge_agent.wire.batch import Batch, Envelope, Tombstone
+    from edge_agent.wire.batch import Batch, Tombstone
+    from edge_agent.wire.envelope import Envelope
     from edge_agent.wire.known import Reference
 
 FIXARRAY: Final = 0x90
-"""First byte of a msgpack array, plus its length."""
+"""First byte of a short msgpack array; its length is added."""
 
 
 def encode_batch(batch: Batch, *, reference: Reference | None = None) -> bytes:
@@ -42,16 +43,14 @@ def encode_batch(batch: Batch, *, reference: Reference | None = None) -> bytes:
 
     Args:
         batch: what to encode.
-        reference: a batch of the same node and epoch that the receiver has confirmed: numbers are then written
-            relative to its last ones. None: the batch stands alone.
+        reference: a batch of the same node and epoch that the receiver has confirmed; numbers are written relative to
+            its last ones. None: the batch is self-contained.
 
     Raises:
         WireError: it exceeds the caps of the format, its columns differ in length, or a name is too long.
     """
     shared = _check(batch)
-    data = encode_groups(
-        batch.groups, [other is None for other in shared], Latest(None if reference is None else reference.batch)
-    )
+    data = encode_groups(batch.groups, shared, Latest(None if reference is None else reference.batch))
     extents = [
         len(group.times_ns) if other is None else -1 - other for group, other in zip(batch.groups, shared, strict=True)
     ]
@@ -67,7 +66,7 @@ def encode_batch(batch: Batch, *, reference: Reference | None = None) -> bytes:
 
 
 def _check(batch: Batch) -> list[int | None]:
-    """Refuse what no decoder takes; tell who shares the times of whom."""
+    """Check the caps of the format. Return per group the earlier group whose times it has, or None."""
     if len(batch.groups) > MAX_GROUPS:
         raise WireError(f"a batch holds at most {MAX_GROUPS} groups, not {len(batch.groups)}")
     cells = 0
@@ -81,9 +80,8 @@ def _check(batch: Batch) -> list[int | None]:
             if not rows == len(column.values) == len(column.statuses) == len(column.raws or column.values):
                 raise WireError(f"{group.sensor}.{column.quantity} has another length than its times")
         cells += rows * max(1, len(group.columns))
-        stamps = tuple(group.times_ns)
-        references.append(seen.get(stamps))
-        seen.setdefault(stamps, place)
+        first = seen.setdefault(tuple(group.times_ns), place)
+        references.append(None if first == place else first)
     if cells > MAX_CELLS:
         raise WireError(f"a batch holds at most {MAX_CELLS} cells, not {cells}")
     return references
@@ -121,12 +119,12 @@ def encode_tombstone(tombstone: Tombstone) -> bytes:
 
 
 def encode_message(kind: RecordKind, envelope: Envelope, body: bytes) -> bytes:
-    """Put the envelope around a body, which is not looked into.
+    """Add the envelope and the checksum to a body.
 
     Args:
         kind: what the body is.
         envelope: identity and time.
-        body: made by one of the functions above.
+        body: made by one of the functions above; it is not decoded.
 
     Raises:
         WireError: the message would be larger than MAX_MESSAGE_BYTES, or the node's id is too long.
@@ -141,13 +139,13 @@ def encode_message(kind: RecordKind, envelope: Envelope, body: bytes) -> bytes:
             envelope.offset_ns,
         ]
     )
-    # The body becomes one more element: only the length in the array's first byte tells.
+    # The body is one more element of the array, whose first byte holds its length.
     start = bytes((VERSION, FIXARRAY | ENVELOPE_FIELDS + 1))
     return sealed(start + fields[1:] + body)
 
 
 def sealed(message: bytes, start: int = 0) -> bytes:
-    """Append the checksum, which begins with `start`.
+    """Append the checksum, which starts from `start`.
 
     Raises:
         WireError: the message would be larger than MAX_MESSAGE_BYTES.

@@ -1,6 +1,6 @@
-"""What may travel with the numbers of a column: features of their window, sigmas. Pure.
+"""Features and sigmas of a column, which may be sent with its numbers. Pure.
 
-Both stand behind one byte. Features that follow from the column itself are left to whoever reads it to compute.
+One byte stands before both. Features that the receiver can compute from the column itself are not sent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edge_agent.errors import WireError
 from edge_agent.features import Features, describe
 from edge_agent.reading import NOT_SENT, Quality
 from edge_agent.wire.floats import NOT_DECIMAL, unscale
-from edge_agent.wire.window import are_safe, features_of
+from edge_agent.wire.integer_features import are_safe, features_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,14 +36,14 @@ GIVEN: Final = 1
 COMPUTED_IN_FULL: Final = 2
 GIVEN_IN_FULL: Final = 3
 NO_FEATURES: Final = 4
-"""Ways in which features travel; 0 and 1 are those of the first senders, which knew six of them."""
+"""Ways to send features. The first senders had 0 and 1 only, for the first six features."""
 WAY_BITS: Final = 7
 HAS_SIGMAS: Final = 8
 
 FEATURES: Final = struct.Struct("<I5f")
 ALL_FEATURES: Final = struct.Struct("<I11f")
 _FIRST: Final = attrgetter("count", "mean", "std", "minimum", "maximum", "slope_per_s")
-_ALL: Final = attrgetter(*[each.name for each in fields(Features)])
+_ALL: Final = attrgetter(*[feature.name for feature in fields(Features)])
 
 QUALITY_BITS: Final = 3
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
@@ -51,9 +51,9 @@ _MOST: Final = 1e140
 _UINT32_MAX: Final = 0xFFFF_FFFF
 
 SIGMA_STEPS: Final = 16
-"""Per octave."""
+"""Codes per octave."""
 SIGMA_ONE: Final = 640
-"""What stands for 1."""
+"""Code of a sigma of 1."""
 MOST_SIGMA: Final = 1280
 _THREE_DIGITS: Final = Context(prec=3, rounding=ROUND_HALF_UP)
 SIGMAS: Final = (
@@ -63,18 +63,18 @@ SIGMAS: Final = (
         for code in range(1, MOST_SIGMA + 1)
     ],
 )
-"""By code: 2**-39.9 to 2**40, three digits of each."""
+"""Sigma of each code: none, then 2**-39.9 to 2**40, rounded to three digits."""
 
 
-class Window(NamedTuple):
-    """The readings of a column that count for its features.
+class UsedReadings(NamedTuple):
+    """The readings of a column that its features are computed from.
 
     Attributes:
         scale: decimals of the numbers, see `scale_floats`.
-        integers: (n,) those numbers.
+        integers: (n,) the numbers, scaled.
         times_ns: (n,) their stamps.
-        share_good: of all that were sampled.
-        is_whole: whether the column has no cells but good ones.
+        share_good: good readings of all that were sampled, 0..1.
+        is_whole: whether every cell of the column is good.
     """
 
     scale: int
@@ -84,90 +84,98 @@ class Window(NamedTuple):
     is_whole: bool = True
 
 
-def window_of(scale: int, integers: Ints, times_ns: Ints, present: Bools, statuses: Sequence[int]) -> Window:
-    """Choose the readings that count: those with a number that are not bad.
+def used_readings(scale: int, integers: Ints, times_ns: Ints, present: Bools, statuses: Sequence[int]) -> UsedReadings:
+    """Select the readings that features are computed from: those that have a number and are not bad.
 
     Args:
         scale: decimals of the numbers.
-        integers: those that are present.
-        times_ns: one per row, like the others.
-        present: which rows have a number.
-        statuses: see `reading.status_of`.
+        integers: (p,) the numbers of the rows that have one, scaled.
+        times_ns: (n,) stamp of each row.
+        present: (n,) which rows have a number.
+        statuses: n, see `reading.status_of`.
     """
     judged = np.array(statuses, dtype=np.int64)
     counts = present & (judged & QUALITY_BITS != Quality.BAD)
     good = present & (judged & QUALITY_BITS == Quality.GOOD)
     share_good = int(good.sum()) / max(int((judged != NOT_SENT).sum()), 1)
-    return Window(scale, integers[counts[present]], times_ns[counts], share_good, is_whole=False)
+    return UsedReadings(scale, integers[counts[present]], times_ns[counts], share_good, is_whole=False)
 
 
-def computable(windows: Sequence[Window | None]) -> list[bool]:
-    """Tell which windows whoever reads the column can describe."""
-    can = [False] * len(windows)
-    for places, numbers, times_ns in _by_length(windows):
+def computable(used: Sequence[UsedReadings | None]) -> list[bool]:
+    """Tell of which columns the receiver can compute the features; None stands for a column without features."""
+    can = [False] * len(used)
+    for places, numbers, times_ns in _by_length(used):
         for place, safe in zip(places, are_safe(numbers, times_ns), strict=True):
             can[place] = safe
     return can
 
 
-def compute(windows: Sequence[Window], *, in_full: bool) -> list[Features]:
-    """Compute the features that were left to us.
+def compute(used: Sequence[UsedReadings], *, in_full: bool) -> list[Features]:
+    """Compute the features that were not sent.
+
+    Args:
+        used: readings of each column.
+        in_full: whether to compute all features, or the first six only.
 
     Raises:
         WireError: the numbers are too large, or there are none.
     """
-    computed: list[Features | None] = [None] * len(windows)
-    for places, numbers, times_ns in _by_length(windows):
-        shares = [windows[place].share_good for place in places] if in_full else None
-        found = features_of(numbers, [windows[place].scale for place in places], times_ns, shares)
+    computed: list[Features | None] = [None] * len(used)
+    for places, numbers, times_ns in _by_length(used):
+        shares = [used[place].share_good for place in places] if in_full else None
+        found = features_of(numbers, [used[place].scale for place in places], times_ns, shares)
         for place, features in zip(places, found, strict=True):
             computed[place] = features
     known = [features for features in computed if features is not None]
-    if len(known) < len(windows):
+    if len(known) < len(used):
         raise WireError("features are left to be computed from numbers that are too large, or from none")
     return known
 
 
-def _by_length(windows: Sequence[Window | None]) -> Iterator[tuple[list[int], Ints, Ints]]:
-    """Gather windows of equally many decimals: their places, (C, n) numbers, and (C, n) stamps or (1, n) for all."""
-    alike: dict[int, list[tuple[int, Window]]] = {}
-    for place, window in enumerate(windows):
-        if window is not None and window.scale != NOT_DECIMAL and len(window.integers):
-            alike.setdefault(len(window.integers), []).append((place, window))
+def _by_length(used: Sequence[UsedReadings | None]) -> Iterator[tuple[list[int], Ints, Ints]]:
+    """Group columns of equal length.
+
+    Yields:
+        Their places, (C, n) scaled numbers, and (C, n) stamps or, if all columns have the same, (1, n).
+    """
+    alike: dict[int, list[tuple[int, UsedReadings]]] = {}
+    for place, readings in enumerate(used):
+        if readings is not None and readings.scale != NOT_DECIMAL and len(readings.integers):
+            alike.setdefault(len(readings.integers), []).append((place, readings))
     for length, together in alike.items():
-        numbers = np.concatenate([window.integers for _, window in together]).reshape(-1, length)
-        stamps = [window.times_ns for _, window in together]
-        shared = all(each is stamps[0] for each in stamps)
+        numbers = np.concatenate([readings.integers for _, readings in together]).reshape(-1, length)
+        stamps = [readings.times_ns for _, readings in together]
+        shared = all(times_ns is stamps[0] for times_ns in stamps)
         times_ns = np.concatenate(stamps[:1] if shared else stamps).reshape(-1, length)
         yield [place for place, _ in together], numbers, times_ns
 
 
-def encode_features(features: Features | None, window: Window, *, computable: bool) -> tuple[int, bytes]:
-    """Write the features of a column, or what is needed of them.
+def encode_features(features: Features | None, used: UsedReadings, *, computable: bool) -> tuple[int, bytes]:
+    """Write the features of a column, unless the receiver can compute the same.
 
     Args:
-        features: None: those of the window.
-        window: of the column.
-        computable: whether whoever reads it can describe the window.
+        features: what to send. None: those of the readings.
+        used: readings of the column.
+        computable: whether the receiver can compute features from them.
 
     Returns:
-        The way, and what stands behind it.
+        How they are sent, and the bytes to send.
     """
     if features is None:
         if computable:
             return COMPUTED_IN_FULL, b""
-        features = _described(window)
+        features = _described(used)
         return (NO_FEATURES, b"") if features is None else (GIVEN_IN_FULL, _packed(features))
     in_full, packed = features.is_full, _packed(features)
-    if computable and (in_full or window.is_whole):
-        (same,) = compute([window], in_full=in_full)
+    if computable and (in_full or used.is_whole):
+        (same,) = compute([used], in_full=in_full)
         if _packed(same) == packed:
             return (COMPUTED_IN_FULL if in_full else COMPUTED), b""
     return (GIVEN_IN_FULL if in_full else GIVEN), packed
 
 
 def decode_features(way: int, cursor: Cursor) -> Features | None:
-    """Take features that are given, or None for any other way."""
+    """Read features that were sent; None if `way` says that none were."""
     if way == GIVEN:
         return Features(*FEATURES.unpack(cursor.take(FEATURES.size)))
     if way == GIVEN_IN_FULL:
@@ -175,13 +183,13 @@ def decode_features(way: int, cursor: Cursor) -> Features | None:
     return None
 
 
-def _described(window: Window) -> Features | None:
-    """Describe what cannot be left to whoever reads it: in floats, of those whose squares are numbers."""
-    (numbers,) = unscale([window.integers], [window.scale])
-    used = [pair for pair in zip(window.times_ns.tolist(), numbers, strict=True) if -_MOST < pair[1] < _MOST]
-    if not used:
+def _described(used: UsedReadings) -> Features | None:
+    """Compute in floats what the receiver cannot compute; readings whose squares overflow are left out."""
+    (numbers,) = unscale([used.integers], [used.scale])
+    kept = [pair for pair in zip(used.times_ns.tolist(), numbers, strict=True) if -_MOST < pair[1] < _MOST]
+    if not kept:
         return None
-    return describe([now_ns for now_ns, _ in used], [number for _, number in used], window.share_good)
+    return describe([now_ns for now_ns, _ in kept], [number for _, number in kept], used.share_good)
 
 
 def _packed(features: Features) -> bytes:
@@ -194,11 +202,11 @@ def sigma_codes(sigmas: Sequence[float | None], statuses: Sequence[int]) -> list
     """Turn standard deviations into steps of a sixteenth of an octave, one per row.
 
     Args:
-        sigmas: None, and whatever is not above 0 and finite, stands for none.
-        statuses: those of absent cells do not travel, and repeat the code before.
+        sigmas: one per row; None, and any number that is not positive and finite, means none.
+        statuses: one per row. The sigma of an absent cell is not sent: the code before is repeated, which costs least.
 
     Raises:
-        WireError: there are more or less of the one than of the other.
+        WireError: there are not as many sigmas as statuses.
     """
     if len(sigmas) != len(statuses):
         raise WireError("sigmas have another length than their column")
@@ -217,7 +225,7 @@ def _code_of(sigma: float) -> int:
 
 
 def sigmas_of(codes: Ints, statuses: Sequence[int]) -> tuple[float | None, ...]:
-    """Turn codes back into standard deviations, which absent cells have not.
+    """Turn codes back into standard deviations; an absent cell has none.
 
     Raises:
         WireError: a code is outside of 0..1280.

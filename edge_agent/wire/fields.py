@@ -1,6 +1,6 @@
-"""Take elements of msgpack from bytes that may be anything, and be sure of their types. Pure.
+"""Reads msgpack elements from any bytes, and checks their types. Pure.
 
-Never raises anything but WireError, and allocates no more than the caps allow.
+Raises nothing but WireError, and takes no more memory than the caps allow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FIRST_LOOK: Final = 4096
 
 
 def take_element(data: bytes, start: int) -> tuple[Any, int]:
-    """Take one element from `start`, looking at more and more bytes until it is whole.
+    """Read one element at `start`, from more and more bytes until it is complete.
 
     Returns:
         The element, and the offset of the first byte after it.
@@ -52,14 +52,14 @@ def take_element(data: bytes, start: int) -> tuple[Any, int]:
 
 
 def array(field: Any, least: int, what: str, *, exact: bool = True) -> list[Any]:
-    """Take the known elements of an array; what a newer sender appended is left out."""
+    """Check an array; with `exact`, elements after the first `least`, which newer senders append, are left out."""
     if type(field) is not list or len(field) < least:
         raise WireError(f"{what} is not an array of at least {least}")
     return field[:least] if exact else field
 
 
 def integer(field: Any, limits: tuple[int, int], what: str) -> int:
-    """Take an integer within limits."""
+    """Check an integer and its limits."""
     low, high = limits
     if type(field) is not int or not low <= field <= high:
         raise WireError(f"{what} is not an integer from {low} to {high}")
@@ -67,14 +67,14 @@ def integer(field: Any, limits: tuple[int, int], what: str) -> int:
 
 
 def text(field: Any, what: str) -> str:
-    """Take a text."""
+    """Check a text."""
     if type(field) is not str:
         raise WireError(f"{what} is not a text")
     return field
 
 
 def octets(field: Any, what: str) -> bytes:
-    """Take bytes."""
+    """Check bytes."""
     if type(field) is not bytes:
         raise WireError(f"{what} are not bytes")
     return field

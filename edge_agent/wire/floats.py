@@ -1,4 +1,4 @@
-"""Columns of floats to integers and back, bit for bit: scaled where the numbers are decimal. Pure."""
+"""Turns columns of floats into integers and back without losing a bit; decimal numbers are scaled. Pure."""
 
 from __future__ import annotations
 
@@ -18,28 +18,33 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 NOT_DECIMAL: Final = 15
-"""Stands where the number of decimals stands when the integers are the bits of doubles."""
+"""Scale of a column that is not decimal: its integers are the bits of doubles."""
 MOST_DECIMALS: Final = 9
 _EXACT_END: Final = float(1 << 53)
 _POWERS: Final = np.array([10.0**decimals for decimals in range(MOST_DECIMALS + 1)], dtype=np.float64)
 _FIRST_GUESS: Final = 2
-"""As many decimals as most sensors give."""
+"""Decimals of most sensors; tried first."""
 _GLANCE: Final = 4
-"""So many numbers of a column mostly tell already that it has more decimals."""
+"""Numbers of a column that are tried before all; mostly they show already that a scale is wrong."""
 
 
 class Scaled(NamedTuple):
-    """A column of numbers: `integer / 10**scale`, or NOT_DECIMAL and what the bits of the numbers are."""
+    """A column of numbers.
+
+    Attributes:
+        scale: decimals, 0..9, or NOT_DECIMAL.
+        integers: (n,) each number is `integer / 10**scale`; with NOT_DECIMAL they are the bits of the numbers.
+    """
 
     scale: int
     integers: Ints
 
 
 class Decimals(NamedTuple):
-    """A column of which it is known what decimals its numbers are, all of them good: |integers| < 2**53.
+    """The numbers of a column whose cells are all good, as scaled integers with magnitudes below 2**53.
 
     Attributes:
-        values, raws: with as many decimals as are known to be enough, 0..9.
+        values, raws: with enough decimals to be exact, 0..9; more than enough is allowed.
         alike: whether both are the same numbers.
     """
 
@@ -52,34 +57,34 @@ NO_NUMBERS: Final = Scaled(0, np.empty(0, dtype=np.int64))
 
 
 def scale_floats(columns: Sequence[Sequence[float | None]]) -> list[Scaled]:
-    """Turn each column into scaled integers, if that loses no bit, else into those that its bits are.
+    """Turn each column into scaled integers if that loses no bit, else into the bits of its numbers.
 
     Returns:
-        Per column `(d, integers)` with every number exactly `integer / 10**d`, d the least of 0..9
-        and |integer| < 2**53; or `(NOT_DECIMAL, integers)`, which a column with None always is, though its
-        integers then mean nothing. An empty column has d = 0.
+        Per column `(d, integers)`: every number is exactly `integer / 10**d`, d is the least possible of 0..9, and
+        |integer| < 2**53. Or `(NOT_DECIMAL, integers)`. A column with None is never decimal, and its integers then
+        mean nothing. An empty column has d = 0.
     """
     scaled = [NO_NUMBERS] * len(columns)
     places_by_length: dict[int, list[int]] = {}
-    for place, column in enumerate(columns):
-        places_by_length.setdefault(len(column), []).append(place)
+    for place, numbers in enumerate(columns):
+        places_by_length.setdefault(len(numbers), []).append(place)
     places_by_length.pop(0, None)
     for length, places in places_by_length.items():
         doubles = struct.Struct(f"{length}d")
-        try:  # a third of the time that numpy takes
+        try:  # takes a third of the time of np.array
             octets = b"".join([doubles.pack(*columns[place]) for place in places])
             table = np.frombuffer(octets, dtype=np.float64).reshape(-1, length)
         except struct.error:
             table = np.array([columns[place] for place in places], dtype=np.float64)
-        for place, each in zip(places, _scale_table(table), strict=True):
-            scaled[place] = each
+        for place, column in zip(places, _scale_table(table), strict=True):
+            scaled[place] = column
     return scaled
 
 
 def _scale_table(table: Floats) -> list[Scaled]:
     """Scale each row of (C, n): at the first guess, unless the row has more decimals."""
     found, exact = _scale(table, 10.0**_FIRST_GUESS)
-    scales = np.where(exact, _FIRST_GUESS, NOT_DECIMAL)
+    scales = np.where(exact, np.int64(_FIRST_GUESS), np.int64(NOT_DECIMAL))
     is_right = bool(exact.all())
     whole = (found if is_right else np.where(exact[:, None], found, 0.0)).astype(np.int64)
     _drop_zeros(whole, scales, _FIRST_GUESS)
@@ -90,7 +95,7 @@ def _scale_table(table: Floats) -> list[Scaled]:
 
 
 def _drop_zeros(whole: Ints, scales: Ints, most: int) -> None:
-    """Take away the decimals that no number of a row of (C, n) has, from rows that have `most`."""
+    """Remove the decimals that are 0 in every number of a row of (C, n), from rows that have `most`."""
     for decimals in range(most, 0, -1):
         (rows,) = np.nonzero((scales == decimals) & ~(whole[:, :_GLANCE] % 10).any(axis=1))
         if not len(rows):
@@ -101,14 +106,14 @@ def _drop_zeros(whole: Ints, scales: Ints, most: int) -> None:
 
 
 def least_decimals(known: Sequence[Scaled]) -> list[Scaled]:
-    """The same numbers, each column with as few decimals as it has."""
+    """Reduce each column to the fewest decimals that hold its numbers."""
     least = list(known)
     alike: dict[tuple[int, int], list[int]] = {}
     for place, (scale, integers) in enumerate(known):
         alike.setdefault((scale, len(integers)), []).append(place)
     for (scale, length), places in alike.items():
         whole = np.concatenate([known[place].integers for place in places]).reshape(-1, length)
-        scales = np.full(len(places), scale)
+        scales = np.full(len(places), scale, dtype=np.int64)
         _drop_zeros(whole, scales, scale)
         for place, fewest, integers in zip(places, scales.tolist(), whole, strict=True):
             least[place] = Scaled(fewest, integers)
@@ -117,7 +122,7 @@ def least_decimals(known: Sequence[Scaled]) -> list[Scaled]:
 
 def _scale_otherwise(table: Floats) -> tuple[Ints, Ints]:
     """Try all decimals on rows of (C, n) for which the first guess was wrong."""
-    scales = np.full(len(table), NOT_DECIMAL)
+    scales = np.full(len(table), NOT_DECIMAL, dtype=np.int64)
     whole = _turned(table.view(np.int64))
     glance = _scale(table[:, :_GLANCE], _POWERS[:, None, None])[1]
     for decimals in range(MOST_DECIMALS + 1):
@@ -130,7 +135,7 @@ def _scale_otherwise(table: Floats) -> tuple[Ints, Ints]:
 
 
 def _turned(bits: Ints) -> Ints:
-    """Turn bits of doubles into integers of the same order, or back."""
+    """Turn bits of doubles into integers that are ordered like the doubles, or back."""
     return np.where(bits < 0, bits ^ np.iinfo(np.int64).max, bits)
 
 
@@ -138,7 +143,7 @@ def _scale(table: Floats, power: float | Floats) -> tuple[Floats, NDArray[np.boo
     """Scale (…, C, n) and tell per row whether dividing gives back every bit; a row that does not is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         integers = np.rint(table * power)
-        integers += 0.0  # turns -0.0 into 0.0, so that it is seen not to come back
+        integers += 0.0  # turns -0.0 into 0.0, whose bits differ: as an integer it would lose its sign
         exact = ((integers / power).view(np.int64) == table.view(np.int64)).all(axis=-1)
         exact &= np.abs(integers).max(axis=-1) < _EXACT_END
     return integers, exact
@@ -155,13 +160,13 @@ def from_bytes(octets: bytes) -> Ints:
 
 
 def unscale(columns: Sequence[Ints], scales: Sequence[int]) -> list[list[float]]:
-    """Turn integers back into the numbers that they stand for; 0..9 and NOT_DECIMAL are scales."""
+    """Turn integers back into numbers. A scale is 0..9 or NOT_DECIMAL."""
     numbers: list[list[float]] = [[]] * len(columns)
     alike: dict[tuple[int, int], list[int]] = {}
     for place, (column, scale) in enumerate(zip(columns, scales, strict=True)):
         alike.setdefault((len(column), scale), []).append(place)
     for (_, scale), places in alike.items():
-        table = np.array([columns[place] for place in places])
+        table = np.array([columns[place] for place in places], dtype=np.int64)
         floats = _turned(table).view(np.float64) if scale == NOT_DECIMAL else table / 10.0**scale
         for place, row in zip(places, floats.tolist(), strict=True):
             numbers[place] = row

@@ -1,7 +1,7 @@
-"""Columns of integers to heads and codes: common divisor, prediction, choice of the shortest code. Pure.
+"""Encodes columns of integers as heads and codes: common divisor, prediction, choice of the shortest code. Pure.
 
-All arithmetic is modulo 2**64 on both sides, so every int64 survives and no damaged header can overflow. Many
-columns are encoded at once, because at 60 rows a numpy call costs more than its work.
+Sender and receiver calculate modulo 2**64, so every int64 is restored, and no damaged head can cause an overflow. Many
+columns are encoded at once, because at 60 rows the call of a numpy function takes longer than its work.
 """
 
 from __future__ import annotations
@@ -33,17 +33,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
+    Places = NDArray[np.intp]
     Words = NDArray[np.uint64]
 
 
-_STARTS: Final = np.array(STARTS)
-_HAS_ORIGIN: Final = np.array([int(number > 0) for number in PARAMETERS])
-_HAS_BASE: Final = np.array([int(number > 1) for number in PARAMETERS])
+_STARTS: Final = np.array(STARTS, dtype=np.int64)
+_HAS_ORIGIN: Final = np.array([int(number > 0) for number in PARAMETERS], dtype=np.int64)
+_HAS_BASE: Final = np.array([int(number > 1) for number in PARAMETERS], dtype=np.int64)
 
 PACKED: Final = 0
 RICE: Final = 1
 SPARSE: Final = 2
-"""How what differs from the expectation is written. The numbers travel on the wire."""
+"""Codings: how differences from the prediction are written. These numbers are part of the format."""
 
 WIDTH_FOLLOWS: Final = 7
 HAS_DIVISOR: Final = 0x80
@@ -51,42 +52,41 @@ TENS_BITS: Final = 4
 MOST_TENS: Final = 15
 SIX: Final = 6
 UNIT_HAS_SIX: Final = 0x10
-"""Of the unit of even steps, beside its tens: minutes and hours."""
+"""Bit of the unit of even steps: beside its powers of ten it has a factor of six, as minutes and hours have."""
 
-# So many cells, with all that is tried on them, stay in the cache of a core.
+# Cells per slab: they, and all predictions for them, fit into the cache of a core.
 _SLAB_CELLS: Final = 1 << 13
-# A divisor costs about three bytes of header: it must save more in the codes.
+# A divisor takes about three bytes of head: it must save more bits than that in the codes.
 _DIVISOR_BITS: Final = 24
 _DIVISOR_END_BITS: Final = 56
-# Enough cells to see that a noisy column has no common divisor without asking all of them.
+# Cells that are tried first; mostly they show already that a noisy column has no common divisor.
 _DIVISOR_GLANCE: Final = 8
-_SHORT_END: Final = 1 << 45  # sums of so small codes stay within 64 bits
+_SHORT_END: Final = 1 << 45  # codes below it: their sum over a column does not overflow 64 bits
 _ONE_BYTE: Final = [bytes((value,)) for value in range(256)]
-_KIND_BITS: Final = 3
-_PLACE_BITS: Final = 17  # of seven guesses for each column of a slab
 _SHORTEST_EVEN: Final = 3
 _NEVER: Final = (1 << 63) - 1
+"""The cost of a predictor that was not applied to a column."""
 _TOO_MUCH: Final = 1 << 40
 _WHOLE: Final = (1, 0)
-"""Divisor and remainder of a column that is not divided."""
+"""Divisor and remainder of a column that has no common divisor."""
 
 
 class Numbers(NamedTuple):
-    """A column to be encoded, and the one of the same length that it may follow."""
+    """A column to encode, and the column of the same length that it may be predicted from."""
 
     values: Ints
     leader: Ints | None = None
 
 
 class Block(NamedTuple):
-    """An encoded column: its head, and the codes that stand elsewhere."""
+    """An encoded column: its head, and its codes, which are written after all heads."""
 
     head: bytes
     runs: tuple[Run, ...]
     words: tuple[Words, ...]
 
     def bits(self) -> int:
-        """Size of all that belongs to it."""
+        """Size of head and codes in bits."""
         unary = sum(
             int((words >> np.uint64(run.width)).sum()) + run.codes
             for run, words in zip(self.runs, self.words, strict=True)
@@ -99,7 +99,7 @@ _NOTHING: Final = Block(b"", (), ())
 
 
 class _Thin(NamedTuple):
-    """A sparse column: gaps of zeros, and the codes after them less 1."""
+    """A sparse column: numbers of zeros before each code that is not 0, and those codes less 1."""
 
     gaps: Words
     words: Words
@@ -108,14 +108,14 @@ class _Thin(NamedTuple):
 
 
 def encode_integers(columns: Sequence[Numbers]) -> list[Block]:
-    """Encode each column; equal lengths share the work. An empty one takes no byte."""
+    """Encode each column; those of equal length are encoded together. An empty column takes no byte."""
     blocks = [_NOTHING] * len(columns)
     alike: dict[int, list[int]] = {}
     for place, column in enumerate(columns):
         alike.setdefault(len(column.values), []).append(place)
     alike.pop(0, None)
     for length, places in alike.items():
-        step = max(1, _SLAB_CELLS // length)  # bounds the memory that many long columns would take at once
+        step = max(1, _SLAB_CELLS // length)
         for first in range(0, len(places), step):
             slab = places[first : first + step]
             encoded = _encode_slab([columns[place] for place in slab])
@@ -134,25 +134,22 @@ def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
     led = [row for row, column in enumerate(columns) if column.leader is not None and divisors[row] == 1]
     if led:
         leaders = np.concatenate([columns[row].leader for row in led]).reshape(len(led), -1)
-        guesses.append(follow(table[led], np.array(led), leaders))
+        guesses.append(follow(table[led], np.array(led, dtype=np.intp), leaders))
     sizes = [len(guess.rows) for guess in guesses]
-    kinds = np.repeat([guess.kind for guess in guesses], sizes)
+    kinds = np.repeat(np.array([guess.kind for guess in guesses], dtype=np.int64), sizes)
     rows, rest, origins, bases = (np.concatenate(part) for part in zip(*[guess[1:] for guess in guesses], strict=True))
     codes = zigzag(rest)
     widths, codings, bits = _measure(codes, table.shape[1] - _STARTS[kinds])
     origin_bytes, base_bytes = varint_length(np.array([origins, bases]))
     head_bytes = origin_bytes * _HAS_ORIGIN[kinds] + base_bytes * _HAS_BASE[kinds]
-    costs = bits + 8 * np.maximum(head_bytes, 1)  # a gain is a byte
-    # Of each row the least cost, and of equal ones the first kind: which guess it is stands in the low bits.
-    ranked = (costs << _KIND_BITS | kinds) << _PLACE_BITS | np.arange(len(rows))
-    least = np.full(len(table), _NEVER)
-    np.minimum.at(least, rows, ranked)
-    best = least & (1 << _PLACE_BITS) - 1
+    costs = bits + 8 * np.maximum(head_bytes, 1)  # the parameter of FOLLOW is always one byte
+    best = _cheapest(costs, kinds, rows, len(table))
     kinds, codings, codes = kinds[best], codings[best], codes[best]
     is_thin = codings == SPARSE
     thin = iter(_thin(codes[is_thin], _STARTS[kinds[is_thin]]) if is_thin.any() else ())
     steps = zip(divisors.tolist(), (first % divisors).tolist(), strict=True) if divided else repeat(_WHOLE)
-    details = zip(*[each.tolist() for each in (kinds, codings, widths[best], origins[best], bases[best])], strict=True)
+    chosen = kinds, codings, widths[best], origins[best], bases[best]
+    details = zip(*[part.tolist() for part in chosen], strict=True)
     blocks = [
         _block(words, step, *detail) if detail[1] != SPARSE else _thin_block(next(thin), step, *detail)
         for words, step, detail in zip(codes, steps, details, strict=False)
@@ -163,34 +160,59 @@ def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
     return blocks
 
 
+def _cheapest(costs: Ints, kinds: Ints, rows: Places, count: int) -> Places:
+    """Find the guess of least cost for each row; of equal ones the one of the lowest kind.
+
+    Args:
+        costs: (K,) bits of each guess.
+        kinds: (K,) predictor of each.
+        rows: (K,) row that each is for; no two of a row are of one kind.
+        count: number of rows; each has a guess.
+
+    Returns:
+        (count,) places among the K guesses.
+    """
+    by_kind = np.full((len(PARAMETERS), count), _NEVER, dtype=np.int64)
+    by_kind[kinds, rows] = costs
+    places = np.zeros(by_kind.shape, dtype=np.intp)
+    places[kinds, rows] = np.arange(len(rows), dtype=np.intp)
+    cheapest: Places = places[by_kind.argmin(axis=0), np.arange(count, dtype=np.intp)]
+    return cheapest
+
+
 def _if_shorter(block: Block, start: list[int]) -> Block:
-    """Write a column that goes on as it starts in even steps, if that is shorter."""
+    """Encode a column of even steps by its first two numbers, if that is shorter."""
     if len(block.head) <= _SHORTEST_EVEN:
         return block
     head = _even_head(*start)
     return Block(head, (), ()) if 8 * len(head) < block.bits() else block
 
 
-def _measure(codes: Words, number: Ints) -> tuple[Ints, Ints, Ints]:
-    """Find width, coding and bits of the shortest code of each row of (K, n), of which `number` (K,) exist."""
+def _measure(codes: Words, written: Ints) -> tuple[Ints, Ints, Ints]:
+    """Find width, coding and bits of the shortest coding of each row of codes.
+
+    Args:
+        codes: (K, n); those that are not written come first, and are 0.
+        written: (K,) number of codes of each row that are written.
+    """
     largest = codes.max(axis=1).astype(np.float64)
     short = largest.max(initial=0.0) < _SHORT_END
     total = codes.sum(axis=1, dtype=np.uint64 if short else np.float64).astype(np.float64)
-    # With 2**k ≤ mean < 2**(k+1) the quotients sum to less than 2n; one bit narrower is tried too.
-    above, packed = bit_length(np.array([total / number, largest]))
+    # With a width of k, 2**k ≤ mean < 2**(k+1), the quotients sum to less than 2n. One bit less is tried too.
+    above, packed = bit_length(np.array([total / written, largest]))
     wide = np.maximum(above - 1, 0)
     narrow = np.maximum(wide - 1, 0)
-    wide_bits = number * (wide + 1) + _quotient_sum(codes, wide)
-    narrow_bits = number * (narrow + 1) + _quotient_sum(codes, narrow)
-    few = (codes != 0).sum(axis=1)
+    wide_bits = written * (wide + 1) + _quotient_sum(codes, wide)
+    narrow_bits = written * (narrow + 1) + _quotient_sum(codes, narrow)
+    few = (codes != 0).sum(axis=1, dtype=np.int64)
     some = np.maximum(few, 1)
-    rest = np.log2((some + total - few) * (some + number - few) / (some * some))
-    # An estimate: within a few bits for what is spread as sensors' noise is.
-    sparse_bits = np.where(few < number, 20 + (few * (2.6 + rest)).astype(np.int64), _TOO_MUCH)
-    bits = np.array([number * packed, np.minimum(wide_bits, narrow_bits), sparse_bits])
+    rest = np.log2((some + total - few) * (some + written - few) / (some * some))
+    # An estimate. For codes distributed like sensor noise it is right within a few bits.
+    sparse_bits = np.where(few < written, 20 + (few * (2.6 + rest)).astype(np.int64), _TOO_MUCH)
+    bits = np.array([written * packed, np.minimum(wide_bits, narrow_bits), sparse_bits])
     coding = bits.argmin(axis=0)
     width = np.where(coding == PACKED, packed, np.where(narrow_bits < wide_bits, narrow, wide))
-    # Widths from 7 on take a byte more.
+    # A width of 7 or more takes one more byte.
     return width, coding, bits.min(axis=0) + 8 * (width >= WIDTH_FOLLOWS)
 
 
@@ -200,7 +222,7 @@ def _quotient_sum(codes: Words, width: Ints) -> Ints:
 
 
 def _thin(codes: Words, starts: Ints) -> list[_Thin]:
-    """Write each row of (R, n) as gaps of zeros and the codes after them."""
+    """Encode each row of (R, n) as a sparse column."""
     rows, places = np.nonzero(codes)
     few = np.bincount(rows, minlength=len(codes))
     ends = np.cumsum(few)
@@ -214,11 +236,11 @@ def _thin(codes: Words, starts: Ints) -> list[_Thin]:
     bounds = [0, *ends.tolist(), *(ends + len(rows)).tolist()]
     parts = [words[start:end] for start, end in pairwise(bounds)]
     half = len(codes)
-    return [_Thin(*each) for each in zip(parts[:half], parts[half:], widths[:half], widths[half:], strict=True)]
+    return [_Thin(*row) for row in zip(parts[:half], parts[half:], widths[:half], widths[half:], strict=True)]
 
 
 def _rice_widths(words: Words, runs: Ints, counts: Ints) -> list[int]:
-    """Per run, the width that is best, or next to best, for what is spread as sensors' noise is."""
+    """Find the best, or nearly best, width of each run for words distributed like sensor noise."""
     means = np.bincount(runs, words, len(counts)) / np.maximum(counts, 1)
     wide = np.maximum(bit_length(means) - 1, 0)
     narrow = np.maximum(wide - 1, 0)
@@ -272,7 +294,7 @@ def _head(step: tuple[int, int], kind: int, coding: int, width: int, origin: int
 
 @lru_cache(maxsize=256)
 def _divisor_field(divisor: int, remainder: int) -> bytes:
-    # Most divisors are powers of ten (milliseconds in nanoseconds), which fit one byte this way.
+    # Most divisors are powers of ten (milliseconds in nanoseconds): these take one byte this way.
     tens = 0
     while divisor % 10 == 0 and tens < MOST_TENS:
         divisor //= 10
@@ -290,7 +312,7 @@ def _divide_out(table: Ints) -> tuple[Ints, Ints]:
     divisors[rows] = 1
     found = np.gcd.reduce(rises[rows], axis=1).tolist() if len(rows) else ()
     for row, divisor in zip(rows.tolist(), found, strict=True):
-        # 0: constant, needs none. Negative: gcd of -2**63, which int64 cannot hold. Huge: does not fit its field.
+        # 0: the column is constant. Negative: 2**63, which int64 cannot hold. Too large: does not fit its field.
         if 1 < divisor < 1 << _DIVISOR_END_BITS and (length - 1) * log2(divisor) > _DIVISOR_BITS:
             divisors[row] = divisor
             rises[row] //= divisors[row]

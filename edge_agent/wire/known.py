@@ -1,8 +1,8 @@
-"""What a message may refer to instead of saying it again: an announcement, and an earlier batch. Pure.
+"""What messages may refer to: announcements, and earlier batches. Pure.
 
-A message that refers to nothing stands alone, and so do all that the pipeline makes. One that refers to an announcement
-needs whoever reads it to have been told that. One that refers to a batch needs that batch, so a sender refers only to
-what the receiver has confirmed: then no loss ever spoils what comes after it.
+A message without a reference is self-contained, as all are that the pipeline makes. A message that refers to an
+announcement can be read only by a receiver that has it. A message that refers to a batch needs that batch, so a sender
+refers only to batches that the receiver has confirmed: no lost message then makes a later one unreadable.
 """
 
 from __future__ import annotations
@@ -18,24 +18,31 @@ from edge_agent.wire.batch import Batch, StatusText
 
 if TYPE_CHECKING:
     from edge_agent.wire.announcement import Announcement
-    from edge_agent.wire.batch import Envelope, Message
+    from edge_agent.wire.batch import Message
+    from edge_agent.wire.envelope import Envelope
 
 MOST_BATCHES: Final = 64
-"""Of one node and epoch."""
+"""Batches that are remembered per node and epoch."""
 MOST_CHANNELS: Final = 1 << 18
-"""Of all announcements together; and four times as many of all batches."""
+"""Channels that are remembered of all announcements together; of all batches four times as many."""
 _EXACT_END: Final = float(1 << 53)
 
 
 class Reference(NamedTuple):
-    """A batch of the same node and epoch that the receiver has for certain."""
+    """A batch of the same node and epoch that the receiver has confirmed, and its seq."""
 
     seq: int
     batch: Batch
 
 
 class Latest:
-    """The last stamp and the last numbers of an earlier batch: what the next is written relative to."""
+    """The last stamp and the last number of each channel of a batch, which later batches may be relative to.
+
+    Attributes:
+        stamp_ns: nanoseconds since boot; None if the batch has no rows.
+        empty: whether no channel has a number.
+        size: how much memory it takes, in numbers.
+    """
 
     def __init__(self, batch: Batch | None) -> None:
         groups = batch.groups if batch is not None else ()
@@ -51,17 +58,17 @@ class Latest:
         self.size = 1 + len(self._numbers)
 
     def integer(self, sensor: str, quantity: str, scale: int) -> int:
-        """The last number in decimals of the new column; 0 if there is none, or none that is exact."""
+        """Last number of a channel, scaled by 10**scale; 0 if there is none, or it is not exact."""
         scaled = self._numbers.get((sensor, quantity), 0.0) * 10.0**scale
         return round(scaled) if abs(scaled) < _EXACT_END else 0
 
 
 class Known:
-    """What a receiver was told. The oldest is forgotten, so that no stranger fills the memory.
+    """Announcements and batches that a receiver has read. The oldest are forgotten, so that memory stays bounded.
 
     Attributes:
         announcements: by id.
-        batches: what the last ones of each node and epoch ended with, by node, epoch and seq.
+        batches: ends of the last batches of each node and epoch, by node, epoch and seq.
     """
 
     def __init__(self) -> None:
@@ -71,9 +78,9 @@ class Known:
         self._recent: dict[tuple[str, int], deque[int]] = {}
 
     def learn(self, item: Message | StatusText) -> None:
-        """Take in what a message or a status tells: an announcement, and the end of a batch."""
+        """Remember the announcement and the end of the batch in a message, or the announcement in a status."""
         if isinstance(item, StatusText):
-            with suppress(WireError):  # whoever else says "announcement" may mean something else
+            with suppress(WireError):  # another program may use this key for something else
                 self.add(announcement_in_text(item.fields.get("announcement")))
             return
         if item.announcement is not None:
@@ -82,7 +89,7 @@ class Known:
             self.add_batch(item.envelope, item.content)
 
     def add(self, announcement: Announcement) -> None:
-        """Learn an announcement."""
+        """Remember an announcement."""
         self._forget(announcement.id)
         self.announcements[announcement.id] = announcement
         self._channels += announcement.channels + 1
@@ -90,10 +97,10 @@ class Known:
             self._forget(next(iter(self.announcements)))
 
     def add_batch(self, envelope: Envelope, batch: Batch) -> None:
-        """Learn how a batch ended."""
+        """Remember the end of a batch."""
         sender = envelope.node, envelope.epoch
         recent = self._recent.pop(sender, None) or deque()
-        self._recent[sender] = recent  # whoever was silent longest comes first
+        self._recent[sender] = recent  # the sender that was silent longest comes first
         if envelope.seq not in recent:
             recent.append(envelope.seq)
         self._forget_batch(*sender, envelope.seq)

@@ -1,4 +1,4 @@
-"""What both sides of the format must agree on: version, caps, codes. Pure."""
+"""Version, caps and codes of the format, the same for sender and receiver. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MAX_ANNOUNCEMENT_BYTES: Final = 1 << 15
 MAX_ANNOUNCED_CHANNELS: Final = 4096
 
 QUANTITY_CODES: Final = ("temperature_c", "humidity_pct", "pressure_pa", "co2_ppm", "illuminance_lx")
-"""Quantities that travel as their place in this list. Appended to, never changed; others travel as text."""
+"""Quantities that are sent as their place in this list; others are sent as text. New ones are appended only."""
 
 QUANTITY_BITS: Final = 63
-"""Codes below may stand as a bit each of one integer."""
+"""Codes below this can be sent as bits of one integer."""
 KIND_BITS: Final = 2
-"""Of the first element of the outer array; the time's quality stands above."""
+"""Bits for the kind in the first element of the outer array; the time quality is in the bits above."""
 
 CRC_BYTES: Final = 4
 ENVELOPE_FIELDS: Final = 6

@@ -1,6 +1,6 @@
-"""A capture that is still being written: what is whole is read at once. Pure.
+"""Decodes a capture that is still being written, each message as soon as it is complete. Pure.
 
-What goes by an announcement that has not come yet is kept back until it does.
+A message that refers to an announcement that has not come yet is kept until it comes.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 MOST_KEPT: Final = 64
 MOST_KEPT_BYTES: Final = 1 << 22
-"""Of the messages that go by one announcement."""
+"""Most messages, and most bytes of messages, that are kept for one announcement."""
 MOST_ANNOUNCEMENTS: Final = 16
-"""That are waited for; so many times the above is kept at most."""
+"""Most announcements that messages are kept for."""
 
 
 class _Kept(NamedTuple):
-    """A message that waits.
+    """A message that cannot be read yet.
 
     Attributes:
-        at: offset of its first byte.
-        octets: itself.
-        missing: why it waits.
+        at: offset of its first byte in the capture.
+        octets: its bytes.
+        missing: what it refers to.
     """
 
     at: int
@@ -40,10 +40,10 @@ class _Kept(NamedTuple):
 
 
 class LiveStream:
-    """Reads a capture piece by piece.
+    """Decodes a capture piece by piece.
 
     Args:
-        known: what its messages may refer to; learns what they tell. None: nothing yet.
+        known: what messages may refer to; what is read is added to it. None: nothing yet.
     """
 
     def __init__(self, known: Known | None = None) -> None:
@@ -53,23 +53,23 @@ class LiveStream:
         self._kept: deque[_Kept] = deque()
 
     def feed(self, piece: bytes, *, more: bool = True) -> Iterator[Message | StatusText | Unread]:
-        """Take in the next bytes; take all of one piece before the next.
+        """Decode the next bytes. Take all results of one piece before the next piece.
 
         Args:
-            piece: any number of bytes; they may end anywhere.
+            piece: any number of bytes; it may end anywhere.
             more: whether others may follow.
 
         Yields:
-            Each message and each JSON object as soon as it is whole, in order, but for messages that had to wait: they
-            follow what they waited for. Where a message was passed over, because it waits no longer.
+            Each message and each JSON object as soon as it is complete, in order. A message that was kept comes after
+            what it refers to. `Unread` for a message that is kept no longer.
 
         Raises:
-            WireError: at the first damaged message, naming the offset of its first byte. Then `give_up` tells what
-                still waits.
+            WireError: at the first damaged message, naming the offset of its first byte. `give_up` then tells which
+                messages are still kept.
         """
         data = self._rest + piece
         before, end = self._before, 0
-        self._rest = b""  # should it be damaged, nothing after it is read
+        self._rest = b""  # after a damaged message nothing is read
         for found in payloads(data, self._read, before=before, more=more):
             end = found.end
             if isinstance(found.item, UnknownReference):
@@ -81,7 +81,7 @@ class LiveStream:
             yield from self.give_up()
 
     def give_up(self) -> Iterator[Unread]:
-        """Tell which messages have waited in vain."""
+        """Tell which messages are still kept, and forget them."""
         while self._kept:
             yield _unread(self._kept.popleft())
 
@@ -91,11 +91,11 @@ class LiveStream:
     def _learn(self, item: Message | StatusText) -> Iterator[Message | StatusText]:
         self._known.learn(item)
         yield item
-        if any(each.missing.announcement in self._known.announcements for each in self._kept):
+        if any(kept.missing.announcement in self._known.announcements for kept in self._kept):
             yield from self._again()
 
     def _again(self) -> Iterator[Message]:
-        """Read what was kept back once more, oldest first; later ones may refer to it."""
+        """Try to read the kept messages, oldest first; later ones may refer to earlier ones."""
         for _ in range(len(self._kept)):
             kept = self._kept.popleft()
             try:
@@ -109,21 +109,21 @@ class LiveStream:
             yield message
 
     def _keep(self, kept: _Kept) -> Iterator[Unread]:
-        """Keep a message back, unless it refers to a batch that will never be read; the oldest make room for it."""
+        """Keep a message, unless it refers to a batch that cannot come any more. The oldest are given up for it."""
         if kept.missing.announcement is None and not self._kept:
             yield _unread(kept)
             return
         self._kept.append(kept)
-        alike = [each for each in self._kept if each.missing.announcement == kept.missing.announcement]
-        size = sum(len(each.octets) for each in alike)
+        alike = [other for other in self._kept if other.missing.announcement == kept.missing.announcement]
+        size = sum(len(other.octets) for other in alike)
         while len(alike) > MOST_KEPT or size > MOST_KEPT_BYTES:
             size -= len(alike[0].octets)
             yield self._drop(alike.pop(0))
-        waited_for = dict.fromkeys(each.missing.announcement for each in self._kept)
-        if len(waited_for) > MOST_ANNOUNCEMENTS:
-            first = next(iter(waited_for))
-            for each in [each for each in self._kept if each.missing.announcement == first]:
-                yield self._drop(each)
+        announcements = dict.fromkeys(other.missing.announcement for other in self._kept)
+        if len(announcements) > MOST_ANNOUNCEMENTS:
+            first = next(iter(announcements))
+            for other in [other for other in self._kept if other.missing.announcement == first]:
+                yield self._drop(other)
 
     def _drop(self, kept: _Kept) -> Unread:
         self._kept.remove(kept)

@@ -1,4 +1,4 @@
-"""How sensors and quantities are named in a message. Pure."""
+"""Names of sensors and quantities in a message. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _CODE_OF: Final = {quantity: code for code, quantity in enumerate(QUANTITY_CODES
 
 
 def pack_quantities(quantities: Iterable[str]) -> int | list[int | str]:
-    """Name them: as bits of one integer where all have codes that ascend, else one by one.
+    """Encode quantities: as bits of one integer if all have codes that ascend, else as a list of codes and names.
 
     Raises:
-        WireError: one is longer than the format takes.
+        WireError: a name is longer than the format allows.
     """
     names = list(quantities)
     codes = [_CODE_OF.get(name) for name in names]
@@ -49,15 +49,19 @@ def _quantity(field: Any) -> str:
     if type(field) is not int:
         return text(field, "quantity")
     code = integer(field, COUNT, "quantity")
-    # A newer sender may know more quantities; their numbers are still worth having.
+    # A newer sender may have more codes; such a quantity is read under a made-up name.
     return QUANTITY_CODES[code] if code < len(QUANTITY_CODES) else f"quantity_{code}"
 
 
 def checked_text(name: str, what: str) -> str:
-    """The text as msgpack takes it.
+    """Make a text that msgpack accepts, and check its length.
+
+    Args:
+        name: the text.
+        what: how to call it in the error, e.g. `a sensor id`.
 
     Raises:
-        WireError: it is longer than the format takes.
+        WireError: it is longer than the format allows.
     """
     encoded = name.encode(errors="replace")  # msgpack would refuse half a surrogate pair
     if len(encoded) > MAX_TEXT_BYTES:

@@ -1,6 +1,6 @@
-"""What a number of a column is expected to be: predictors, applied to many columns at once. Pure.
+"""Predictors of the numbers of a column, applied to many columns at once. Pure.
 
-All arithmetic is modulo 2**64, so every int64 survives. FORMAT.md says what each predictor is.
+All arithmetic is modulo 2**64, so every int64 is restored. FORMAT.md defines each predictor.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
+    Places = NDArray[np.intp]
     Words = NDArray[np.uint64]
 
 LEVEL: Final = 0
@@ -23,11 +24,11 @@ LINE: Final = 4
 MEAN: Final = 5
 FOLLOW: Final = 6
 EVEN: Final = 7
-"""What a number is expected to be. The numbers travel on the wire; an enum would cost a tenth of the encoder."""
+"""Predictors. These numbers are part of the format. An enum would make the encoder a tenth slower."""
 STARTS: Final = (0, 1, 1, 2, 0, 1, 0)
-"""Per predictor but the last, which has no codes: so many numbers follow from the head alone and have no code."""
+"""Per predictor, without EVEN, which has no codes: how many numbers follow from the head alone and have no code."""
 PARAMETERS: Final = (1, 1, 2, 2, 2, 1, 0, 2)
-"""Per predictor: signed varints in the head, origin and base or rise, as far as there are such."""
+"""Per predictor: signed varints in the head. The first is the origin, the second the base or the rise."""
 
 GAIN_BITS: Final = 8
 MOST_GAIN: Final = (1 << GAIN_BITS) - 1
@@ -35,36 +36,37 @@ GAIN_HALF: Final = 1 << GAIN_BITS - 1
 MEAN_BITS: Final = 2
 MEAN_HALF: Final = 2
 
-# Beyond, gain times difference would not stay within int64.
+# From here on, gain times difference could overflow int64.
 _FOLLOW_END: Final = 1 << 53
 _MEAN_END: Final = 1 << 60
 _MEAN_OF: Final = 4
-# A column goes one way if its median step is at least so large a part of the mean one.
+# A column has a trend if its median step is at least this fraction (1/4) of the mean magnitude of its steps.
 _TREND: Final = 4
 
 
 class Guess(NamedTuple):
-    """One predictor applied to some of the columns of (C, n).
+    """One predictor applied to some of the rows of (C, n); each row is a column of the batch.
 
     Attributes:
-        kind: which.
-        rows: (R,) the columns.
-        rest: differences from it, (R, n); those that have no code are the first, and 0.
-        origin, base: (R,) parameters of the head; base or rise counts only where the predictor has one.
+        kind: the predictor.
+        rows: (R,) the rows.
+        rest: (R, n) numbers less predictions. The first ones, which have no code, are 0.
+        origin, base: (R,) parameters in the head; ignored if the predictor has no such parameter.
     """
 
     kind: int
-    rows: Ints
+    rows: Places
     rest: Ints
     origin: Ints
     base: Ints
 
 
 def guesses_of(first: Ints, rises: Ints) -> list[Guess]:
-    """Apply the predictors that need nothing but the column, which is first + rise; the first rise is 0."""
+    """Apply the predictors that use the column alone. A number is first + rise; the first rise is 0."""
     count, length = rises.shape
-    every = np.arange(count)
-    delta = np.zeros_like(rises)
+    every = np.arange(count, dtype=np.intp)
+    delta = np.empty_like(rises)
+    delta[:, 0] = 0
     np.subtract(rises[:, 1:], rises[:, :-1], out=delta[:, 1:])
     guesses = []
     lines, slope, going = rises, first, every[:0]
@@ -74,9 +76,9 @@ def guesses_of(first: Ints, rises: Ints) -> list[Guess]:
         (going,) = np.nonzero(_TREND * length * np.abs(base) > np.abs(delta).view(np.uint64).sum(axis=1))
         if len(going):
             guesses += _steps(going, first[going], delta[going], base[going])
-            if guesses[-1].rest.any():  # else nothing is shorter than even steps
+            if guesses[-1].rest.any():  # if all are 0, no line is shorter than even steps
                 slope = _slope(rises[going])
-                lines = np.concatenate((rises, rises[going] - np.arange(length) * slope[:, None]))
+                lines = np.concatenate((rises, rises[going] - np.arange(length, dtype=np.int64) * slope[:, None]))
     middle, low, high = _middle(lines)
     level = lines - middle[:, None]
     guesses.append(Guess(LEVEL, every, level[:count], first + middle[:count], first))
@@ -89,8 +91,8 @@ def guesses_of(first: Ints, rises: Ints) -> list[Guess]:
     return guesses
 
 
-def _steps(rows: Ints, first: Ints, delta: Ints, base: Ints) -> list[Guess]:
-    """Apply the predictors of even steps to columns which go one way, as clocks do; STEP is the last."""
+def _steps(rows: Places, first: Ints, delta: Ints, base: Ints) -> list[Guess]:
+    """Apply CURVE, if the columns are long enough, and STEP to columns with a trend; STEP comes last."""
     stepped = delta - base[:, None]
     stepped[:, 0] = 0
     step = Guess(STEP, rows, stepped, first, base)
@@ -102,7 +104,7 @@ def _steps(rows: Ints, first: Ints, delta: Ints, base: Ints) -> list[Guess]:
 
 
 def _slope(rises: Ints) -> Ints:
-    """Find the slope per row over half of the column: hardly touched by jitter, nor by a gap."""
+    """Find the slope per row as the median of differences over half the column: robust to jitter and to a gap."""
     length = rises.shape[1]
     lag = length // 2
     ahead = rises[:, lag:] - rises[:, :-lag]
@@ -122,10 +124,10 @@ def _mean_before(rises: Ints) -> Ints:
 
 
 def _middle(table: Ints) -> tuple[Ints, Ints, Ints]:
-    """Find what the numbers of each row of (C, n) lie around, the least and the greatest.
+    """Find the best origin of each row of (C, n), its least and its greatest number.
 
-    It is the median, which suits Rice codes. Where all numbers are so near to each other that packed codes are
-    shorter, it is moved to where zigzag makes those shortest: with 2**w numbers from low to high,
+    The origin is the median, which suits Rice codes. If all numbers are so close together that packed codes are
+    shorter, it is moved to where zigzag makes those shortest: for an origin o and a width w,
     o - 2**(w-1) ≤ low and high < o + 2**(w-1).
     """
     length = table.shape[1]
@@ -133,15 +135,23 @@ def _middle(table: Ints) -> tuple[Ints, Ints, Ints]:
     low, high, median = ordered[:, 0], ordered[:, -1], ordered[:, length // 2]
     width = bit_length((high - low).view(np.uint64).astype(np.float64))
     apart = np.abs(table - median[:, None]).sum(axis=1)
-    half = np.left_shift(1, np.clip(width - 1, 0, 62))
+    half = np.left_shift(np.int64(1), np.minimum(np.maximum(width - 1, 0), 62))
     near = half <= 1.0 + 2.0 / length * apart
     return np.where(near, np.maximum(np.minimum(median, low + half), high - half + 1), median), low, high
 
 
-def follow(table: Ints, rows: Ints, leaders: Ints) -> Guess:
-    """Predict that each number of (L, n) goes a fixed share of the way from the one before it to its leader's."""
-    if _is_beyond(table, _FOLLOW_END).any() or _is_beyond(leaders, _FOLLOW_END).any():
-        tame = ~(_is_beyond(table, _FOLLOW_END) | _is_beyond(leaders, _FOLLOW_END)).any(axis=1)
+def follow(table: Ints, rows: Places, leaders: Ints) -> Guess:
+    """Predict that each number of (L, n) moves a fixed share of the way from the one before to the leader's number.
+
+    Args:
+        table: (L, n) numbers.
+        rows: (L,) their places among all columns.
+        leaders: (L, n) numbers of the columns that they may follow.
+    """
+    # The magnitude of -2**63 is right as an unsigned number only.
+    beyond = np.abs(np.array((table, leaders))).view(np.uint64) >= np.uint64(_FOLLOW_END)
+    if beyond.any():
+        tame = ~beyond.any(axis=(0, 2))
         table, rows, leaders = table[tame], rows[tame], leaders[tame]
     before = np.empty_like(table)
     before[:, 0] = leaders[:, 0]
@@ -158,23 +168,18 @@ def follow(table: Ints, rows: Ints, leaders: Ints) -> Guess:
     return Guess(FOLLOW, rows, rest, steps, steps)
 
 
-def _is_beyond(table: Ints, end: int) -> NDArray[np.bool_]:
-    beyond: NDArray[np.bool_] = np.abs(table).view(np.uint64) >= np.uint64(end)
-    return beyond
-
-
 def bit_length(values: NDArray[np.float64]) -> Ints:
-    """Bits of the integer part; above 2**53 it may be one too many, which costs a bit and loses nothing."""
+    """Bits of the integer part. Above 2**53 it may be one too many, which costs one bit per code and loses nothing."""
     return np.minimum(np.frexp(values)[1], 64).astype(np.int64)
 
 
 def varint_length(values: Ints) -> Ints:
-    """Bytes of each value as zigzag varint."""
+    """Bytes of each value as a zigzag varint."""
     return np.maximum((bit_length(zigzag(values).astype(np.float64)) + 6) // 7, 1)
 
 
 def zigzag(values: Ints) -> Words:
-    """Fold signs in: 0, -1, 1, -2 … become 0, 1, 2, 3 …"""
+    """Map signed to unsigned numbers: 0, -1, 1, -2 … become 0, 1, 2, 3 …"""
     folded = values << 1
     folded ^= values >> 63
     return folded.view(np.uint64)

@@ -1,7 +1,7 @@
-"""Heads and codes back to columns of integers. Pure.
+"""Decodes heads and codes to columns of integers. Pure.
 
-First all heads are taken, which tell how many codes of which width there are; then all codes are read at once; then
-columns that were predicted in the same way are restored together.
+First all heads are read, which tell how many codes of which width follow. Then all codes are read at once. Then columns
+of the same predictor and length are restored together.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ _NO_CODES: Final = np.empty(0, dtype=np.uint64)
 
 
 class Head(NamedTuple):
-    """What a block says of its column before the codes.
+    """The head of an encoded column.
 
     Attributes:
         length: numbers in the column, ≥ 1.
         kind, coding: see FORMAT.md.
         parameters: start and base, or gain.
         divisor, remainder: number = remainder + divisor · y.
-        runs: of codes that belong to it.
-        leader: place of the head whose column it follows.
+        runs: its codes.
+        leader: place of the head whose column it follows; None if there is none.
     """
 
     length: int
@@ -145,7 +145,7 @@ def restore(heads: Sequence[Head], data: bytes) -> list[Ints]:
         alike.setdefault((head.kind, head.length), []).append(place)
     columns: list[Ints] = [np.empty(0, dtype=np.int64)] * len(heads)
     for (kind, count), places in alike.items():
-        folded = np.array([codes[place] for place in places])
+        folded = np.array([codes[place] for place in places], dtype=np.uint64)
         rest = (folded >> np.uint64(1)).view(np.int64) ^ -(folded & np.uint64(1)).view(np.int64)
         if kind == FOLLOW:
             for place, column in zip(places, rest, strict=True):
@@ -155,8 +155,8 @@ def restore(heads: Sequence[Head], data: bytes) -> list[Ints]:
         table = _predicted(kind, count, parameters.T[..., None], rest)
         table += parameters[:, :1]
         if any(heads[place].divisor != 1 for place in places):
-            table *= np.array([[heads[place].divisor] for place in places])
-            table += np.array([[heads[place].remainder] for place in places])
+            table *= np.array([[heads[place].divisor] for place in places], dtype=np.int64)
+            table += np.array([[heads[place].remainder] for place in places], dtype=np.int64)
         for place, column in zip(places, table, strict=True):
             columns[place] = column
     for place, head in enumerate(heads):
@@ -191,7 +191,7 @@ def _predicted(kind: int, count: int, parameters: Ints, rest: Ints) -> Ints:
     if kind == LEVEL:
         return rest
     if kind in {LINE, EVEN}:
-        line: Ints = np.arange(count) * parameters[1]
+        line: Ints = np.arange(count, dtype=np.int64) * parameters[1]
         return line if kind == EVEN else line + rest
     if kind == STEP:
         rest = rest + parameters[1]

@@ -1,7 +1,6 @@
-"""Messages to the public JSON objects. Pure.
+"""Turns messages into the public JSON objects, one line of ndjson each. Pure.
 
-This is the JSON rim: outside of the program each object is one line of ndjson, so here, and only here, a dict
-is what flows. Keys and their order are public and stable.
+They are dicts, because they leave the program as JSON. Keys and their order are public and stable.
 """
 
 from __future__ import annotations
@@ -18,20 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_agent.features import Features
-    from edge_agent.wire.batch import Envelope, Group, Message, Tombstone
+    from edge_agent.wire.batch import Group, Message, Tombstone
+    from edge_agent.wire.envelope import Envelope
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SHORTEST_FRACTION: Final = 3
 MORE_FEATURES: Final = ("time_weighted_mean", "median", "p05", "p95", "rms_difference", "share_good", "range")
-"""Those that senders did not know at first, by the names that they have here and there."""
+"""Features that the first senders did not have; the same names as in `Features`."""
 
 
 def objects(item: Message | StatusText) -> Iterator[dict[str, Any]]:
     """Turn what `decode_stream` yields into objects for `json.dumps`.
 
     Yields:
-        One object per reading that was sent, without `kind`; then one per feature window, event, tombstone or
-        status, with `kind`. Numbers that JSON cannot hold (NaN, infinities) become null.
+        One object per reading that was sent, without `kind`; then one per column with features, event, tombstone
+        or status, with `kind`. Numbers that JSON cannot hold (NaN, infinities) become null.
     """
     if isinstance(item, StatusText):
         yield {"kind": "status", **{key: value for key, value in item.fields.items() if key != "kind"}}
@@ -109,7 +109,7 @@ def _span(envelope: Envelope, group: Group) -> dict[str, str | None]:
 
 
 def statistics(features: Features) -> Iterator[tuple[str, float]]:
-    """Name and number of each feature that was told; the count is an int."""
+    """Yield name and number of each feature that is known; the count is an int."""
     yield "count", features.count
     yield "mean", features.mean
     yield "std", features.std
@@ -161,7 +161,7 @@ def iso_utc(wall_ns: int) -> str:
     """Write UNIX nanoseconds as ISO 8601 UTC, exactly, with the decimals it needs and three at least.
 
     Args:
-        wall_ns: the sum of two int64 at most, which stays within the years 1385 to 2554.
+        wall_ns: at most the sum of two int64, which is within the years 1385 to 2554.
     """
     seconds, fraction_ns = divmod(wall_ns, NS_PER_S)
     moment = _EPOCH + timedelta(seconds=seconds)

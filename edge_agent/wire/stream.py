@@ -1,4 +1,4 @@
-"""Captured messages, one after another, in the forms in which tools write them. Pure.
+"""Decodes captures: messages one after another, in the forms that MQTT tools write. Pure.
 
 Binary messages need no separator; newlines between them are skipped. A line may also be hex text
 (`mosquitto_sub -F %x`), and any payload may have its topic and a space before it (`-v`, `-F '%t %x'`).
@@ -32,25 +32,25 @@ _FOREIGN: Final = {
     "a SenML pack": re.compile(rb'\[\s*\{"bn"'),
     "a Sparkplug B topic": re.compile(rb"spBv1\.0/"),
 }
-"""What the agent sends too, if it is told to, for those that read it already."""
+"""Beginnings of payloads in other formats, which the agent sends if configured to."""
 _OURS: Final = frozenset((VERSION, ord("{")))
 _LINE_END: Final = re.compile(rb"[\r\n]")
 _BEGINS_PACK: Final = re.compile(rb'\[\s*(\{("(bn?)?)?)?\Z')
 _MOST_LINE: Final = 1 << 13
-"""What is neither ours nor hex is known for what it is by then."""
+"""Bytes after which a line is known to be neither a message nor hex text."""
 _MOST_BYTES: Final = 2 * MAX_MESSAGE_BYTES + _MOST_LINE
-"""Of a message, as a line of hex text with its topic."""
+"""Most bytes of a message: as a line of hex text with its topic."""
 _JSON_LOOKS: Final = (1 << 14, MAX_MESSAGE_BYTES)
 _JSON_LAST_WORD: Final = 16
-"""An error so near to the end may be a word that is cut off."""
+"""A JSON error this near to the end may come from a word that is cut off."""
 
 
 class Unread(NamedTuple):
-    """A message that was passed over, because what it refers to is not known.
+    """A message that could not be read, because what it refers to is not known.
 
     Attributes:
-        at: offset of its first byte.
-        reason: what it refers to.
+        at: offset of its first byte in the capture.
+        reason: one sentence that names what it refers to.
     """
 
     at: int
@@ -58,12 +58,12 @@ class Unread(NamedTuple):
 
 
 class Found(NamedTuple, Generic[T]):
-    """What stands at a place of a capture.
+    """A payload in a capture.
 
     Attributes:
-        at, end: offset of its first byte, and of the first one after it.
-        item: what was made of it, or why that cannot be done yet.
-        octets: the message, without topic and not in hex.
+        at, end: offset of its first byte, topic included, and of the first byte after it.
+        item: the result of reading it, or the reference that is not known.
+        octets: its bytes, without topic, and decoded if they were hex text.
     """
 
     at: int
@@ -77,14 +77,14 @@ def decode_stream(data: bytes, known: Known | None = None) -> Iterator[Message |
 
     Args:
         data: the capture.
-        known: what its messages may refer to; learns what they tell. None: nothing yet.
+        known: what messages may refer to; what is read is added to it. None: nothing yet.
 
     Yields:
-        Each message, each JSON object of the same topic tree, and where a message was passed over, in order.
+        Each message, each JSON object of the same topic tree, and `Unread` for a message that could not be read, in
+        order.
 
     Raises:
-        WireError: at the first damaged message, naming the offset of its first byte; what stood before it has
-            been yielded by then.
+        WireError: at the first damaged message, naming the offset of its first byte. All before it has been yielded.
     """
     known = known or Known()
     for found in payloads(data, lambda octets, at: read_message(octets, at, known)):
@@ -96,7 +96,7 @@ def decode_stream(data: bytes, known: Known | None = None) -> Iterator[Message |
 
 
 def learn_stream(data: bytes, known: Known) -> None:
-    """Learn the announcements in a capture as far as it is whole, so that it can be decoded in any order."""
+    """Add the announcements in a capture to `known`, up to the first damaged message."""
     with suppress(WireError):
         for found in payloads(data, read_taught):
             if isinstance(found.item, StatusText):
@@ -108,13 +108,13 @@ def learn_stream(data: bytes, known: Known) -> None:
 def payloads(
     data: bytes, read: Callable[[bytes, int], tuple[T, int]], *, before: int = 0, more: bool = False
 ) -> Iterator[Found[T]]:
-    """Tell messages and JSON objects apart.
+    """Split a capture into payloads, and read each.
 
     Args:
         data: a capture, or the next bytes of one.
-        read: makes something of the message at an offset, and tells the offset of its end.
-        before: so many bytes of the capture came before `data`; offsets in errors count them.
-        more: bytes may follow. Then it ends before what they could change.
+        read: reads the message at an offset; returns the result and the offset of its end.
+        before: number of bytes of the capture before `data`; offsets in errors count them.
+        more: whether bytes may follow. Then the last payload is left out if they could change it.
 
     Raises:
         WireError: at the first damaged message.
@@ -132,7 +132,7 @@ def payloads(
 
 
 def _is_open(data: bytes, at: int) -> bool:
-    """Tell whether bytes that follow could change what begins here, other than by completing it."""
+    """Tell whether more bytes could change what kind of payload begins at `at`."""
     if data[at] in _OURS or len(data) - at >= _MOST_BYTES:
         return False
     start = _skip(_TOPIC, data, at)
@@ -150,7 +150,7 @@ def _skip(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
 
 def _refuse_foreign(data: bytes, at: int) -> None:
     if data[at] in _OURS:
-        return  # in what is ours anything may stand
+        return  # a message may contain any bytes
     for name, pattern in _FOREIGN.items():
         if pattern.match(data, at):
             raise WireError(f'this is {name}, which other programs read; here only formats "batch" and "json" are')
@@ -164,7 +164,7 @@ def _payload_start(data: bytes, at: int) -> int:
 
 
 def _read_payload(data: bytes, at: int, start: int, read: Callable[[bytes, int], tuple[T, int]]) -> Found[T]:
-    """Read what begins at `at`, its topic, and at `start`, its payload."""
+    """Read one payload, which begins at `start`; its topic begins at `at`."""
     _refuse_foreign(data, start)
     hexadecimal = _HEX.match(data, start)
     if hexadecimal is None:
@@ -197,7 +197,7 @@ def _read_one(
 def _read_status(data: bytes, at: int) -> tuple[StatusText, int]:
     cut = False
     for look in _JSON_LOOKS:
-        # Undecodable bytes are carried along, so that the offset after the object can be counted in bytes.
+        # Bytes that are not UTF-8 are kept as surrogates, so that the length of the object can be counted in bytes.
         text = data[at : at + look].decode(errors="surrogateescape")
         try:
             fields, length = _JSON.raw_decode(text)

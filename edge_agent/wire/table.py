@@ -1,7 +1,7 @@
-"""Bytes back to the columns of all groups of a batch. Pure.
+"""Decodes the columns of all groups of a batch. Pure.
 
-Heads come first, codes after the last head; so what a column is made of is noted while the heads are taken, and
-filled in when all integers are known.
+All heads come first, all codes after them. So while the heads are read, a note says where the parts of each column will
+be; columns are made from the notes when all integers are known.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from edge_agent.wire.extras import (
     HAS_SIGMAS,
     NO_FEATURES,
     WAY_BITS,
-    Window,
+    UsedReadings,
     compute,
     decode_features,
     sigmas_of,
-    window_of,
+    used_readings,
 )
 from edge_agent.wire.floats import NOT_DECIMAL, check_scale, from_bytes, unscale
 from edge_agent.wire.restore import Head, restore, take_head
@@ -56,7 +56,19 @@ if TYPE_CHECKING:
 
 
 class _Note(NamedTuple):
-    """Where the parts of a column are, places among the integers (cells, sigmas) or numbers, and how many there are."""
+    """Where the parts of a column are.
+
+    Attributes:
+        values: place of the values among the numbers.
+        numbers: how many values have a number.
+        cells: place of the cells among the integers; None: all are good.
+        raws_mode: NO_RAWS to OWN_RAWS.
+        raws: place of the raw values among the numbers.
+        raw_cells: place among the integers of what says which raw values are missing; None: none is.
+        features: those that were sent.
+        way: how features were sent.
+        sigmas: place of the codes of sigmas among the integers; None: not sent.
+    """
 
     values: int
     numbers: int
@@ -77,13 +89,13 @@ class _Cells(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """One group before its codes are read.
+    """A group before its codes are read.
 
     Attributes:
         sensor: its id.
         rows: 0..65536.
         quantities: a name per column.
-        shared: the earlier group whose stamps it has; None if it has its own.
+        shared: place of the earlier group whose stamps it has; None if it has its own.
     """
 
     sensor: str
@@ -93,7 +105,7 @@ class Layout(NamedTuple):
 
 
 class _Reader:
-    """What the heads of a batch announce, and then hold."""
+    """Reads the heads of a batch, then the numbers that they announce."""
 
     def __init__(self, cursor: Cursor, latest: Latest) -> None:
         self.cursor = cursor
@@ -101,16 +113,16 @@ class _Reader:
         self.heads: list[Head] = []
         self.integers: list[Ints] = []
         self._numbers: list[tuple[int, int, int | Ints]] = []
-        """Scale, what to add, and the place among the integers, or what was read already."""
+        """Per column of numbers: scale, number to add, and place among the integers or, if sent as doubles, bits."""
         self._sensor = self._quantity = ""
 
     def block(self, count: int, leader: int | None = None) -> int:
-        """Take a head, and return its place."""
+        """Read a head, and return its place."""
         self.heads.append(take_head(self.cursor, count, leader))
         return len(self.heads) - 1
 
     def cells(self, rows: int) -> tuple[int, int]:
-        """Take a head and how many numbers there are; return its place and that."""
+        """Read the head of cells and the count of numbers behind it; return its place and the count."""
         place = self.block(rows)
         present = self.cursor.varint()
         if present > rows:
@@ -118,7 +130,7 @@ class _Reader:
         return place, present
 
     def numbers(self, scale: int, count: int, leader: int | None = None) -> int:
-        """Take a head of numbers, and return their place."""
+        """Read the head of a column of numbers, and return their place."""
         place: int | Ints = np.empty(0, dtype=np.int64)
         if check_scale(scale) == NOT_DECIMAL and count:
             way = self.cursor.byte()
@@ -134,11 +146,11 @@ class _Reader:
         return len(self._numbers) - 1
 
     def last_block(self) -> int | None:
-        """Place of the last head, for one that may follow it."""
+        """Place of the last head, whose column the next one may follow; None if there is none."""
         return len(self.heads) - 1 if self.heads else None
 
     def column(self, sensor: str, quantity: str, rows: int) -> _Note:
-        """Take all heads of a column."""
+        """Read all heads of a column."""
         self._sensor, self._quantity = sensor, quantity
         head = self.cursor.byte()
         scale, raws_mode = head & SCALE_BITS, head >> RAWS_SHIFT & 3
@@ -176,17 +188,17 @@ class _Reader:
         integers = [self.integers[place] if isinstance(place, int) else place for _, _, place in self._numbers]
         if not self.latest.empty:
             shifts = [shift for _, shift, _ in self._numbers]
-            integers = [column + np.array([shift]) for column, shift in zip(integers, shifts, strict=True)]
+            integers = [column + np.int64(shift) for column, shift in zip(integers, shifts, strict=True)]
         return unscale(integers, scales), scales, integers
 
 
 def decode_groups(
     cursor: Cursor, layouts: Sequence[Layout], latest: Latest
 ) -> list[tuple[tuple[int, ...], tuple[Column, ...]]]:
-    """Take stamps and columns of all groups from all that is left.
+    """Decode stamps and columns of all groups from all bytes that are left.
 
     Raises:
-        WireError: it ends too early, is too long or contradicts itself.
+        WireError: the bytes end too early, are too many or contradict each other.
     """
     reader = _Reader(cursor, latest)
     stamp_places: list[int | None] = []
@@ -208,8 +220,8 @@ def decode_groups(
     for layout, times, mine, judged in zip(layouts, stamps, notes, cells, strict=True):
         listed.append(tuple(times.tolist()) if layout.shared is None else listed[layout.shared])
         columns = [
-            _column(quantity, note, each, numbers, reader.integers, computed.get(note.values))
-            for quantity, note, each in zip(layout.quantities, mine, judged, strict=True)
+            _column(quantity, note, own, numbers, reader.integers, computed.get(note.values))
+            for quantity, note, own in zip(layout.quantities, mine, judged, strict=True)
         ]
         groups.append((listed[-1], tuple(columns)))
     return groups
@@ -218,7 +230,7 @@ def decode_groups(
 def _stamps(
     layouts: Sequence[Layout], places: Sequence[int | None], integers: Sequence[Ints], since: int | None
 ) -> list[Ints]:
-    """Find the stamps of each group, which count from an earlier batch or from the first stamp of all."""
+    """Find the stamps of each group; they are relative to an earlier batch or to the first stamp of this one."""
     stamps: list[Ints] = []
     for layout, place in zip(layouts, places, strict=True):
         if layout.shared is not None:
@@ -229,7 +241,7 @@ def _stamps(
             stamps.append(integers[place])
             since = int(integers[place][0])
         else:
-            stamps.append(integers[place] + np.array([since]))
+            stamps.append(integers[place] + np.int64(since))
     return stamps
 
 
@@ -240,16 +252,16 @@ def _computed(
     scales: Sequence[int],
     integers: Sequence[Ints],
 ) -> dict[int, Features]:
-    """Compute the features that were left to us, by the place of the values."""
-    windows: dict[int, dict[int, Window]] = {COMPUTED: {}, COMPUTED_IN_FULL: {}}
+    """Compute the features that were not sent, by the place of the values."""
+    used: dict[int, dict[int, UsedReadings]] = {COMPUTED: {}, COMPUTED_IN_FULL: {}}
     for mine, judged, times_ns in zip(notes, cells, stamps, strict=True):
         for note, (statuses, present) in zip(mine, judged, strict=True):
-            if note.way in windows:
+            if note.way in used:
                 own = scales[note.values], integers[note.values], times_ns
-                window = Window(*own) if present is None else window_of(*own, present, statuses)
-                windows[note.way][note.values] = window
+                readings = UsedReadings(*own) if present is None else used_readings(*own, present, statuses)
+                used[note.way][note.values] = readings
     computed: dict[int, Features] = {}
-    for way, chosen in windows.items():
+    for way, chosen in used.items():
         computed.update(zip(chosen, compute(list(chosen.values()), in_full=way != COMPUTED), strict=True))
     return computed
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import edge_agent
+from edge_agent.agent.gateway import Gateway
 from edge_agent.config.load import parse_config
 from edge_agent.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_agent.reading import ChannelBlock, Event
 
 
@@ -94,8 +96,6 @@ def test_a_run_ends_when_it_is_told_to_and_shows_its_taps_everything(config: Pat
         def heard(self, event: Event) -> None:
             """Keep it."""
             self.events.append(event)
-
-    from edge_agent.agent.gateway import Gateway
 
     tap = UntilFirst()
     with Gateway(parse_config(config.read_text()), taps=[tap]) as gateway:

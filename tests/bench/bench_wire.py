@@ -21,7 +21,7 @@ from pcodec import ChunkConfig, standalone
 
 from edge_agent.clock import NS_PER_S, ClockQuality
 from edge_agent.reading import Flag, RecordKind, status_of
-from edge_agent.wire.batch import Batch, Column, Envelope, Group
+from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.codec import (
     Known,
     Reference,
@@ -31,6 +31,7 @@ from edge_agent.wire.codec import (
     encode_message,
     make_announcement,
 )
+from edge_agent.wire.envelope import Envelope
 from tests.bench.bench_path import measurements
 from tests.bench.bounds import Part, decimals, doubles, ideals, others
 from tests.bench.published import KINDS, Published, bench_published, read_series, shared_series

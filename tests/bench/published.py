@@ -20,7 +20,7 @@ from edge_agent.reading import Measurement, RecordKind
 from edge_agent.stages.filters.auto import AutoSettings
 from edge_agent.stages.validate import Limits
 from edge_agent.uplink.dialects.announcer import TEACH_EVERY
-from edge_agent.wire.batch import Batch, Column, Envelope, Group
+from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.codec import (
     Known,
     by_announcement,
@@ -30,6 +30,7 @@ from edge_agent.wire.codec import (
     make_announcement,
     teaching,
 )
+from edge_agent.wire.envelope import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,3 +109,16 @@ def test_scan_lists_what_the_kernel_reads_so_that_it_can_be_pasted(run: Run, tmp
     assert found["ds18b20"].serial == "28-0123456789ab"
     assert found["iio"].name == "bme280"
     assert found["hwmon"].name == "sht3x"
+
+
+def test_doctor_notes_an_authority_that_others_would_refuse(run: Run, tmp_path: Path) -> None:
+    make = "openssl req -x509 -newkey ed25519 -nodes -keyout ca.key -out ca.pem -subj /CN=home"
+    subprocess.run(make.split(), cwd=tmp_path, check=True, capture_output=True)
+    file = tmp_path / "rig.toml"
+    file.write_text(f'[gateway]\nid = "g"\n[uplink]\nurl = "mqtts://broker"\nca_file = "{tmp_path}/ca.pem"\n')
+    code, out, _err = run("doctor", "--config", str(file))
+    assert (code, out.split(":")[0]) == (0, "note  uplink")
+    assert "has no key usage" in out
+    (tmp_path / "ca.pem").write_text("no certificate")
+    code, out, _err = run("doctor", "--config", str(file))
+    assert (code, out.split(":")[0]) == (69, "bad   uplink")

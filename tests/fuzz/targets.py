@@ -14,7 +14,7 @@ from edge_agent.clock import ClockQuality
 from edge_agent.errors import WireError
 from edge_agent.features import Features
 from edge_agent.reading import NOT_SENT, RecordKind
-from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message, StatusText
+from edge_agent.wire.batch import Batch, Column, Group, Message, StatusText
 from edge_agent.wire.codec import (
     Announcement,
     Known,
@@ -30,6 +30,7 @@ from edge_agent.wire.codec import (
     parse_announcement,
     teaching,
 )
+from edge_agent.wire.envelope import Envelope
 from edge_agent.wire.limits import MAX_ANNOUNCED_CHANNELS, MAX_CELLS, MAX_COLUMNS, MAX_GROUPS, MAX_ROWS
 from edge_agent.wire.rows import objects
 from tests.fuzz.mutate import confused, damaged, packed, sealed

@@ -13,7 +13,7 @@ from edge_agent.outbox.schema import StoreSettings
 from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SYNCED = Anchor(1_000, ClockQuality.SYNCED, 0)
@@ -25,8 +25,9 @@ def told(dropped: Dropped) -> bytes:
 
 
 @pytest.fixture
-def open_outbox(tmp_path: Path) -> Callable[..., Outbox]:
+def open_outbox(tmp_path: Path) -> Iterator[Callable[..., Outbox]]:
     """Open the outbox in a folder; whatever is given replaces a default."""
+    opened: list[Outbox] = []
 
     def open_(**given: Any) -> Outbox:
         settings: dict[str, Any] = {
@@ -37,9 +38,13 @@ def open_outbox(tmp_path: Path) -> Callable[..., Outbox]:
             "encode": Encode(told, lambda body: body),
         }
         settings["settings"] = StoreSettings(given.pop("max_bytes", 1 << 20))
-        return Outbox(**(settings | given))
+        opened.append(Outbox(**(settings | given)))
+        return opened[-1]
 
-    return open_
+    yield open_
+    for outbox in opened:
+        outbox._segments.close()
+        outbox._db.close()  # without the commit of `Outbox.close`, which a test that plays a crash does not want
 
 
 @pytest.fixture

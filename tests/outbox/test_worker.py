@@ -28,7 +28,7 @@ from edge_agent.outbox.worker import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge_agent.outbox.outbox import Content
     from edge_agent.reading import Lane, Record
@@ -90,20 +90,20 @@ class Bench:
 
 
 @pytest.fixture
-def bench(open_outbox: Callable[..., Outbox]) -> Bench:
+def bench(open_outbox: Callable[..., Outbox]) -> Iterator[Bench]:
     plain = open_outbox()
     plain.close()
-    return Bench(
-        FlakyOutbox(
-            plain._directory,
-            StoreSettings(1 << 20),
-            boot_id="boot-a",
-            anchor=Anchor(1_000, ClockQuality.NONE, 0),
-            rng=random.Random(2),
-            encode=Encode(lambda dropped: dropped.reason.encode(), lambda body: body),
-            max_waiting_bytes=20_000,
-        )
+    outbox = FlakyOutbox(
+        plain._directory,
+        StoreSettings(1 << 20),
+        boot_id="boot-a",
+        anchor=Anchor(1_000, ClockQuality.NONE, 0),
+        rng=random.Random(2),
+        encode=Encode(lambda dropped: dropped.reason.encode(), lambda body: body),
+        max_waiting_bytes=20_000,
     )
+    yield Bench(outbox)
+    outbox._db.close()
 
 
 def test_commit_commits_at_once(bench: Bench, batch: Callable[..., Content]) -> None:

@@ -31,7 +31,9 @@ def _columns(draw: st.DrawFn, rows: int) -> Column:
 def _groups(draw: st.DrawFn) -> Group:
     rows = draw(st.integers(0, 5))
     times_ns = draw(st.lists(st.integers(-(1 << 63), (1 << 63) - 1), min_size=rows, max_size=rows))
-    return Group(draw(st.text(max_size=20)), times_ns, tuple(draw(_columns(rows)) for _ in range(draw(st.integers(0, 3)))))
+    return Group(
+        draw(st.text(max_size=20)), times_ns, tuple(draw(_columns(rows)) for _ in range(draw(st.integers(0, 3))))
+    )
 
 
 @given(st.lists(_groups(), max_size=4))

@@ -33,8 +33,9 @@ from edge_agent.stages.filters.auto import AutoSettings
 from edge_agent.stages.filters.kalman import KalmanSettings
 from edge_agent.stages.reduce import ReduceSettings
 from edge_agent.stages.validate import Limits
-from edge_agent.wire.batch import Batch, Column, Envelope, Group, Tombstone
+from edge_agent.wire.batch import Batch, Column, Group, Tombstone
 from edge_agent.wire.codec import decode_message, encode_message
+from edge_agent.wire.envelope import Envelope
 
 S = NS_PER_S
 START_NS = 10 * S

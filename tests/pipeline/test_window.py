@@ -12,8 +12,9 @@ from edge_agent.pipeline.pipeline import Pipeline
 from edge_agent.pipeline.settings import BatchSettings, ChannelSettings
 from edge_agent.reading import Measurement, RecordKind
 from edge_agent.stages.validate import Limits
-from edge_agent.wire.batch import Batch, Envelope
+from edge_agent.wire.batch import Batch
 from edge_agent.wire.codec import decode_message, encode_message
+from edge_agent.wire.envelope import Envelope
 
 S = NS_PER_S
 T = "temperature_c"

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import ssl
 import subprocess
 import threading
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edge_agent.errors import Unavailable
-from edge_agent.uplink.mqtt import LinkDown, LinkUp, tls_context
+from edge_agent.uplink.mqtt import LinkDown, LinkUp, lacks_key_usage, tls_context
 
 if TYPE_CHECKING:
     import socket
@@ -26,7 +28,7 @@ def _openssl(folder: Path, arguments: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Holds authority, certificate for localhost, key; and another authority."""
+    """Holds authority, certificate for localhost, key; and another authority. Neither says what its key is for."""
     for name in ("ca", "other"):
         _openssl(tmp_path, f"req -x509 -newkey ed25519 -nodes -keyout {name}.key -out {name}.pem -subj /CN={name}")
     _openssl(tmp_path, "req -newkey ed25519 -nodes -keyout srv.key -out srv.csr -subj /CN=localhost")
@@ -36,6 +38,60 @@ def folder(tmp_path: Path) -> Path:
     )
     _openssl(tmp_path, "pkey -in srv.key -aes256 -passout pass:secret -out locked.key")
     return tmp_path
+
+
+def _shake_hands(client: ssl.SSLContext, folder: Path, host: str) -> None:
+    """Let `client` connect to a server at `host` that has the certificate in `folder`."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(folder / "srv.pem", folder / "srv.key")
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(back, there, server_hostname=host)
+    theirs = server.wrap_bio(there, back, server_side=True)
+    for _ in range(3):
+        for end in (ours, theirs):
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    assert ours.version() == "TLSv1.3"
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python is as strict as it is from 3.13 on."""
+    lax = ssl.create_default_context
+
+    def create(**options: Any) -> ssl.SSLContext:
+        context = lax(**options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr("edge_agent.uplink.mqtt.ssl.create_default_context", create)
+
+
+@pytest.mark.usefixtures("strict")
+def test_a_home_made_authority_is_accepted_for_what_it_signed_and_no_other(folder: Path) -> None:
+    ours, theirs = (tls_context(str(folder / name), None, None) for name in ("ca.pem", "other.pem"))
+    _shake_hands(ours, folder, "localhost")
+    with pytest.raises(ssl.SSLCertVerificationError, match="unable to get local issuer"):
+        _shake_hands(theirs, folder, "localhost")
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        _shake_hands(ours, folder, "elsewhere")
+    ours.verify_flags |= ssl.VERIFY_X509_STRICT
+    with pytest.raises(ssl.SSLCertVerificationError):
+        _shake_hands(ours, folder, "localhost")
+
+
+@pytest.mark.usefixtures("strict")
+def test_the_authorities_of_the_system_are_checked_as_strictly_as_python_does() -> None:
+    assert tls_context(None, None, None).verify_flags & ssl.VERIFY_X509_STRICT
+
+
+def test_an_authority_without_key_usage_is_noticed(folder: Path) -> None:
+    _openssl(
+        folder,
+        "req -x509 -newkey ed25519 -nodes -keyout k -out said.pem -subj /CN=said -addext keyUsage=critical,keyCertSign",
+    )
+    assert lacks_key_usage(str(folder / "ca.pem"))
+    assert not lacks_key_usage(str(folder / "said.pem"))
 
 
 @pytest.mark.broker

@@ -15,7 +15,7 @@ import numpy as np
 from edge_agent.clock import ClockQuality
 from edge_agent.features import Features
 from edge_agent.reading import NOT_SENT, Event, EventKind, Flag, RecordKind, status_of
-from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message, Tombstone
+from edge_agent.wire.batch import Batch, Column, Group, Message, Tombstone
 from edge_agent.wire.codec import (
     Announcement,
     Known,
@@ -30,8 +30,9 @@ from edge_agent.wire.codec import (
     parse_announcement,
     teaching,
 )
+from edge_agent.wire.envelope import Envelope
+from edge_agent.wire.integer_features import features_of
 from edge_agent.wire.rows import objects
-from edge_agent.wire.window import features_of
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 
@@ -100,7 +101,9 @@ def _plain(first_s: int) -> Batch:
         (2150 + (each - 10) // 4 + (wave > 3) - (wave < -3)) / 100 for each, wave in zip(rows, _WAVES, strict=True)
     )
     statuses = tuple(status_of(Flag.TOO_FAST) if each == 17 else 0 for each in rows)
-    window = features_of(np.array([[round(100 * value) for value in filtered]]), [2], np.array([times]))
+    window = features_of(
+        np.array([[round(100 * value) for value in filtered]], dtype=np.int64), [2], np.array([times], dtype=np.int64)
+    )
     return Batch(
         (
             Group(

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from edge_agent.clock import ClockQuality
 from edge_agent.features import Features
 from edge_agent.reading import NOT_SENT, Event, EventKind
-from edge_agent.wire.batch import Batch, Column, Envelope, Group, Tombstone
+from edge_agent.wire.batch import Batch, Column, Group, Tombstone
+from edge_agent.wire.envelope import Envelope
 from edge_agent.wire.extras import SIGMAS
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)

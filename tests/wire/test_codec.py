@@ -5,7 +5,7 @@ import math
 import tracemalloc
 import zlib
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edge_agent.errors import Truncated, UnknownVersion, WireError
 from edge_agent.features import Features
 from edge_agent.reading import Event, EventKind, RecordKind
-from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message, Tombstone
+from edge_agent.wire.batch import Batch, Column, Group, Message, Tombstone
 from edge_agent.wire.codec import (
     MAX_MESSAGE_BYTES,
     decode_message,
@@ -27,6 +27,9 @@ from edge_agent.wire.codec import (
 from edge_agent.wire.cursor import varint
 from tests.wire.samples import ENVELOPE, EVENT, FULL, MESSAGES, SMALL, TOMBSTONE, encoded, known
 from tests.wire.strategies import ENVELOPES, EVENTS, TOMBSTONES, batches
+
+if TYPE_CHECKING:
+    from edge_agent.wire.envelope import Envelope
 
 
 def sealed(message: bytes) -> bytes:

@@ -37,9 +37,9 @@ def cost(sigmas: tuple[float | None, ...]) -> int:
 
 @given(st.floats(1e-11, 1e11))
 def test_a_sigma_comes_back_within_three_hundredths_and_then_stays(sigma: float) -> None:
-    (once,) = sigmas_of(np.array(sigma_codes([sigma], [0])), [0])
+    (once,) = sigmas_of(np.array(sigma_codes([sigma], [0]), dtype=np.int64), [0])
     assert once == pytest.approx(sigma, rel=0.03)
-    assert sigmas_of(np.array(sigma_codes([once], [0])), [0]) == (once,)
+    assert sigmas_of(np.array(sigma_codes([once], [0]), dtype=np.int64), [0]) == (once,)
 
 
 def test_every_code_stays() -> None:
@@ -67,7 +67,7 @@ def test_sigmas_of_absent_cells_do_not_travel() -> None:
 
 def test_damaged_and_misfitting_sigmas_are_refused() -> None:
     with pytest.raises(WireError, match="out of range"):
-        sigmas_of(np.array([1, MOST_SIGMA + 1]), [0, 0])
+        sigmas_of(np.array([1, MOST_SIGMA + 1], dtype=np.int64), [0, 0])
     with pytest.raises(WireError, match="length"):
         body(replace(COLUMN, sigmas=(1.0,) * 59))
 

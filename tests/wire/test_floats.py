@@ -99,7 +99,9 @@ def test_decimals_that_are_known_make_no_difference_to_the_bytes(
     if same:
         raw, raw_scale = whole, scale
     values, raws = [each / 10**scale for each in whole], [each / 10**raw_scale for each in raw]
-    known = Decimals(Scaled(scale, np.array(whole)), Scaled(raw_scale, np.array(raw)), values == raws)
+    known = Decimals(
+        Scaled(scale, np.array(whole, dtype=np.int64)), Scaled(raw_scale, np.array(raw, dtype=np.int64)), values == raws
+    )
     times_ns = range(0, len(numbers) * 10**9, 10**9)
     column = Column("temperature_c", values, raws, [0] * len(values), None, describe=True)
     told = Batch((Group("air", times_ns, (replace(column, decimals=known), column)),))

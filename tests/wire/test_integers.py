@@ -164,11 +164,13 @@ def test_a_column_that_may_follow_another_comes_back(pairs: list[tuple[int, int]
 
 
 def test_a_filtered_column_costs_little_beside_what_it_was_filtered_from() -> None:
-    raws = np.array([row * row * 7919 % 97 for row in range(60)])
+    raws = np.array([row * row * 7919 % 97 for row in range(60)], dtype=np.int64)
     filtered = [raws[0]]
     for raw in raws[1:].tolist():
         filtered.append(filtered[-1] + round((raw - filtered[-1]) * 0.2))
-    alone, beside = encode_integers([Numbers(np.array(filtered)), Numbers(np.array(filtered), raws)])
+    alone, beside = encode_integers(
+        [Numbers(np.array(filtered, dtype=np.int64)), Numbers(np.array(filtered, dtype=np.int64), raws)]
+    )
     assert beside.bits() < alone.bits() // 4
 
 

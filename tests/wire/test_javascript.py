@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import edge_agent.wire
 from edge_agent.errors import WireError
 from edge_agent.reading import EventKind, RecordKind
-from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message
+from edge_agent.wire.batch import Batch, Column, Group, Message
 from edge_agent.wire.codec import (
     Known,
     Reference,
@@ -38,6 +38,8 @@ from tests.wire.strategies import ENVELOPES, EVENTS, STEPS, TOMBSTONES, asking, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from edge_agent.wire.envelope import Envelope
 
 DECODER = Path(edge_agent.wire.__file__).parent / "decode.js"
 LINES = Path(__file__).parent / "decode_lines.js"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edge_agent.clock import ClockQuality
 from edge_agent.errors import UnknownReference, WireError
 from edge_agent.reading import RecordKind
-from edge_agent.wire.batch import Batch, Column, Envelope, Group, Message, StatusText
+from edge_agent.wire.batch import Batch, Column, Group, Message, StatusText
 from edge_agent.wire.codec import (
     Known,
     Reference,
@@ -44,6 +44,7 @@ from tests.wire.strategies import ENVELOPES, STEPS, batches, channels_of
 
 if TYPE_CHECKING:
     from edge_agent.wire.announcement import Announcement
+    from edge_agent.wire.envelope import Envelope
 
 AIR = ("air", ("temperature_c", "humidity_pct"))
 

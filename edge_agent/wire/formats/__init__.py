@@ -1,1 +1,1 @@
-"""What others read: one file per format, each a function from our own message to theirs. Pure."""
+"""Formats of other programs: one file each, with a function that rewrites one of our messages. Pure."""

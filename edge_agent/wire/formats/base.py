@@ -1,4 +1,4 @@
-"""What every format gives back, and the words that they share. Pure."""
+"""What the formats have in common: their result, and the names of qualities, flags and features. Pure."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Rewritten:
     """A record as it is published.
 
     Attributes:
-        payload: all of it.
+        payload: the whole payload.
         content_type: for MQTT 5.
-        version: of what the payload looks like, for the user property `v`.
-        topic: last level in place of that of its lane, where the format cannot carry such a record; None as usual.
+        version: version of the payload's layout, for the user property `v`.
+        topic: last level of the topic, if the format cannot hold such a record; None: that of its lane.
     """
 
     payload: bytes
@@ -35,7 +35,7 @@ class Rewritten:
 
 
 Rewrite = Callable[[bytes], Rewritten]
-"""From one of our own messages."""
+"""A function that rewrites one of our messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Cell:
         value, raw: finite numbers; None where there is none.
         sigma: standard deviation of the error of the value, if one was sent.
         quality: `good`, `estimated`, `suspect` or `bad`.
-        flags: why it is not good; a reading without value says at least so.
+        flags: why it is not good; never empty for a reading without value.
     """
 
     row: int
@@ -81,12 +81,12 @@ def judge(status: int) -> tuple[str, tuple[str, ...]]:
 
 
 def statistics(features: Features) -> Iterator[tuple[str, float]]:
-    """Name and number of each feature that is one, as `edge-agent decode` names them; the count is an int."""
+    """Yield name and number of each finite feature, named as by `edge-agent decode`; the count is an int."""
     for name, number in rows.statistics(features):
         if math.isfinite(number):
             yield name, number if name == "count" else float(number)
 
 
 def finite(number: float | None) -> float | None:
-    """The number, or None for what no text format can write."""
+    """Return the number, or None if it is not finite, which no text format can write."""
     return number if number is not None and math.isfinite(number) else None

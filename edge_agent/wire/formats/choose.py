@@ -1,4 +1,4 @@
-"""The formats by the names that the configuration knows them by. Pure."""
+"""Finds a format by its name in the configuration. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from edge_agent.wire.formats.base import Rewrite
 
 _MODULES: Final = {"json": "json_document", "influx": "influx_line", "senml": "senml_pack"}
-"""Where `rewrite` is; a gateway imports only the one that it speaks."""
+"""Module of each format, which has a function `rewrite`. Only the one that is configured is imported."""
 
 
 def rewriter(name: str) -> Rewrite:
-    """How a message of ours becomes one in the format `name`; `batch` is ours."""
+    """Return the function that rewrites our messages in the format `name`; `batch` is our own format."""
     if name == "batch":
         return _as_it_is
     rewrite: Callable[[Message], Rewritten] = import_module(f"edge_agent.wire.formats.{_MODULES[name]}").rewrite

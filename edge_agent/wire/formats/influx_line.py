@@ -21,11 +21,12 @@ from edge_agent.wire.rows import iso_utc
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from edge_agent.wire.batch import Envelope, Group, Message, Tombstone
+    from edge_agent.wire.batch import Group, Message, Tombstone
+    from edge_agent.wire.envelope import Envelope
 
 CONTENT_TYPE: Final = "text/plain;charset=utf-8"
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
-"""Line breaks end a line; what some parsers make of the others is nowhere written."""
+"""Control characters: line breaks end a line, and the protocol does not define the others."""
 
 
 def rewrite(message: Message) -> Rewritten:
@@ -62,7 +63,7 @@ def _field(value: float | str) -> str:
 
 
 def _escaped(text: str, *, keep: str = "") -> str:
-    """Escape what would separate. There is no escape for a backslash, and a last one would eat the separator."""
+    """Escape separators. A backslash cannot be escaped, and at the end it would escape the next separator."""
     text = _on_one_line(text).rstrip("\\")
     for character in ", =":
         if character not in keep:
@@ -100,7 +101,7 @@ def _readings(envelope: Envelope, group: Group) -> Iterator[str]:
 
 
 def _features(envelope: Envelope, group: Group) -> Iterator[str]:
-    """Of the window that the rows cover, at its last moment."""
+    """Write the features of each column, at the time of the last row."""
     for column in group.columns:
         features = column.features
         if features is not None and group.times_ns:
@@ -117,7 +118,7 @@ def _event(envelope: Envelope, event: Event) -> str:
 
 
 def _tombstone(envelope: Envelope, tombstone: Tombstone) -> str:
-    """Its identity is among the tags: two may tell of the same moment, and one must not replace the other."""
+    """Write a tombstone. Its identity is among the tags, so that another of the same time does not overwrite it."""
     tags = _tags(envelope, epoch=str(envelope.epoch), seq=str(envelope.seq))
     fields: dict[str, float | str] = {
         "reason": tombstone.reason,

@@ -1,7 +1,7 @@
-"""One JSON object per record: identity once, and in a batch an array of readings, each of which stands alone. Pure.
+"""One JSON object per record: its identity and, of a batch, an array of self-contained readings. Pure.
 
-The objects are those that `edge-agent decode` prints, less what they share. Columns would be a third of the size, but
-then every flow, rule and query would have to put rows together again; who wants few bytes takes `batch`.
+The objects are those that `edge-agent decode` prints, without the keys that all of a record share. Columns would take a
+third of the size, but every flow, rule and query would have to assemble rows; for few bytes there is `batch`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _READING: Final[dict[str, tuple[type, ...]]] = {
     "quality": (str,),
     "flags": (list,),
 }
-"""Keys of a reading in their order, and what may stand there."""
+"""Keys of a reading in their order, and the types of their values."""
 _SIGMA: Final = "sigma"
-"""Only where it was sent."""
+"""Key of a reading that is there only if a sigma was sent."""
 _SHARED: Final = frozenset({"node", "epoch", "seq", "t_quality", "kind"})
 
 
@@ -59,7 +59,7 @@ def rewrite(message: Message) -> Rewritten:
 
 
 def is_record(document: Mapping[str, Any]) -> bool:
-    """Whether a JSON object may be a record that was sent so, and no status message."""
+    """Tell whether a JSON object may be a record in this format, and not a status message."""
     return document.get("kind") in {"batch", "event", "tombstone"} and "seq" in document
 
 
@@ -90,10 +90,10 @@ def rows_of(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "t_quality": document.get("t_quality"),
             **{key: value for key, value in reading.items() if key in rest or key == _SIGMA},
         }
-    for window in features or ():
-        if not isinstance(window, dict):
+    for described in features or ():
+        if not isinstance(described, dict):
             raise WireError("a JSON object with features that are none of ours")
-        yield {"kind": "features", **identity, **window}
+        yield {"kind": "features", **identity, **described}
 
 
 def _are(fields: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> bool:

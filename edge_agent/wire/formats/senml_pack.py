@@ -23,15 +23,16 @@ from edge_agent.wire.rows import iso_utc
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_agent.wire.batch import Column, Envelope, Message, Tombstone
+    from edge_agent.wire.batch import Column, Message, Tombstone
+    from edge_agent.wire.envelope import Envelope
 
 CONTENT_TYPE: Final = "application/senml+json"
 _UNITS: Final = {"c": "Cel", "pa": "Pa", "ppm": "ppm", "lx": "lx"}
-"""By the end of a quantity's name, as IANA registers them; all but ppm are primary units."""
+"""Registered unit by the end of a quantity's name (IANA, SenML units); all but ppm are primary units."""
 _SECONDARY: Final = "ppm"
 _WITHOUT_UNIT: Final = {"count", "slope_per_s", "share_good"}
 _WITH_SECONDARY_UNITS: Final = 26
-"""The version that says that a pack has secondary units (RFC 9100: 10 + 2**4)."""
+"""Version of a pack that has secondary units (RFC 9100: 10 + 2**4)."""
 _FIRST_ABSOLUTE_NS: Final = (1 << 28) * NS_PER_S
 _NOT_IN_NAMES: Final = re.compile("[^A-Za-z0-9./_-]")
 
@@ -102,7 +103,7 @@ def _readings(name: str, moments: list[int], column: Column) -> Iterator[Entry]:
 
 
 def _features(name: str, moment_ns: int, column: Column) -> Iterator[Entry]:
-    """Of the window that the rows cover, at its last moment. A slope has no unit that is registered."""
+    """Yield the features of a column, at the time of the last row. There is no registered unit for a slope."""
     features = column.features
     if features is None:
         return
@@ -124,7 +125,7 @@ def _event(envelope: Envelope, event: Event) -> Iterator[Entry]:
 
 
 def _tombstone(envelope: Envelope, tombstone: Tombstone) -> Iterator[Entry]:
-    """Its identity is in the name: two may tell of the same moment, and one must not replace the other."""
+    """Yield a tombstone. Its identity is in the name, so that another of the same time does not replace it."""
     moment_ns = tombstone.last_ns + envelope.offset_ns
     name = f"tombstone/{envelope.epoch}/{envelope.seq}"
     yield moment_ns, {"n": f"{name}/reason", "vs": tombstone.reason}

@@ -1,11 +1,11 @@
-"""Sparkplug B payloads (Sparkplug 3.0, chapter 6): what a record says as metrics, and metrics as bytes. Pure.
+"""Sparkplug B payloads (Sparkplug 3.0, chapter 6): records as metrics, and metrics as bytes. Pure.
 
 Names are `SENSOR/QUANTITY`; below a quantity stand `/raw` and the features of the batch. An event or tombstone is one
-metric, `event` or `tombstone`, whose text is the JSON object that `format = "json"` would send; so nothing of it is
-torn apart. `clock` says how far to trust the times, which are whole milliseconds. A reading that is not good has the
+metric, `event` or `tombstone`, whose text is the JSON object that `format = "json"` would send, so that it stays in one
+piece. `clock` says how far to trust the times, which are whole milliseconds. A reading that is not good has the
 property `Quality` (0 if bad, else 192; the specification knows but one more, 500 for stale) and `status`: the reasons.
-Every metric bears its type: the specification would have it in births alone, but decoders in wide use make null of a
-value whose type they are not told.
+Every metric has its type: the specification asks for it in births only, but widely used decoders read a value without a
+type as null.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from edge_agent.wire.rows import MORE_FEATURES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from edge_agent.wire.batch import Column, Envelope, Message, Tombstone
+    from edge_agent.wire.batch import Column, Message, Tombstone
+    from edge_agent.wire.envelope import Envelope
 
 BD_SEQ: Final = "bdSeq"
 REBIRTH: Final = "Node Control/Rebirth"
@@ -88,7 +89,7 @@ def payload(
         t_ms: UNIX time at which it is published.
         metrics: those that are not historical must ascend in time.
         seq: 0..255; None in a death.
-        historical: whether the values are no news.
+        historical: whether the values are old ones, not current ones.
     """
     message = Payload(timestamp=t_ms)
     if seq is not None:
@@ -112,7 +113,7 @@ def payload(
 
 
 def asks_for_rebirth(command: bytes) -> bool:
-    """Whether an NCMD payload says so; what cannot be read does not."""
+    """Tell whether an NCMD payload asks for a rebirth; one that cannot be read does not."""
     try:
         message = Payload.FromString(command)
     except DecodeError:
@@ -121,7 +122,7 @@ def asks_for_rebirth(command: bytes) -> bool:
 
 
 def metrics_of(message: Message) -> Sequence[Metric]:
-    """What a record says, in the order of time."""
+    """Turn a record into metrics, in the order of time."""
     envelope, content = message.envelope, message.content
     metrics = list(_batch(envelope, content)) if isinstance(content, Batch) else [_text(message, envelope, content)]
     metrics.sort(key=_t_ms)

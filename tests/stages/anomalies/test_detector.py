@@ -185,7 +185,7 @@ def faulty(faults: list[tuple[int, str, int]], seed: int) -> tuple[list[int], li
                 steps[row] = 10 * size * NS_PER_S
             case _:
                 counts[row] = None
-    return np.cumsum(steps).tolist(), [None if each is None else each / 64.0 for each in counts]
+    return np.cumsum(steps, dtype=np.int64).tolist(), [None if each is None else each / 64.0 for each in counts]
 
 
 SENSITIVE = AnomalySettings(2.5)

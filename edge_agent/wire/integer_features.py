@@ -1,6 +1,7 @@
-"""Features of a window, computed from the column itself: what can be computed needs not be sent. Pure.
+"""Computes features of columns of scaled integers, at the sender as at the receiver. Pure.
 
-All sums are of integers, so that sender and receiver come to the same bits in whatever order they add.
+Features that the receiver computes itself need not be sent. All sums are sums of integers, so both sides get the same
+bits in whatever order they add.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _SAFE: Final = float(1 << 61)
-"""Below, no sum of products leaves int64."""
+"""Bound below which no sum of products overflows int64."""
 _NEAR: Final = 1 << 40
 _EXACT: Final = float(1 << 53)
 
@@ -29,16 +30,16 @@ _EXACT: Final = float(1 << 53)
 def features_of(
     numbers: Ints, scales: Sequence[int], times_ns: Ints, shares: Sequence[float] | None = None
 ) -> list[Features | None]:
-    """Describe columns of equal length.
+    """Compute the features of columns of equal length.
 
     Args:
         numbers: (C, n) integers, n ≥ 1; a value is `integer / 10**scale`.
         scales: 0..9, per column.
         times_ns: (C, n) stamps, or (1, n) for all columns.
-        shares: of good readings, per column. None: only what version 2 had at first is described.
+        shares: share of good readings per column, 0..1. None: only the six first features of version 2 are computed.
 
     Returns:
-        One per column, all numbers as float32; None where the sums would leave int64.
+        One per column, all numbers rounded to float32; None where a sum would overflow int64.
     """
     count = numbers.shape[1]
     if shares is not None:
@@ -47,7 +48,7 @@ def features_of(
     rise = numbers - first[:, None]
     ages, unit = _ages(times_ns)
     safe = _are_safe(first, rise, times_ns, ages)
-    powers = np.array([10.0**scale for scale in scales])
+    powers = np.array([10.0**scale for scale in scales], dtype=np.float64)
     total = rise.sum(axis=1)
     mean = (count * first + total) / (count * powers)
     square = count * (rise * rise).sum(axis=1) - total * total
@@ -58,20 +59,20 @@ def features_of(
     slope = per_unit / powers * (NS_PER_S / unit)
     table = [mean, spread, numbers.min(axis=1) / powers, numbers.max(axis=1) / powers, slope]
     if shares is not None:
-        table += [*_beyond(first, rise, ages, powers, mean), np.array(shares)]
+        table += [*_beyond(first, rise, ages, powers, mean), np.array(shares, dtype=np.float64)]
     with np.errstate(over="ignore", under="ignore"):
-        rows = np.array(table).astype(np.float32).T.tolist()
+        rows = np.array(table, dtype=np.float64).astype(np.float32).T.tolist()
     return [Features(count, *row) if good else None for row, good in zip(rows, safe.tolist(), strict=True)]
 
 
 def are_safe(numbers: Ints, times_ns: Ints) -> list[bool]:
-    """Tell per row whether `features_of`, which takes the same, can describe it in full."""
-    count, widest = numbers.shape[1], float(np.abs(numbers).max())
-    if len(times_ns) == 1 and 0 <= widest < _NEAR and _largest(times_ns)[0] <= _SAFE:  # a look that mostly is enough
-        ages = times_ns[0] - times_ns[0, 0]
-        oldest = int(np.abs(ages).max()) // max(int(np.gcd.reduce(ages)), 1)
-        if (2 * count * max(widest, oldest)) ** 2 <= _SAFE:
-            return [True] * len(numbers)
+    """Tell for each column whether `features_of` can compute all features. It takes the same arguments."""
+    ages = times_ns - times_ns[:, :1]
+    oldest = int((np.abs(ages).max(axis=1) // np.maximum(np.gcd.reduce(ages, axis=1), 1)).max())
+    widest, latest = int(np.abs(numbers).max()), int(np.abs(times_ns).max())
+    # Mostly these bounds are enough. They are negative for -2**63, which has no magnitude in int64.
+    if 0 <= widest < _NEAR and 0 <= latest <= _SAFE and (2 * numbers.shape[1] * max(widest, oldest)) ** 2 <= _SAFE:
+        return [True] * len(numbers)
     numbers, times_ns = _in_time(numbers, times_ns)
     first = numbers[:, 0]
     safe: list[bool] = _are_safe(first, numbers - first[:, None], times_ns, _ages(times_ns)[0]).tolist()
@@ -79,7 +80,7 @@ def are_safe(numbers: Ints, times_ns: Ints) -> list[bool]:
 
 
 def _in_time(numbers: Ints, times_ns: Ints) -> tuple[Ints, Ints]:
-    """Put rows in the order of their stamps, and leave equal ones as they are."""
+    """Sort the readings of each row by their stamps; those with equal stamps keep their order."""
     if (times_ns[:, 1:] >= times_ns[:, :-1]).all():
         return numbers, times_ns
     order = np.argsort(times_ns, axis=1, kind="stable")
@@ -89,7 +90,7 @@ def _in_time(numbers: Ints, times_ns: Ints) -> tuple[Ints, Ints]:
 
 
 def _ages(times_ns: Ints) -> tuple[Ints, Ints]:
-    """Count each row from its first stamp, in the greatest unit that divides all; return that too."""
+    """Subtract its first stamp from each row, and divide by the greatest common unit, which is returned as well."""
     ages = times_ns - times_ns[:, :1]
     unit = np.maximum(np.abs(np.gcd.reduce(ages, axis=1)), 1)
     ages //= unit[:, None]
@@ -105,7 +106,7 @@ def _are_safe(first: Ints, rise: Ints, times_ns: Ints, ages: Ints) -> NDArray[np
 
 
 def _beyond(first: Ints, rise: Ints, ages: Ints, powers: Floats, mean: Floats) -> list[Floats]:
-    """Time-weighted mean, median, two percentiles, root mean square of differences; rows are in the order of time."""
+    """Compute time-weighted mean, median, two percentiles, root mean square of differences; rows ascend in time."""
     count = rise.shape[1]
     span = ages[:, -1]
     area = ((ages[:, 1:] - ages[:, :-1]) * (rise[:, 1:] + rise[:, :-1])).sum(axis=1)

@@ -13,7 +13,7 @@ from edge_agent.features import describe_column
 from edge_agent.reading import NOT_SENT, Flag, RecordKind, status_of
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.codec import decode_message, encode_batch, encode_message
-from edge_agent.wire.window import features_of
+from edge_agent.wire.integer_features import features_of
 from tests.wire.samples import ENVELOPE
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def test_a_column_in_which_nothing_counts_has_no_features() -> None:
 
 
 def test_one_row_has_no_slope_and_no_deviation() -> None:
-    found = features_of(np.array([[2150]]), [2], np.array([[5]]))[0]
+    found = features_of(np.array([[2150]], dtype=np.int64), [2], np.array([[5]], dtype=np.int64))[0]
     assert found is not None
     assert astuple(found)[:6] == (1, 21.5, 0.0, 21.5, 21.5, 0.0)
 
@@ -136,7 +136,7 @@ def test_one_row_has_no_slope_and_no_deviation() -> None:
     [([0, 1 << 52], [0, 1]), ([0, 1], [-(1 << 62), 1 << 62]), ([1 << 62, 1 << 62], [0, 1])],
 )
 def test_sums_that_would_not_fit_are_not_computed(numbers: list[int], times: list[int]) -> None:
-    assert features_of(np.array([numbers]), [0], np.array([times])) == [None]
+    assert features_of(np.array([numbers], dtype=np.int64), [0], np.array([times], dtype=np.int64)) == [None]
 
 
 @given(
