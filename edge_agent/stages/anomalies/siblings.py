@@ -6,7 +6,7 @@ What is usual is learned a day late, from the largest difference of each hour, s
 usual.
 
 Each channel's means wait in a queue until the other's mean of the same slot is there. The result therefore depends on
-the two sequences of readings alone, not on how their blocks alternate, as long as no block is longer than two hours.
+the two sequences of readings alone, not on how their blocks alternate, as long as no block is longer than twelve hours.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FIRST: Final = 24
 _MEMORY: Final = 10_000
 _THINNEST: Final = 0.1
 # Means of one channel that wait for the other's, which comes with its own block; the oldest are dropped.
-_WAITING: Final = 24
+_WAITING: Final = 144
 # A drift has ended when this share of it is left, or when it has lasted as long as the long mean.
 _OVER: Final = 0.5
 _NONE: Final = -1
