@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
-from edge_agent.agent.dialect import most_cells
+from edge_agent.agent.dialect import format_of
 from edge_agent.bus.base import BusKind
 from edge_agent.bus.mux import Trunk
 from edge_agent.clock import NS_PER_S
@@ -204,7 +204,7 @@ def batch_settings(config: model.Config) -> BatchSettings:
         time_step_ns=max(1, round(config.batch.time_resolution_s * NS_PER_S)),
         features=config.batch.features,
         align=config.batch.align,
-        max_cells=most_cells(config.uplink.format) or MAX_OPEN_CELLS,
+        max_cells=format_of(config).max_cells or MAX_OPEN_CELLS,
     )
 
 

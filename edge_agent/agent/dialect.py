@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from edge_agent.errors import Unavailable
 from edge_agent.uplink.dialects.own_topics import OwnTopics
 from edge_agent.version import install_command
-from edge_agent.wire.formats.choose import rewriter
+from edge_agent.wire.formats.registry import find_format, known_formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,19 +16,24 @@ if TYPE_CHECKING:
     from edge_agent.reading import Record
     from edge_agent.uplink.dialect import Dialect
     from edge_agent.uplink.dialects.announcer import Announcer
-
-_MOST_CELLS: Final = 4000
-"""So that a batch of the most verbose format stays below 1 MiB, which is all that some brokers take."""
+    from edge_agent.wire.formats.registry import Format
 
 
-def most_cells(form: str) -> int | None:
-    """At how many cells a batch has to be sealed so that its message stays small; None: our own needs no such limit."""
-    return None if form == "batch" else _MOST_CELLS
+def format_of(config: Config) -> Format:
+    """The format that the configuration names.
+
+    Raises:
+        Unavailable: no installed package offers it any more.
+    """
+    form = find_format(config.uplink.format)
+    if form is None:
+        raise Unavailable(f"the format {config.uplink.format} is not installed; known: {', '.join(known_formats())}")
+    return form
 
 
 def announces(config: Config) -> bool:
     """Whether batches may refer to an announcement instead of naming their channels."""
-    return config.batch.names == "announced" and config.uplink.format == "batch"
+    return config.batch.names == "announced" and format_of(config).may_refer
 
 
 def dialect_of(
@@ -52,9 +57,10 @@ def dialect_of(
         Unavailable: a library that it needs is not installed.
     """
     uplink, gateway = config.uplink, config.gateway
-    if uplink.format != "sparkplug-b":
+    load = format_of(config).load
+    if load is not None:
         prefix = uplink.prefix or f"edge/{gateway.id}"
-        return OwnTopics(prefix, encode=encode, rewrite=rewriter(uplink.format), status=status, announcer=announcer)
+        return OwnTopics(prefix, encode=encode, rewrite=load(), status=status, announcer=announcer)
     try:
         from edge_agent.uplink.dialects.sparkplug_node import SparkplugNode  # noqa: PLC0415 an extra
     except ModuleNotFoundError:

@@ -225,19 +225,20 @@ def _choose_broker(config: Config, broker: str | None, stack: ExitStack) -> tupl
     """
     if broker is not None:
         return with_broker(config, broker), f"simulating {config.gateway.id}, broker {broker}"
+    from edge_agent.agent.dialect import format_of
     from edge_agent.simulate.broker import EmbeddedBroker
 
     embedded = stack.enter_context(EmbeddedBroker())
     config = dataclasses.replace(
         config, uplink=dataclasses.replace(config.uplink, url=embedded.url, username=None, ca_file=None, cert_file=None)
     )
+    form = format_of(config)
     prefix = config.uplink.prefix or f"edge/{config.gateway.id}"
-    shown = "'%t %p'"
-    match config.uplink.format:
-        case "batch":
-            shown = "'%t %x' | edge-agent decode"
-        case "sparkplug-b":
-            prefix, shown = f"spBv1.0/{config.uplink.sparkplug_group}", "'%t %x'"
+    if form.load is None:
+        prefix = f"spBv1.0/{config.uplink.sparkplug_group}"
+    shown = "'%t %p'" if form.is_text else "'%t %x'"
+    if form.may_refer:
+        shown += " | edge-agent decode"
     return config, (
         f"simulating {config.gateway.id}, embedded broker {embedded.url}\n"
         f"watch it:  mosquitto_sub -V 5 -p {embedded.port} -t '{prefix}/#' -F {shown}"

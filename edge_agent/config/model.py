@@ -188,7 +188,7 @@ class Uplink:
     url: str = "mqtt://127.0.0.1:1883"
     ack: Literal["puback"] = "puback"
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
-    format: Literal["batch", "json", "influx", "senml", "sparkplug-b"] = "batch"
+    format: str = "batch"
     sparkplug_group: TopicLevel = "edge-agent"
     prefix: str | None = None
     client_id: str | None = None

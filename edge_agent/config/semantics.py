@@ -11,6 +11,7 @@ from edge_agent.bus.base import BusKind
 from edge_agent.config.alerts import check_alerts
 from edge_agent.quantity import parse_mapping
 from edge_agent.stages.derive import DERIVED, SEA_LEVEL, derivation
+from edge_agent.wire.formats.registry import find_format, known_formats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,8 +173,11 @@ def check_uplink(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:
         yield ("uplink", "username"), "missing, and a password is given"
     if bool(uplink.cert_file) != bool(uplink.key_file):
         yield ("uplink", "cert_file"), "cert_file and key_file go together"
-    if uplink.prefix is not None and uplink.format == "sparkplug-b":
-        yield ("uplink", "prefix"), "the topics of sparkplug-b are given; leave it out, and name sparkplug_group"
+    form = find_format(uplink.format)
+    if form is None:
+        yield ("uplink", "format"), f"expected {' or '.join(map(repr, known_formats()))}, found {uplink.format!r}"
+    elif form.load is None and uplink.prefix is not None:
+        yield ("uplink", "prefix"), f"the topics of {form.name} are given; leave it out, and name sparkplug_group"
     for name in ("prefix", "client_id"):
         value = getattr(uplink, name)
         if value is not None and (not value or any(char in value for char in "+#\0") or value.strip("/") != value):

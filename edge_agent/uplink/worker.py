@@ -99,6 +99,7 @@ class UplinkWorker:
         session: decides.
         outbox: gives and takes back records.
         command: takes what the link hears besides answers to records.
+        link: makes a connection; a test of failing networks gives another.
         clock: only for the session's deadlines.
     """
 
@@ -114,6 +115,7 @@ class UplinkWorker:
         outbox: OutboxSide,
         clock: Clock,
         command: Callable[[Command], object] = lambda _command: None,
+        link: Callable[..., Link] = Link,
     ) -> None:
         self.inbox: Inbox[UplinkInput] = Inbox(INBOX_LIMIT)
         self.session = session
@@ -125,6 +127,7 @@ class UplinkWorker:
         self._outbox = outbox
         self._clock = clock
         self._command = command
+        self._make_link = link
         self._link: Link | None = None
         self._links = 0
         self._silent_ends = 0
@@ -230,7 +233,7 @@ class UplinkWorker:
         self._links += 1
         number = self._links
         try:
-            link = Link(
+            link = self._make_link(
                 self._broker,
                 self._dialect.will(),
                 self._version,

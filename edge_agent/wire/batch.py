@@ -6,7 +6,7 @@ the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_agent.reading import NOT_SENT
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from edge_agent.reading import Event
     from edge_agent.wire.announcement import Announcement
     from edge_agent.wire.envelope import Envelope
-    from edge_agent.wire.floats import Decimals
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +34,6 @@ class Column:
         sigmas: standard deviation of the error of each value, one per row, None where there is none; sent in steps of
             4 %. None: not sent.
         describe: whether to send the features of these rows if `features` is None. Only for encoding.
-        decimals: values and raws as scaled integers, if every cell is good and they are known; saves the encoder the
-            search for them. Only for encoding.
     """
 
     quantity: str
@@ -46,12 +43,10 @@ class Column:
     features: Features | None
     sigmas: Sequence[float | None] | None = None
     describe: bool = False
-    decimals: Decimals | None = field(default=None, compare=False, repr=False)
 
     def cells_sent(self) -> int:
         """Number of readings that are sent."""
-        absent = 0 if self.decimals is not None else self.statuses.count(NOT_SENT)
-        return len(self.statuses) - absent
+        return len(self.statuses) - self.statuses.count(NOT_SENT)
 
 
 @dataclass(frozen=True, slots=True)

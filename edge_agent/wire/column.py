@@ -26,10 +26,8 @@ from edge_agent.wire.extras import (
 )
 from edge_agent.wire.floats import (
     MOST_DECIMALS,
-    NO_NUMBERS,
     NOT_DECIMAL,
     Scaled,
-    least_decimals,
     raw_bytes,
     scale_floats,
 )
@@ -83,11 +81,6 @@ class _Draft(NamedTuple):
     raws_mode: int = NO_RAWS
     raws: Sequence[float | None] = ()
     raws_missing: list[int] | None = None
-
-
-_SAME: Final = _Draft(None, (), SAME_RAWS)
-_OTHER: Final = _Draft(None, (), LIKE_RAWS)
-"""Drafts of columns of good cells whose numbers are known as scaled integers: `Column.decimals`."""
 
 
 class _Sheet(NamedTuple):
@@ -168,24 +161,17 @@ def _extra(column: Column, used: UsedReadings | None, can: bool) -> Sequence[byt
 
 def _sheets(columns: Sequence[Column]) -> list[_Sheet]:
     """Split all columns, and scale their numbers in one call."""
-    drafts = [None if column.decimals is not None else _draft(column) for column in columns]
-    numbers = [part for draft in drafts if draft is not None for part in (draft.values, draft.raws)]
-    scaled = iter(scale_floats(numbers))
-    known = iter(least_decimals([part for column in columns if column.decimals for part in column.decimals[:2]]))
+    drafts = [_draft(column) for column in columns]
+    scaled = iter(scale_floats([part for draft in drafts for part in (draft.values, draft.raws)]))
     sheets = []
     for column, draft in zip(columns, drafts, strict=True):
-        if draft is None:
-            values, raws = next(known), next(known)
-            same = column.decimals is not None and column.decimals.alike
-            draft = _SAME if same else _OTHER  # noqa: PLW2901 there was none
-            raws = NO_NUMBERS if same else raws
+        values, raws = next(scaled), next(scaled)
+        # A column with None is never decimal, so only these few are searched for it.
+        if NOT_DECIMAL in (values.scale, raws.scale) and (None in draft.values or None in draft.raws):
+            apart = _take_apart(column)
+            sheets.append(_match(apart, *scale_floats((apart.values, apart.raws))))
         else:
-            values, raws = next(scaled), next(scaled)
-            # A column with None is never decimal, so only these few are searched for it.
-            if NOT_DECIMAL in (values.scale, raws.scale) and (None in draft.values or None in draft.raws):
-                draft = _take_apart(column)  # noqa: PLW2901 the one before was wrong
-                values, raws = scale_floats((draft.values, draft.raws))
-        sheets.append(_match(draft, values, raws))
+            sheets.append(_match(draft, values, raws))
     return sheets
 
 

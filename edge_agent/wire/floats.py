@@ -40,19 +40,6 @@ class Scaled(NamedTuple):
     integers: Ints
 
 
-class Decimals(NamedTuple):
-    """The numbers of a column whose cells are all good, as scaled integers with magnitudes below 2**53.
-
-    Attributes:
-        values, raws: with enough decimals to be exact, 0..9; more than enough is allowed.
-        alike: whether both are the same numbers.
-    """
-
-    values: Scaled
-    raws: Scaled
-    alike: bool
-
-
 NO_NUMBERS: Final = Scaled(0, np.empty(0, dtype=np.int64))
 
 
@@ -103,21 +90,6 @@ def _drop_zeros(whole: Ints, scales: Ints, most: int) -> None:
         rows = rows[~(whole[rows] % 10).any(axis=1)]
         whole[rows] //= 10
         scales[rows] = decimals - 1
-
-
-def least_decimals(known: Sequence[Scaled]) -> list[Scaled]:
-    """Reduce each column to the fewest decimals that hold its numbers."""
-    least = list(known)
-    alike: dict[tuple[int, int], list[int]] = {}
-    for place, (scale, integers) in enumerate(known):
-        alike.setdefault((scale, len(integers)), []).append(place)
-    for (scale, length), places in alike.items():
-        whole = np.concatenate([known[place].integers for place in places]).reshape(-1, length)
-        scales = np.full(len(places), scale, dtype=np.int64)
-        _drop_zeros(whole, scales, scale)
-        for place, fewest, integers in zip(places, scales.tolist(), whole, strict=True):
-            least[place] = Scaled(fewest, integers)
-    return least
 
 
 def _scale_otherwise(table: Floats) -> tuple[Ints, Ints]:

@@ -2,26 +2,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import get_args, get_type_hints
 
 import pytest
 
-from edge_agent.agent.dialect import dialect_of, most_cells
+from edge_agent.agent.dialect import dialect_of
 from edge_agent.clock import NS_PER_S, ClockQuality
 from edge_agent.config.load import parse_config
-from edge_agent.config.model import Uplink
 from edge_agent.features import Features
+from edge_agent.pipeline.settings import MAX_OPEN_CELLS
 from edge_agent.reading import Flag, Lane, Record, RecordKind, status_of
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.encode import encode_batch, encode_message
+from edge_agent.wire.formats.registry import find_format, known_formats
 from tests.wire.samples import ENVELOPE
 
-FORMATS = get_args(get_type_hints(Uplink)["format"])
+FORMATS = known_formats()
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_largest_batch_of_the_longest_readings_is_below_a_mebibyte_in_every_format(form: str) -> None:
-    rows = (most_cells(form) or 50_000) // 4
+    known = find_format(form)
+    assert known is not None
+    rows = (known.max_cells or MAX_OPEN_CELLS) // 4
     stamps = tuple(row * NS_PER_S // 10 for row in range(rows))
     features = Features(rows, *[1 / 3] * 5)
     columns = [

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_agent.cli.decode import READING_KEYS, decode, influx_line
-from edge_agent.wire.formats.choose import rewriter
+from edge_agent.wire.formats.registry import rewriter
 from tests.wire.samples import ANNOUNCEMENT, MESSAGES, REFERRING, encoded
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from edge_agent.uplink.dialects.own_topics import OwnTopics
 from edge_agent.uplink.mqtt import Broker, LinkDown, Puback, Will
 from edge_agent.uplink.session import LinkState, Session
 from edge_agent.uplink.worker import Heard, Offered, OutboxSide, PublishStatus, Stored, UplinkWorker
-from edge_agent.wire.formats.choose import rewriter
+from edge_agent.wire.formats.registry import rewriter
 
 if TYPE_CHECKING:
     import socket

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.errors import WireError
-from edge_agent.wire.batch import Batch, Column, Group
-from edge_agent.wire.encode import encode_batch
 from edge_agent.wire.floats import (
     NOT_DECIMAL,
-    Decimals,
-    Scaled,
     check_scale,
     from_bytes,
     raw_bytes,
@@ -82,27 +77,3 @@ def test_columns_of_different_kind_do_not_disturb_each_other() -> None:
     scaled = scale_floats([[0.5, 1.5], [1 / 3, 2.0], [7.0, 8.0]])
     assert [scale for scale, _ in scaled] == [1, NOT_DECIMAL, 0]
     assert np.array_equal(np.asarray(scaled[2][1]), [7, 8])
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**6)), min_size=1, max_size=40),
-    st.sampled_from((0, 1, 2, 5)),
-    st.sampled_from((0, 2, 3)),
-    st.sampled_from((1, 10, 1000)),
-    st.booleans(),
-)
-def test_decimals_that_are_known_make_no_difference_to_the_bytes(
-    numbers: list[tuple[int, int]], scale: int, raw_scale: int, step: int, same: bool
-) -> None:
-    whole, raw = ([each * step for each in column] for column in zip(*numbers, strict=True))
-    if same:
-        raw, raw_scale = whole, scale
-    values, raws = [each / 10**scale for each in whole], [each / 10**raw_scale for each in raw]
-    known = Decimals(
-        Scaled(scale, np.array(whole, dtype=np.int64)), Scaled(raw_scale, np.array(raw, dtype=np.int64)), values == raws
-    )
-    times_ns = range(0, len(numbers) * 10**9, 10**9)
-    column = Column("temperature_c", values, raws, [0] * len(values), None, describe=True)
-    told = Batch((Group("air", times_ns, (replace(column, decimals=known), column)),))
-    assert encode_batch(told) == encode_batch(Batch((Group("air", times_ns, (column, column)),)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edge_agent.errors import WireError
 from edge_agent.wire.batch import Message, StatusText
 from edge_agent.wire.codec import Known, LiveStream, Unread, decode_stream, learn_stream
-from edge_agent.wire.formats.choose import rewriter
+from edge_agent.wire.formats.registry import rewriter
 from edge_agent.wire.live import MOST_ANNOUNCEMENTS, MOST_KEPT, MOST_KEPT_BYTES
 from tests.wire.samples import ANNOUNCEMENT, MESSAGES, encoded
 
