@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.wire.formats.registry import known_formats, rewriter
+from edge_agent.wire.formats.registry import find_format, known_formats, rewriter
 from tests.wire.samples import MESSAGES, REFERRING, encoded
 
 ROOT = Path(__file__).parents[3]
