@@ -88,8 +88,8 @@ def _write_low_parts(flat: Words, wide: Ints) -> tuple[bytes, int]:
     (firsts,) = np.nonzero(begins)
     octets = np.zeros(int(place[-1]) + 2, dtype=np.uint64)
     octets[place[firsts]] = np.bitwise_or.reduceat(left >> within, firsts)
-    # Only the last code of a word may reach into the next one, so no place is met twice.
-    (reaching,) = np.nonzero((ends - 1) >> _WORD_SHIFT > place)
+    # Only the last code of a word may reach the end of it, so no place occurs twice.
+    (reaching,) = np.nonzero(ends >> _WORD_SHIFT > place)
     octets[place[reaching] + 1] |= left[reaching] << (np.uint64(_WORD_BITS) - within[reaching])
     return octets.astype(">u8").tobytes()[: (total + 7) // 8], total
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _SAFE: Final = float(1 << 61)
 """Bound below which no sum of products overflows int64."""
-_NEAR: Final = 1 << 40
 _EXACT: Final = float(1 << 53)
 
 
@@ -69,9 +68,9 @@ def are_safe(numbers: Ints, times_ns: Ints) -> list[bool]:
     """Tell for each column whether `features_of` can compute all features. It takes the same arguments."""
     ages = times_ns - times_ns[:, :1]
     oldest = int((np.abs(ages).max(axis=1) // np.maximum(np.gcd.reduce(ages, axis=1), 1)).max())
-    widest, latest = int(np.abs(numbers).max()), int(np.abs(times_ns).max())
-    # Mostly these bounds are enough. They are negative for -2**63, which has no magnitude in int64.
-    if 0 <= widest < _NEAR and 0 <= latest <= _SAFE and (2 * numbers.shape[1] * max(widest, oldest)) ** 2 <= _SAFE:
+    # -2**63 has no magnitude in int64, so it is taken in Python's integers.
+    widest, latest = (max(int(part.max()), -int(part.min())) for part in (numbers, times_ns))
+    if latest <= _SAFE and (2 * numbers.shape[1] * max(widest, oldest)) ** 2 <= _SAFE:  # mostly bounds are enough
         return [True] * len(numbers)
     numbers, times_ns = _in_time(numbers, times_ns)
     first = numbers[:, 0]
@@ -118,7 +117,7 @@ def _beyond(first: Ints, rise: Ints, ages: Ints, powers: Floats, mean: Floats) -
         between = (PERCENT - hundredths) * ranked[:, low] + hundredths * ranked[:, high]
         found.append((PERCENT * first + between) / (PERCENT * powers))
     steps = rise[:, 1:] - rise[:, :-1]
-    jitter = np.sqrt((steps * steps).sum(axis=1) / max(count - 1, 1)) / powers
+    jitter = np.sqrt(np.maximum((steps * steps).sum(axis=1), 0) / max(count - 1, 1)) / powers
     return [np.where(span == 0, mean, weighted), *found, jitter]
 
 

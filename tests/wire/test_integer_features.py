@@ -13,7 +13,7 @@ from edge_agent.features import describe_column
 from edge_agent.reading import NOT_SENT, Flag, RecordKind, status_of
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.codec import decode_message, encode_batch, encode_message
-from edge_agent.wire.integer_features import features_of
+from edge_agent.wire.integer_features import are_safe, features_of
 from tests.wire.samples import ENVELOPE
 
 if TYPE_CHECKING:
@@ -133,10 +133,27 @@ def test_one_row_has_no_slope_and_no_deviation() -> None:
 
 @pytest.mark.parametrize(
     ("numbers", "times"),
-    [([0, 1 << 52], [0, 1]), ([0, 1], [-(1 << 62), 1 << 62]), ([1 << 62, 1 << 62], [0, 1])],
+    [
+        ([0, 1 << 52], [0, 1]),
+        ([0, 1 << 30], [0, 1]),
+        ([0, 1], [-(1 << 62), 1 << 62]),
+        ([0, 1], [-(1 << 63), 0]),
+        ([1 << 62, 1 << 62], [0, 1]),
+        ([-(1 << 63), 1], [0, 1]),
+        ([0, 1, 2], [0, 1, 1 << 30]),
+    ],
 )
 def test_sums_that_would_not_fit_are_not_computed(numbers: list[int], times: list[int]) -> None:
-    assert features_of(np.array([numbers], dtype=np.int64), [0], np.array([times], dtype=np.int64)) == [None]
+    column, stamps = np.array([numbers], dtype=np.int64), np.array([times], dtype=np.int64)
+    assert features_of(column, [0], stamps, [1.0]) == [None]
+    assert are_safe(column, stamps) == [False]
+
+
+def test_one_column_with_large_numbers_leaves_the_others_computable() -> None:
+    columns = np.array([[0, 1, 2], [0, 1, 1 << 52]], dtype=np.int64)
+    stamps = np.array([[0, 7, 14], [5, 12, 20]], dtype=np.int64)
+    assert are_safe(columns, stamps) == [True, False]
+    assert [found is not None for found in features_of(columns, [0, 0], stamps, [1.0, 1.0])] == [True, False]
 
 
 @given(
