@@ -119,13 +119,15 @@ class SimulatedClock:
 
     def __init__(self, start_wall_ns: int, *, boot_id: str = "simulated", start_ns: int = 10 * NS_PER_S) -> None:
         self._now_ns = start_ns
-        self._ahead_ns = 0
+        """Where time stands for all."""
+        self._own_ns = start_ns
+        """Where it stands for whoever runs now, and may have waited."""
         self._boot_id = boot_id
         self._anchor = Anchor(start_wall_ns - start_ns, ClockQuality.SYNCED, 0)
 
     def now_ns(self) -> int:
         """Where simulated time stands for whoever asks."""
-        return self._now_ns + self._ahead_ns
+        return self._own_ns
 
     def anchor(self) -> Anchor:
         """Exact by construction, unless `set_anchor` said otherwise."""
@@ -141,18 +143,16 @@ class SimulatedClock:
 
     def advance_to(self, deadline_ns: int) -> None:
         """Let time pass for all. Never goes back."""
-        self._now_ns = max(self.now_ns(), deadline_ns)
-        self._ahead_ns = 0
+        self._now_ns = self._own_ns = max(self._own_ns, deadline_ns)
 
     def wait(self, event: threading.Event, deadline_ns: int | None) -> None:
         """Let time pass up to the deadline at once, for whoever calls."""
-        if not event.is_set() and deadline_ns is not None:
-            self._ahead_ns = max(self._ahead_ns, deadline_ns - self._now_ns)
+        if deadline_ns is not None and deadline_ns > self._own_ns and not event.is_set():
+            self._own_ns = deadline_ns
 
     def come_back(self) -> int:
         """Return to where time stands for all. Returns when the one who waited is free again."""
-        free_ns = self.now_ns()
-        self._ahead_ns = 0
+        free_ns, self._own_ns = self._own_ns, self._now_ns
         return free_ns
 
 

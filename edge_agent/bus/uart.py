@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 import termios
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal
@@ -30,6 +31,8 @@ _PORT_ERRORS: Final = (SerialException, OSError, termios.error, TypeError)
 
 _KERNEL_KEEPS: Final = 4095
 """Bytes that Linux keeps of a line that nobody reads; what comes after is lost (n_tty.c)."""
+_MOST_LATE: Final = 256
+"""Bytes of a late reply that are taken off the line before the next request."""
 MOST_UNHEARD: Final = 65_536
 """Bytes that are kept for a listener that does not take them."""
 
@@ -74,6 +77,7 @@ class Uart:
         echo: whether all bytes sent come back first, as on 2-wire RS-485 boards with a live receiver.
         dtr: whether DTR and RTS are raised. Not raised, an Arduino is not reset at each opening; a board whose USB is
             its own (Pico, Leonardo) sends only while they are, and a converter may be fed by them.
+        frame_gap: whether the line is left silent before each request; a pty, which has no baud rate, needs no gap.
 
     Limits:
         A device that sends by itself cannot share a line with one that is asked: its bytes get between the reply's.
@@ -89,6 +93,7 @@ class Uart:
         stopbits: Literal[1, 2] = 1,
         echo: bool = False,
         dtr: bool = False,
+        frame_gap: bool = True,
     ) -> None:
         self._device = device
         self._baud = baud
@@ -98,6 +103,7 @@ class Uart:
         self._echo = echo
         self._dtr = dtr
         self._byte_s = _BITS_PER_BYTE / baud
+        self._gap_s = max(3.5 * self._byte_s, _GAP_FLOOR_S) if frame_gap else 0.0
         self._port: Serial | None = None
         self._listeners: list[UartListener] = []
         self._clock = SystemClock()  # a line is silent in real time, also where measuring is simulated
@@ -135,13 +141,12 @@ class Uart:
             self._drop_stale(port)
             port.write(request)
             wait_s = timeout_s + self._byte_s * (len(request) + reply_length)
-            if complete is None:
-                port.timeout = wait_s
-                received = port.read(length)
-            else:
-                received = self._read_until(
-                    port, length, wait_s, lambda so_far: complete(self._reply_in(so_far, request, reply_length))
-                )
+            received = self._read_until(
+                port,
+                length,
+                wait_s,
+                lambda so_far: complete is not None and complete(self._reply_in(so_far, request, reply_length)),
+            )
             self._quiet_since_ns = self._clock.now_ns()
         return self._reply_in(received, request, reply_length)
 
@@ -164,7 +169,6 @@ class Uart:
         """Give all listeners what has come. Never waits."""
         port = self._opened()
         with self._guarded():
-            port.timeout = 0
             left = MOST_UNHEARD  # a line that never pauses must not hold us up
             while left > 0 and (waiting := port.in_waiting):
                 received = port.read(min(waiting, left))
@@ -179,9 +183,8 @@ class Uart:
         """Forget what came before, but for listeners, and leave the line silent for as long as slaves need."""
         self._drain()
         silent_s = (self._clock.now_ns() - self._quiet_since_ns) / NS_PER_S
-        if (gap_s := max(3.5 * self._byte_s, _GAP_FLOOR_S) - silent_s) > 0:
-            port.timeout = gap_s
-            late = port.read(256)
+        if (gap_s := self._gap_s - silent_s) > 0:
+            late = self._read_until(port, _MOST_LATE, gap_s, lambda _so_far: False)
             for listener in self._listeners:
                 listener.hear(late)
 
@@ -189,11 +192,12 @@ class Uart:
         deadline_ns = self._clock.now_ns() + round(wait_s * NS_PER_S)
         received = b""
         while len(received) < length and not (received and complete(received)):
-            port.timeout = max(0, deadline_ns - self._clock.now_ns()) / NS_PER_S
-            more = port.read(min(max(1, port.in_waiting), length - len(received)))
-            if not more:
+            # Waiting is done here and not by pyserial, which sets the whole port anew when its time-out changes.
+            left_s = max(0, deadline_ns - self._clock.now_ns()) / NS_PER_S
+            ready, _, _ = select.select([port.fileno()], [], [], left_s)
+            if not ready:
                 break
-            received += more
+            received += port.read(length - len(received))
         return received
 
     def _reply_in(self, received: bytes, request: bytes, reply_length: int) -> bytes:
@@ -234,6 +238,7 @@ class Uart:
                     bytesize=self._bytesize,
                     parity=self._parity,
                     stopbits=self._stopbits,
+                    timeout=0,
                     write_timeout=_WRITE_TIMEOUT_S,
                     exclusive=True,
                 )

@@ -78,7 +78,7 @@ def _port(device: PtyDevice, bus: Bus) -> SerialPort:
     from edge_agent.bus.uart import Uart
     from edge_agent.simulate.port import SimulatedPort
 
-    return SimulatedPort(device, Uart(device.path, baud=bus.baud, echo=bus.echo))
+    return SimulatedPort(device, Uart(device.path, baud=bus.baud, echo=bus.echo, frame_gap=False))
 
 
 def simulated_ladders(rig: Rig, config: Config) -> dict[str, list[Rung]]:

@@ -15,8 +15,6 @@ from edge_agent.simulate.chips.base import Nack
 from edge_agent.simulate.segment import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from edge_agent.clock import Clock
     from edge_agent.simulate.chips.base import I2CChip
 
@@ -98,6 +96,7 @@ class SimulatedI2C(Segment):
         self._claimed: dict[int, str] = {}
         self._sticks_after: int | None = None
         self._thread: int | None = None
+        self._never = threading.Event()
         self.gone = False
         self.stuck = False
         self.transfers = 0
@@ -189,29 +188,30 @@ class SimulatedI2C(Segment):
         if address in self._claimed:
             raise self._failure(address, errno.EBUSY)
         parts = bool(write) + bool(read) or 1
-        self._pass(self._bit_ns * (_BITS_AROUND + _BITS_PER_BYTE * (len(write) + read + parts)))
-        self._pass(self._delays_ns.get(address, 0))
         stretch_ns = self._stretches_ns.pop(address, 0)
-        self._pass(min(stretch_ns, _LONGEST_STRETCH_NS))
+        self._pass(
+            self._bit_ns * (_BITS_AROUND + _BITS_PER_BYTE * (len(write) + read + parts))
+            + self._delays_ns.get(address, 0)
+            + min(stretch_ns, _LONGEST_STRETCH_NS)
+        )
         if stretch_ns > _LONGEST_STRETCH_NS:
             raise self._failure(address, errno.EIO)
-        if (code := self._next_failure(address)) is not None:
+        if self._failures and (code := self._next_failure(address)) is not None:
             raise self._failure(address, code)
         chips = self.answering(address)
         if write or not read:
-            chips = [chip for chip in chips if _acknowledges(chip.write, write)]
+            chips = [chip for chip in chips if _acknowledges(chip, write)]
         if not read and chips:
             return b""
         replies = [reply for chip in chips if (reply := _read(chip, read)) is not None]
         if not replies:
             raise self._failure(address, self._absent_errno)
-        # An open-drain line is low when anyone pulls it low.
-        reply = reduce(lambda one, other: bytes(a & b for a, b in zip(one, other, strict=True)), replies)
+        reply = replies[0] if len(replies) == 1 else reduce(_wired_and, replies)
         return self._damaged(address, reply) if self._damages else reply
 
     def _pass(self, duration_ns: int) -> None:
         if duration_ns:
-            self._clock.wait(threading.Event(), self._clock.now_ns() + duration_ns)
+            self._clock.wait(self._never, self._clock.now_ns() + duration_ns)
 
     def _next_failure(self, address: int) -> int | None:
         for failure in self._failures:
@@ -247,9 +247,9 @@ class SimulatedI2C(Segment):
         return BusError(f"the transfer with {where} broke off", errno=code)
 
 
-def _acknowledges(call: Callable[[bytes], None], data: bytes) -> bool:
+def _acknowledges(chip: I2CChip, data: bytes) -> bool:
     try:
-        call(data)
+        chip.write(data)
     except Nack:
         return False
     return True
@@ -260,3 +260,8 @@ def _read(chip: I2CChip, count: int) -> bytes | None:
         return chip.read(count)
     except Nack:
         return None
+
+
+def _wired_and(one: bytes, other: bytes) -> bytes:
+    """What several chips that answer at once put on an open-drain line: it is low when any of them pulls it low."""
+    return bytes(a & b for a, b in zip(one, other, strict=True))

@@ -1,6 +1,7 @@
-"""A simulated part of /sys: true files in a directory of ours, read by the production code.
+"""A simulated part of /sys: a real directory tree under the production code that reads it.
 
-The text of a file is made when it is read, as the kernel does, so the moment of reading is what is measured.
+The text of a file is made when it is read, as in the kernel, so the moment of reading is what is measured. It goes to
+the reader directly: the file on the disk shows that it exists, and holds a text only after `refresh`.
 """
 
 from __future__ import annotations
@@ -38,11 +39,14 @@ class SimulatedTree:
         self._faults[path].extend([number] * count)
 
     def refresh(self, path: str) -> None:
-        """Write to the disk what the file holds now, for readers that do not come through here."""
-        self._fill(str(self.directory / path))
+        """Write to the disk what the file holds now, for programs that read the tree by themselves."""
+        full = self.directory / path
+        make = self._makers.get(os.path.realpath(full))
+        if make is not None and full.exists():
+            full.write_text(make(), encoding="ascii")
 
     def read(self, path: str) -> str:
-        """Refresh the file and read it from the disk. Raises as the production tree."""
+        """The text that the file has now. Raises as the production tree."""
         return self._tree.read(path)
 
     def write(self, path: str, text: str) -> None:
@@ -71,21 +75,16 @@ class SimulatedTree:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
     def _read_file(self, path: str) -> bytes:
-        faults = self._faults[str(Path(path).relative_to(self.directory))]
+        faults = self._faults.get(path.removeprefix(f"{self.directory}/"))
         if faults:
             number = faults.popleft()
             if number:
                 raise OSError(number, os.strerror(number), path)
             return b""
-        self._fill(path)
-        return read_file(path)
-
-    def _fill(self, path: str) -> None:
-        make = self._makers.get(os.path.realpath(path))
-        if make is not None and Path(path).exists():
-            Path(path).write_text(make(), encoding="ascii")
+        make = self._makers.get(os.path.realpath(path, strict=True))
+        return read_file(path) if make is None else make().encode("ascii")
 
     def _write_file(self, path: str, content: bytes) -> None:
-        if not Path(path).is_file():
+        if not os.path.isfile(path):  # noqa: PTH113 called at every conversion
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         self._stored(path, content)

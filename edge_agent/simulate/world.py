@@ -27,6 +27,7 @@ _WARMEST_S: Final = 14.5 * 3600.0
 
 Wave = tuple[float, float, float]
 """Amplitude in the unit of what it is added to, angular frequency in rad/s, phase in rad."""
+Waves = tuple[Wave, Wave, Wave]
 
 
 class Air(NamedTuple):
@@ -142,17 +143,26 @@ def humidity_pct(temperature_c: float, dew_point_c: float) -> float:
     return min(100.0, max(5.0, 100.0 * math.exp(exponent)))
 
 
-def _waves(draw: random.Random, *shapes: tuple[float, float]) -> tuple[Wave, ...]:
+def _waves(
+    draw: random.Random, first: tuple[float, float], second: tuple[float, float], third: tuple[float, float]
+) -> Waves:
     """Waves of about the given amplitudes and periods in seconds; strength, period and phase are drawn."""
-    return tuple(
-        (
-            amplitude * draw.uniform(0.6, 1.4),
-            _TWO_PI / (period_s * draw.uniform(0.8, 1.25)),
-            draw.uniform(0.0, _TWO_PI),
-        )
-        for amplitude, period_s in shapes
+    return _wave(draw, *first), _wave(draw, *second), _wave(draw, *third)
+
+
+def _wave(draw: random.Random, amplitude: float, period_s: float) -> Wave:
+    return (
+        amplitude * draw.uniform(0.6, 1.4),
+        _TWO_PI / (period_s * draw.uniform(0.8, 1.25)),
+        draw.uniform(0.0, _TWO_PI),
     )
 
 
-def _sum(waves: tuple[Wave, ...], elapsed_s: float) -> float:
-    return sum([amplitude * math.sin(omega * elapsed_s + phase) for amplitude, omega, phase in waves])
+def _sum(waves: Waves, elapsed_s: float) -> float:
+    """Added from left to right: the builtin `sum` gives other last bits from Python 3.12 on."""
+    (amplitude_1, omega_1, phase_1), (amplitude_2, omega_2, phase_2), (amplitude_3, omega_3, phase_3) = waves
+    return (
+        amplitude_1 * math.sin(omega_1 * elapsed_s + phase_1)
+        + amplitude_2 * math.sin(omega_2 * elapsed_s + phase_2)
+        + amplitude_3 * math.sin(omega_3 * elapsed_s + phase_3)
+    )
