@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from edge_agent.clock import NS_PER_S, SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from edge_agent.clock import Clock, SimulatedClock
 
@@ -170,14 +170,14 @@ def run_simulated(
     real = SystemClock()
     started_real_ns, started_ns = real.now_ns(), clock.now_ns()
     shown_ns = 0
-    turns = [_Turn(worker, started_ns, started_ns) for worker in workers]
+    turns = [_Turn(worker, worker.inbox.waiting, started_ns, started_ns) for worker in workers]
     while not stop.is_set():
         _step_until_quiet(turns, clock)
         pace.settle()
         if real.now_ns() - shown_ns >= NS_PER_S // 2:
             pace.shown()
             shown_ns = real.now_ns()
-        next_ns = min([turn.next_ns for turn in turns], default=_NEVER_NS)
+        next_ns = min([turn.free_ns if turn.mail else turn.due_ns for turn in turns], default=_NEVER_NS)
         if next_ns <= clock.now_ns():
             continue  # mail came while the network settled
         if end_ns is not None:
@@ -201,18 +201,15 @@ class _Turn:
     """When a worker is to be stepped next.
 
     Attributes:
+        mail: what waits in its inbox; with mail it is stepped as soon as it is free.
         due_ns: when it asked to be called; never before `free_ns`.
         free_ns: end of its last step, which may have waited for a device.
     """
 
     worker: Worker
+    mail: Collection[object]
     due_ns: int
     free_ns: int
-
-    @property
-    def next_ns(self) -> int:
-        """Clock time of its next step, as things stand."""
-        return self.free_ns if self.worker.inbox.waiting else self.due_ns
 
 
 def _step_until_quiet(turns: Sequence[_Turn], clock: SimulatedClock) -> None:
@@ -222,7 +219,7 @@ def _step_until_quiet(turns: Sequence[_Turn], clock: SimulatedClock) -> None:
     while stepped:
         stepped = False
         for turn in turns:
-            if turn.due_ns <= now_ns or (turn.worker.inbox.waiting and turn.free_ns <= now_ns):
+            if turn.due_ns <= now_ns or (turn.mail and turn.free_ns <= now_ns):
                 due_ns = turn.worker.step()
                 turn.free_ns = clock.come_back()
                 turn.due_ns = _NEVER_NS if due_ns is None else max(due_ns, turn.free_ns)

@@ -68,7 +68,7 @@ class SampledBus:
     shared_lines: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Poll:
     """One measurement under way.
 
@@ -114,7 +114,8 @@ class BusWorker:
         self._clock = clock
         self._rng = rng
         self._deliver = deliver
-        self._polls: list[_Poll] = []
+        self._polls: dict[str, _Poll] = {}
+        """Those under way, by the id of their sensor."""
         self._retries: dict[str, tuple[int, int]] = {}
         self._breaker = Breaker(self.sensors, bus.ladder, shared_lines=bus.shared_lines)
         self._climbing: Iterator[int] | None = None
@@ -129,9 +130,8 @@ class BusWorker:
     def step(self) -> int | None:
         """Collect what is ready, trigger what is due. Returns when the next of either is."""
         now_ns = self._clock.now_ns()
-        for poll in [poll for poll in self._polls if poll.ready_ns <= now_ns]:
-            if poll in self._polls:  # the bus may be found stuck on the way
-                self._polls.remove(poll)
+        for poll in [poll for poll in self._polls.values() if poll.ready_ns <= now_ns]:
+            if self._polls.pop(poll.sensor.id, None):  # the bus may be found stuck on the way
                 self._collect(poll)
         now_ns = self._clock.now_ns()
         if self._breaker.cause and not self._recover(now_ns):
@@ -148,11 +148,12 @@ class BusWorker:
 
     def _next_ns(self) -> int | None:
         """When to be called again: when somebody is due, or the last of the conversions that end together has."""
-        times = [sensor.due_ns for sensor in self.sensors]
-        if self._polls:
-            first_ns = min(poll.ready_ns for poll in self._polls)
-            times.append(max(poll.ready_ns for poll in self._polls if poll.ready_ns <= first_ns + _TOGETHER_NS))
-        return min(times, default=None)
+        next_ns = min([sensor.due_ns for sensor in self.sensors], default=None)
+        if self._polls and next_ns is not None:
+            ready = [poll.ready_ns for poll in self._polls.values()]
+            together_ns = min(ready) + _TOGETHER_NS
+            next_ns = min(next_ns, max([ready_ns for ready_ns in ready if ready_ns <= together_ns]))
+        return next_ns
 
     # One poll
 
@@ -178,7 +179,7 @@ class BusWorker:
         """Start a conversion."""
         slot_ns = sensor.due_ns
         sensor.due_ns = sensor.next_slot(now_ns)
-        if any(poll.sensor is sensor for poll in self._polls):
+        if sensor.id in self._polls:
             sensor.missed += 1
             return
         deadline_ns, retries = self._retries.pop(sensor.id, (max(slot_ns, now_ns) + sensor.period_ns, 0))
@@ -192,8 +193,8 @@ class BusWorker:
         if wait_ns:
             patience_ns = wait_ns // 2 + _GRACE_NS
             give_up_ns = ready_ns + patience_ns
-            self._polls.append(
-                _Poll(sensor, triggered_ns, ready_ns, patience_ns // 4, give_up_ns, deadline_ns, retries)
+            self._polls[sensor.id] = _Poll(
+                sensor, triggered_ns, ready_ns, patience_ns // 4, give_up_ns, deadline_ns, retries
             )
         else:
             pause_ns = max(_ASK_AGAIN_NS, sensor.period_ns // 100)
@@ -226,7 +227,7 @@ class BusWorker:
             sensor.phase_ns = poll.ready_ns % sensor.period_ns
             sensor.due_ns = poll.ready_ns + sensor.period_ns
         if poll.ready_ns <= poll.give_up_ns:
-            self._polls.append(poll)
+            self._polls[sensor.id] = poll
         elif poll.triggered_ns is None:
             sensor.errors += 1
             self._fail(sensor, early)

@@ -16,7 +16,6 @@ from edge_agent.simulate.segment import Segment
 
 if TYPE_CHECKING:
     from edge_agent.clock import Clock
-    from edge_agent.simulate.chips.base import I2CChip
 
 _BITS_PER_BYTE: Final = 9
 """Eight and the acknowledge."""
@@ -198,12 +197,14 @@ class SimulatedI2C(Segment):
             raise self._failure(address, errno.EIO)
         if self._failures and (code := self._next_failure(address)) is not None:
             raise self._failure(address, code)
-        chips = self.answering(address)
-        if write or not read:
-            chips = [chip for chip in chips if _acknowledges(chip, write)]
-        if not read and chips:
-            return b""
-        replies = [reply for chip in chips if (reply := _read(chip, read)) is not None]
+        replies = []
+        for chip in self.answering(address):
+            try:
+                if write or not read:
+                    chip.write(write)
+                replies.append(chip.read(read) if read else b"")
+            except Nack:
+                continue
         if not replies:
             raise self._failure(address, self._absent_errno)
         reply = replies[0] if len(replies) == 1 else reduce(_wired_and, replies)
@@ -245,21 +246,6 @@ class SimulatedI2C(Segment):
             case errno.ENODEV:
                 return BusGone(f"{self._name} is gone: the adapter was unplugged or removed", errno=code)
         return BusError(f"the transfer with {where} broke off", errno=code)
-
-
-def _acknowledges(chip: I2CChip, data: bytes) -> bool:
-    try:
-        chip.write(data)
-    except Nack:
-        return False
-    return True
-
-
-def _read(chip: I2CChip, count: int) -> bytes | None:
-    try:
-        return chip.read(count)
-    except Nack:
-        return None
 
 
 def _wired_and(one: bytes, other: bytes) -> bytes:

@@ -94,6 +94,8 @@ class Bosch280:
         """Registers from the pointer on; it stays behind the last one."""
         self._settle()
         start, self._pointer = self._pointer, (self._pointer + count) % 256
+        if start + count <= len(self._registers):
+            return bytes(self._registers[start : start + count])
         return bytes(self._registers[(start + offset) % 256] for offset in range(count))
 
     def power_cycle(self) -> None:
@@ -140,6 +142,8 @@ class Bosch280:
 
     def _settle(self) -> None:
         """Bring the registers up to the present moment."""
+        if self._started_ns is None and self._nvm_ready_ns is None and self._queued is None:
+            return  # it sleeps
         now_ns = self._clock.now_ns()
         if self._nvm_ready_ns is not None and now_ns >= self._nvm_ready_ns:
             for register in _CALIBRATION:

@@ -20,6 +20,8 @@ FULL_SCALE_16_BIT: Final = (1 << 16) - 1
 
 LOW_BLOCK: Final = 0x88
 HIGH_BLOCK: Final = 0xE1
+_STRIDE: Final = 256
+"""Counts over which a slope is measured: many steps of the coarsest formula, and little of its curvature."""
 _LOW: Final = struct.Struct("<HhhHhhhhhhhhxB")
 _HIGH: Final = struct.Struct("<hBBBBb")
 
@@ -127,11 +129,16 @@ class Calibration:
 def counts_for(target: int, function: Callable[[int], int], guess: int, full_scale: int, *, rising: bool = True) -> int:
     """Find the first counts at which a monotonic function has reached `target`, or an end of the scale.
 
-    The bracket grows from `guess`, which is the last conversion's result: air changes little between two.
+    A secant through `guess`, which is best the last conversion's result, leads near; the bracket grows from there.
     """
+    guess = min(max(guess, 0), full_scale - _STRIDE)
+    here = function(guess)
+    there = function(guess + _STRIDE)
+    if here != there:
+        guess += (target - here) * _STRIDE // (there - here)
     low = high = min(max(guess, 0), full_scale)
     upwards = (function(low) < target) == rising
-    step = 8
+    step = 2
     while True:
         if upwards:
             low, high = high, min(high + step, full_scale)

@@ -5,7 +5,7 @@ Source: Sensirion datasheets SHT3x-DIS version 6 and SHT4x version 6.6, sections
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.simulate.chips.base import Nack
 
@@ -49,13 +49,20 @@ class SensirionChip:
         self._busy_until_ns = self._clock.now_ns() + duration_ns
 
 
+def _crc_of_byte(crc: int) -> int:
+    for _ in range(8):
+        crc = (crc << 1 ^ 0x131) if crc & 0x80 else crc << 1
+    return crc
+
+
+_CRC_OF_BYTE: Final = bytes(_crc_of_byte(byte) for byte in range(256))
+
+
 def sensirion_crc(data: bytes) -> int:
     """CRC-8, polynomial 0x31, start 0xFF (SHT3x section 4.12): 0xBEEF gives 0x92."""
     crc = 0xFF
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc << 1 ^ 0x131) if crc & 0x80 else crc << 1
+        crc = _CRC_OF_BYTE[crc ^ byte]
     return crc
 
 
