@@ -77,7 +77,8 @@ class Uart:
         echo: whether all bytes sent come back first, as on 2-wire RS-485 boards with a live receiver.
         dtr: whether DTR and RTS are raised. Not raised, an Arduino is not reset at each opening; a board whose USB is
             its own (Pico, Leonardo) sends only while they are, and a converter may be fed by them.
-        frame_gap: whether the line is left silent before each request; a pty, which has no baud rate, needs no gap.
+        simulates: the configured port that a pty stands in for. Messages name it, and no gap is left between frames: a
+            pty has no baud rate.
 
     Limits:
         A device that sends by itself cannot share a line with one that is asked: its bytes get between the reply's.
@@ -93,9 +94,10 @@ class Uart:
         stopbits: Literal[1, 2] = 1,
         echo: bool = False,
         dtr: bool = False,
-        frame_gap: bool = True,
+        simulates: str = "",
     ) -> None:
         self._device = device
+        self._label = simulates or device
         self._baud = baud
         self._bytesize = bytesize
         self._parity = parity
@@ -103,7 +105,7 @@ class Uart:
         self._echo = echo
         self._dtr = dtr
         self._byte_s = _BITS_PER_BYTE / baud
-        self._gap_s = max(3.5 * self._byte_s, _GAP_FLOOR_S) if frame_gap else 0.0
+        self._gap_s = max(3.5 * self._byte_s, _GAP_FLOOR_S) if not simulates else 0.0
         self._port: Serial | None = None
         self._listeners: list[UartListener] = []
         self._clock = SystemClock()  # a line is silent in real time, also where measuring is simulated
@@ -219,13 +221,13 @@ class Uart:
             raise
         except SerialTimeoutException as error:
             self.close()
-            raise BusTimeout(f"{self._device} takes no bytes: flow control or a stalled adapter") from error
+            raise BusTimeout(f"{self._label} takes no bytes: flow control or a stalled adapter") from error
         except _PORT_ERRORS as error:
             self.close()
             number = _errno_of(error)
             reason = os.strerror(number) if number is not None else str(error)
             raise BusGone(
-                f"{self._device} failed ({reason}): unplugged, or another program (ModemManager, brltty, a console) "
+                f"{self._label} failed ({reason}): unplugged, or another program (ModemManager, brltty, a console) "
                 f"reads from it too{console(self._device)}",
                 errno=number,
             ) from error
@@ -246,7 +248,7 @@ class Uart:
                 port.port = self._device
                 port.open()
             except ValueError as error:
-                raise BusError(f"{self._device} cannot be set to {self._baud} baud: {error}") from error
+                raise BusError(f"{self._label} cannot be set to {self._baud} baud: {error}") from error
             except _PORT_ERRORS as error:
                 raise self._explain_open(error) from error
             self._port = port
@@ -258,20 +260,20 @@ class Uart:
         number = error.errno if isinstance(error, OSError) else None
         match number:
             case errno.ENOENT | errno.ENODEV | errno.ENXIO | errno.EIO:
-                return BusGone(f"{self._device} does not exist: the adapter is unplugged", errno=number)
+                return BusGone(f"{self._label} does not exist: the adapter is unplugged", errno=number)
             case errno.EACCES | errno.EPERM:
                 return BusDenied(
-                    f"{self._device} may not be opened: add the user to group dialout (usermod -aG dialout); "
+                    f"{self._label} may not be opened: add the user to group dialout (usermod -aG dialout); "
                     "a container needs --device and --group-add",
                     errno=number,
                 )
             case errno.EAGAIN | errno.EBUSY:
                 return BusDenied(
-                    f"another program{holder(self._device)} has {self._device} open{console(self._device)}",
+                    f"another program{holder(self._device)} has {self._label} open{console(self._device)}",
                     errno=number,
                 )
             case _:
-                return BusError(f"{self._device} cannot be opened as a serial port: {error}", errno=number)
+                return BusError(f"{self._label} cannot be opened as a serial port: {error}", errno=number)
 
 
 def _errno_of(error: Exception) -> int | None:

@@ -42,7 +42,10 @@ def simulated_rig(config: Config, clock: Clock, seed: int) -> Rig:
     from edge_agent.bus.base import BusKind
     from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
 
-    specs = [SimulatedBusSpec(name, BusKind(bus.resolved_kind()), echo=bus.echo) for name, bus in config.buses.items()]
+    specs = [
+        SimulatedBusSpec(name, BusKind(bus.resolved_kind()), echo=bus.echo, device=bus.device)
+        for name, bus in config.buses.items()
+    ]
     sensors = [
         SimulatedSensor(
             driver=sensor.driver.name,
@@ -78,7 +81,8 @@ def _port(device: PtyDevice, bus: Bus) -> SerialPort:
     from edge_agent.bus.uart import Uart
     from edge_agent.simulate.port import SimulatedPort
 
-    return SimulatedPort(device, Uart(device.path, baud=bus.baud, echo=bus.echo, frame_gap=False))
+    port = Uart(device.path, baud=bus.baud, echo=bus.echo, simulates=bus.device)
+    return SimulatedPort(device, port)
 
 
 def simulated_ladders(rig: Rig, config: Config) -> dict[str, list[Rung]]:

@@ -57,7 +57,6 @@ class _Damage:
     byte_index: int
     mask: int
     address: int | None
-    slip: bool = False
 
 
 class SimulatedI2C(Segment):
@@ -123,10 +122,6 @@ class SimulatedI2C(Segment):
     def corrupt_next(self, byte_index: int, mask: int, *, address: int | None = None) -> None:
         """Turn the bits of `mask` over in one byte of the next reply that is long enough."""
         self._damages.append(_Damage(byte_index, mask, address))
-
-    def slip_next(self, byte_index: int, *, address: int | None = None) -> None:
-        """Shift one byte of the next reply by a bit without an error, as i2c-bcm2835 does after a short stretch."""
-        self._damages.append(_Damage(byte_index, 0, address, slip=True))
 
     def stretch_next(self, stretch_ns: int, *, address: int) -> None:
         """Let a chip hold the clock line in its next transfer; the adapter gives up after 35 ms with EIO."""
@@ -197,6 +192,11 @@ class SimulatedI2C(Segment):
             raise self._failure(address, errno.EIO)
         if self._failures and (code := self._next_failure(address)) is not None:
             raise self._failure(address, code)
+        reply = self._ask_chips(address, write, read)
+        return self._damaged(address, reply) if self._damages else reply
+
+    def _ask_chips(self, address: int, write: bytes, read: int) -> bytes:
+        """What those that acknowledge put on the line. Raises NoAcknowledge if none does."""
         replies = []
         for chip in self.answering(address):
             try:
@@ -207,8 +207,7 @@ class SimulatedI2C(Segment):
                 continue
         if not replies:
             raise self._failure(address, self._absent_errno)
-        reply = replies[0] if len(replies) == 1 else reduce(_wired_and, replies)
-        return self._damaged(address, reply) if self._damages else reply
+        return replies[0] if len(replies) == 1 else reduce(_wired_and, replies)
 
     def _pass(self, duration_ns: int) -> None:
         if duration_ns:
@@ -228,8 +227,7 @@ class SimulatedI2C(Segment):
             if damage.address in {None, address} and damage.byte_index < len(reply):
                 self._damages.remove(damage)
                 damaged = bytearray(reply)
-                hit = damaged[damage.byte_index]
-                damaged[damage.byte_index] = (hit << 1 | 1) & 0xFF if damage.slip else hit ^ damage.mask
+                damaged[damage.byte_index] ^= damage.mask
                 return bytes(damaged)
         return reply
 

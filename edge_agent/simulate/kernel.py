@@ -26,12 +26,13 @@ class SimulatedKernel(SimulatedTree):
     Args:
         directory: an empty directory; the tree is made in it.
         subsystem: which of the two.
+        label: what messages call it; by default `directory`.
     """
 
-    def __init__(self, directory: Path, subsystem: Subsystem) -> None:
+    def __init__(self, directory: Path, subsystem: Subsystem, label: str = "") -> None:
         root = directory / "tree"
         root.mkdir()
-        super().__init__(root)
+        super().__init__(root, label)
         self._devices = directory / "devices"
         self._subsystem = subsystem
         self._entries: dict[str, KernelChip] = {}

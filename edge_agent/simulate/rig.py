@@ -44,11 +44,13 @@ class SimulatedBusSpec:
         name: as in the configuration.
         kind: I2C, serial, or one of the kernel's trees: that of the chips on it.
         echo: of a serial line, whether it gives back what is sent.
+        device: as configured, e.g. `/dev/i2c-1`: messages name this and not where the simulation put it.
     """
 
     name: str
     kind: BusKind
     echo: bool = False
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,7 +199,7 @@ class Rig:
         root = Path(self._directory.name)
         match spec.kind:
             case BusKind.I2C:
-                i2c = SimulatedI2C(self._clock, name=spec.name, bit_hz=self._bit_hz)
+                i2c = SimulatedI2C(self._clock, name=spec.device or spec.name, bit_hz=self._bit_hz)
                 for sensor, chip in here:
                     if isinstance(chip, I2CChip):
                         self._segments[sensor] = segment = _segment(i2c, sensor)
@@ -205,23 +207,24 @@ class Rig:
                 return i2c
             case BusKind.SYSFS:
                 (root / spec.name).mkdir()
-                return self._wire_tree(spec.name, root / spec.name, [chip for _, chip in here])
+                return self._wire_tree(spec, root / spec.name, [chip for _, chip in here])
             case BusKind.SERIAL:
                 devices = [chip for _, chip in here if isinstance(chip, SerialSlave | SerialTalker)]
                 return PtyDevice(devices, link=root / f"{spec.name}-port", echo=spec.echo)
 
-    def _wire_tree(self, name: str, directory: Path, chips: Sequence[AnyChip]) -> SimulatedBus:
+    def _wire_tree(self, spec: SimulatedBusSpec, directory: Path, chips: Sequence[AnyChip]) -> SimulatedBus:
         """The tree in which the kernel shows such chips; 1-Wire if there are none."""
         subsystems = {chip.subsystem if isinstance(chip, KernelChip) else "w1" for chip in chips}
         if len(subsystems) > 1:
-            raise Unavailable(f'"{name}" is one tree of the kernel and cannot hold {" and ".join(sorted(subsystems))}')
+            kinds = " and ".join(sorted(subsystems))
+            raise Unavailable(f'"{spec.name}" is one tree of the kernel and cannot hold {kinds}')
         kernel_chips = [chip for chip in chips if isinstance(chip, KernelChip)]
         if kernel_chips:
-            kernel = SimulatedKernel(directory, kernel_chips[0].subsystem)
+            kernel = SimulatedKernel(directory, kernel_chips[0].subsystem, spec.device)
             for kernel_chip in kernel_chips:
                 kernel.attach(kernel_chip)
             return kernel
-        w1 = SimulatedW1(directory, self._clock)
+        w1 = SimulatedW1(directory, self._clock, spec.device)
         for chip in chips:
             if isinstance(chip, W1Chip):
                 w1.attach(chip)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import os
 from collections import defaultdict, deque
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.bus.sysfs import SysfsTree, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 class SimulatedTree:
@@ -26,13 +26,14 @@ class SimulatedTree:
 
     Args:
         directory: is left to its owner to remove.
+        label: what messages call it; by default `directory`.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, label: str = "") -> None:
         self.directory = directory
         self._makers: dict[str, Callable[[], str]] = {}
         self._faults: defaultdict[str, deque[int]] = defaultdict(deque)
-        self._tree = SysfsTree(str(directory), read=self._read_file, write=self._write_file)
+        self._tree = SysfsTree(str(directory), read=self._read_file, write=self._write_file, label=label)
 
     def fail_next(self, path: str, number: int, count: int = 1) -> None:
         """Let the next `count` reads of a file fail with an errno; 0 is no error and no text."""

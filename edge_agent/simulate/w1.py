@@ -36,10 +36,11 @@ class SimulatedW1(SimulatedTree):
     Args:
         directory: an empty directory; the tree is made in it and left to its owner to remove.
         clock: conversions pass on it.
+        label: what messages call it; by default `directory`.
     """
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
-        super().__init__(directory)
+    def __init__(self, directory: Path, clock: Clock, label: str = "") -> None:
+        super().__init__(directory, label)
         self._clock = clock
         self._chips: dict[str, W1Chip] = {}
         self._last_good: dict[str, bytes] = {}
