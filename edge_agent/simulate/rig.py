@@ -5,32 +5,28 @@ What a rig hands out stands where the hardware would stand; everything above it 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import random
 import tempfile
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-import edge_agent.simulate.chips
 from edge_agent.bus.base import BusKind
 from edge_agent.errors import Unavailable
 from edge_agent.simulate.chips.base import AnyChip, I2CChip, KernelChip, Part, SerialSlave, SerialTalker, W1Chip
 from edge_agent.simulate.chips.tca9548a import Tca9548a
 from edge_agent.simulate.i2c import SimulatedI2C
 from edge_agent.simulate.kernel import SimulatedKernel
+from edge_agent.simulate.registry import find_chip
 from edge_agent.simulate.uart import PtyDevice
 from edge_agent.simulate.w1 import SimulatedW1
 from edge_agent.simulate.world import Air, Place, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from edge_agent.clock import Clock
-    from edge_agent.simulate.chips.base import Makers
     from edge_agent.simulate.segment import Segment
 
 SimulatedBus: TypeAlias = SimulatedI2C | SimulatedW1 | SimulatedKernel | PtyDevice
@@ -168,10 +164,10 @@ class Rig:
 
     def another_chip(self, sensor: SimulatedSensor, driver: str) -> AnyChip:
         """A chip of another kind in the air of a sensor, to put in its place. Raises Unavailable if unknown."""
-        return _maker(driver)(self._part(sensor, random.Random(f"{self._seed}/{sensor.id}/{driver}")))
+        return find_chip(driver)(self._part(sensor, random.Random(f"{self._seed}/{sensor.id}/{driver}")))
 
     def _make(self, sensor: SimulatedSensor, kinds: Mapping[str, BusKind]) -> AnyChip:
-        make = _maker(sensor.driver)
+        make = find_chip(sensor.driver)
         draw = random.Random(f"{self._seed}/{sensor.bus}/{sensor.address}/{sensor.options.get('serial')}")
         self._places[sensor] = Place(
             self.world,
@@ -229,24 +225,6 @@ class Rig:
             if isinstance(chip, W1Chip):
                 w1.attach(chip)
         return w1
-
-
-def _maker(driver: str) -> Callable[[Part], AnyChip]:
-    makers = chip_makers()
-    if driver not in makers:
-        raise Unavailable(f'there is no simulated chip for driver "{driver}"; there are: {", ".join(sorted(makers))}')
-    return makers[driver]
-
-
-@cache
-def chip_makers() -> Makers:
-    """Every chip model, by the name of the driver that reads it: what the modules in `chips/` offer."""
-    package = edge_agent.simulate.chips
-    modules = [
-        importlib.import_module(f"{package.__name__}.{module.name}")
-        for module in pkgutil.iter_modules(package.__path__)
-    ]
-    return {name: make for module in modules for name, make in getattr(module, "CHIPS", {}).items()}
 
 
 def _segment(bus: SimulatedI2C, sensor: SimulatedSensor) -> Segment:

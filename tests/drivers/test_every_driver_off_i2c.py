@@ -23,7 +23,8 @@ from edge_agent.sampling.worker import BusWorker, SampledBus
 from edge_agent.simulate.chips.base import KernelChip, SerialSlave, SerialTalker, W1Chip
 from edge_agent.simulate.kernel import SimulatedKernel
 from edge_agent.simulate.port import SimulatedPort
-from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor, chip_makers
+from edge_agent.simulate.registry import chip_makers
+from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
 from edge_agent.simulate.uart import PtyDevice, SerialFault
 from edge_agent.simulate.w1 import SimulatedW1
 
