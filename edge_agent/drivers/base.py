@@ -99,6 +99,19 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class IdentityRegister:
+    """An 8-bit register whose value names the chip.
+
+    Attributes:
+        register: its number.
+        chips: chip by the value that it holds.
+    """
+
+    register: int
+    chips: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
 class DriverInfo:
     """A driver's declaration: what stands in `edge-agent drivers` and what the configuration is checked against.
 
@@ -122,6 +135,8 @@ class DriverInfo:
         recognise: for `scan`; None where the chip cannot be told from others without risk.
         recognise_rank: who is asked first at an address that several drivers share. 0: reads one register of an
             identity; higher: needs a command that another chip might take for an order.
+        identity: register that names the chip, so that the drivers of other chips at the address can name it too;
+            None where the chip has none of 8 bits.
         find: for `scan`: what a bus without addresses shows; None where it shows nothing.
         device: where such a bus usually is, e.g. `/sys/bus/w1/devices`.
         slowest: how often it can be measured with given options, s; None: `shortest_period_s`, whatever the options.
@@ -144,6 +159,7 @@ class DriverInfo:
     stuck_after: int = 0
     recognise: Recognise | None = None
     recognise_rank: int = 0
+    identity: IdentityRegister | None = None
     find: Callable[[Any], Iterable[Found]] | None = None
     device: str = ""
     slowest: Callable[[Any], float] | None = None

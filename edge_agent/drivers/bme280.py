@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured
+from edge_agent.drivers.base import DriverInfo, IdentityRegister, Measured
 from edge_agent.drivers.neighbours import wrong_chip
 from edge_agent.drivers.registers import Registers
 from edge_agent.errors import BadReply, ChipWasReset, NotReady
@@ -296,5 +296,6 @@ DRIVERS: Final = (
         conversion_s=0.0093,
         stuck_after=30,
         recognise=recognise,
+        identity=IdentityRegister(CHIP_ID, {BME280_ID: "BME280"}),
     ),
 )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured
+from edge_agent.drivers.base import DriverInfo, IdentityRegister, Measured
 from edge_agent.drivers.neighbours import wrong_chip
 from edge_agent.drivers.registers import Registers
 from edge_agent.errors import BadReply, ChipWasReset, NotReady
@@ -263,5 +263,6 @@ DRIVERS: Final = (
         shortest_period_s=0.02,
         stuck_after=30,
         recognise=recognise,
+        identity=IdentityRegister(CHIP_ID, {BME680_ID: "BME680 or BME688"}),
     ),
 )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured
+from edge_agent.drivers.base import DriverInfo, IdentityRegister, Measured
 from edge_agent.drivers.neighbours import wrong_chip
 from edge_agent.drivers.registers import Registers
 from edge_agent.errors import BadReply, ChipWasReset, NotReady
@@ -40,7 +40,9 @@ TRIM: Final = 0x31
 TRIM_BYTES: Final = 21
 CMD: Final = 0x7E
 
-CHIP_IDS: Final = {0x50: "BMP388", 0x60: "BMP390"}
+BMP388_ID: Final = 0x50
+BMP390_ID: Final = 0x60
+CHIP_IDS: Final = frozenset({BMP388_ID, BMP390_ID})
 SOFT_RESET: Final = 0xB6
 RESET_NS: Final = 2_000_000
 READY_LOOKS: Final = 5
@@ -217,7 +219,7 @@ def identity(bus: I2CBus, address: int) -> int | None:
 
 def recognise(bus: I2CBus, address: int) -> str | None:
     """BMP388, by its identity; None if something else answers."""
-    return "BMP388" if identity(bus, address) == 0x50 else None
+    return "BMP388" if identity(bus, address) == BMP388_ID else None
 
 
 TEMPERATURE: Final = Measured("temperature_c", -40.0, 85.0, resolution=0.01, accuracy=0.5, lsb=0.005)
@@ -237,5 +239,6 @@ DRIVERS: Final = (
         shortest_period_s=0.02,
         stuck_after=30,
         recognise=recognise,
+        identity=IdentityRegister(CHIP_ID, {BMP388_ID: "BMP388"}),
     ),
 )

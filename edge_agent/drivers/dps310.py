@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.bus.base import BusKind
 from edge_agent.clock import NS_PER_S
-from edge_agent.drivers.base import DriverInfo, Measured
+from edge_agent.drivers.base import DriverInfo, IdentityRegister, Measured
 from edge_agent.drivers.neighbours import wrong_chip
 from edge_agent.drivers.registers import Registers
 from edge_agent.errors import BadReply, ChipWasReset, NotReady
@@ -259,5 +259,6 @@ DRIVERS: Final = (
         recognise=recognise,
         # Where another chip keeps counting, its identity may be seen by chance: ask for the others before.
         recognise_rank=1,
+        identity=IdentityRegister(PRODUCT_ID, {DPS310_ID: "DPS310 or DPS368"}),
     ),
 )

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured, NoOptions
+from edge_agent.drivers.base import DriverInfo, IdentityRegister, Measured, NoOptions
+from edge_agent.drivers.neighbours import named_by
 from edge_agent.drivers.registers import Registers
 from edge_agent.errors import BadReply, ChipWasReset, NotReady, WrongChip
 
@@ -32,15 +33,6 @@ RESET_NS: Final = 2_200_000
 """LPS22HB section 3.2: boot; the soft reset itself is quicker."""
 RESET_LOOKS: Final = 5
 
-IDENTITIES: Final = {
-    0xB1: ("LPS22HB", "lps22hb"),
-    0xB3: ("LPS22HH", "lps22hh"),
-    0xB4: ("LPS28DFW", None),
-    0xBB: ("LPS331AP", None),
-    0xBD: ("LPS25HB or LPS25H", "lps25hb"),
-}
-"""What WHO_AM_I holds → chip, and the driver that reads it if there is one."""
-
 # Datasheet maths
 
 
@@ -49,6 +41,7 @@ class Kind:
     """What differs between the chips.
 
     Attributes:
+        chip: its name.
         identity: in WHO_AM_I.
         control: register CTRL_REG1; CTRL_REG2 follows.
         asleep: CTRL_REG1 for one shots; never what power-on leaves.
@@ -59,6 +52,7 @@ class Kind:
         counts_per_c, zero_c: temperature.
     """
 
+    chip: str
     identity: int
     control: int
     asleep: int
@@ -69,9 +63,9 @@ class Kind:
     zero_c: float
 
 
-LPS22HB: Final = Kind(0xB1, 0x10, 0x02, 0x10, 0x00, 20_000_000, 100.0, 0.0)
-LPS22HH: Final = Kind(0xB3, 0x10, 0x02, 0x10, 0x00, 20_000_000, 100.0, 0.0)
-LPS25HB: Final = Kind(0xBD, 0x20, 0x84, 0x00, 0x80, 60_000_000, 480.0, 42.5)
+LPS22HB: Final = Kind("LPS22HB", 0xB1, 0x10, 0x02, 0x10, 0x00, 20_000_000, 100.0, 0.0)
+LPS22HH: Final = Kind("LPS22HH", 0xB3, 0x10, 0x02, 0x10, 0x00, 20_000_000, 100.0, 0.0)
+LPS25HB: Final = Kind("LPS25HB or LPS25H", 0xBD, 0x20, 0x84, 0x00, 0x80, 60_000_000, 480.0, 42.5)
 
 
 def decode(data: bytes, kind: Kind) -> tuple[float, float]:
@@ -103,7 +97,7 @@ class Lps2x:
         kind = self._kind
         identity = self._registers.read(WHO_AM_I)[0]
         if identity != kind.identity:
-            raise WrongChip(_who_is(identity, kind, self._registers.address))
+            raise _other_chip(identity, kind, self._registers.address)
         control_2 = kind.control + 1
         self._registers.write(control_2, kind.keep | SOFT_RESET)
         yield RESET_NS
@@ -147,14 +141,11 @@ class Lps2x:
             )
 
 
-def _who_is(identity: int, kind: Kind, address: int) -> str:
+def _other_chip(identity: int, kind: Kind, address: int) -> WrongChip:
     """Name what answers instead, and the way out."""
-    wanted, _ = IDENTITIES[kind.identity]
-    if identity in IDENTITIES:
-        name, driver = IDENTITIES[identity]
-        cure = f'set driver = "{driver}"' if driver else "there is no driver for it"
-        return f"{address:#04x} is a {name} (id {identity:#04x}), not a {wanted}: {cure}"
-    return f"{address:#04x} has the unknown chip id {identity:#04x}, so it is not a {wanted}: look at the board"
+    return named_by(WHO_AM_I, identity, address, kind.chip) or WrongChip(
+        f"{address:#04x} has the unknown chip id {identity:#04x}, so it is not a {kind.chip}: look at the board"
+    )
 
 
 def identity_is(kind: Kind, bus: I2CBus, address: int) -> bool:
@@ -189,5 +180,6 @@ DRIVERS: Final = (
         shortest_period_s=0.03,
         stuck_after=30,
         recognise=recognise,
+        identity=IdentityRegister(WHO_AM_I, {LPS22HB.identity: LPS22HB.chip}),
     ),
 )

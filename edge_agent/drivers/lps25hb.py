@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured, NoOptions
-from edge_agent.drivers.lps22hb import LPS25HB, Lps2x, identity_is
+from edge_agent.drivers.base import DriverInfo, IdentityRegister, Measured, NoOptions
+from edge_agent.drivers.lps22hb import LPS25HB, WHO_AM_I, Lps2x, identity_is
 
 if TYPE_CHECKING:
     from edge_agent.bus.base import I2CBus
@@ -43,5 +43,6 @@ DRIVERS: Final = (
         shortest_period_s=0.1,
         stuck_after=30,
         recognise=recognise,
+        identity=IdentityRegister(WHO_AM_I, {LPS25HB.identity: LPS25HB.chip}),
     ),
 )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured
 from edge_agent.drivers.ms56_maths import ALL_KINDS, MS5611, MS5637, MS5837, Kind, compensate, crc4, prom_is_whole
-from edge_agent.drivers.neighbours import IDENTITIES, wrong_chip
+from edge_agent.drivers.neighbours import named_by, wrong_chip
 from edge_agent.drivers.registers import Registers
 from edge_agent.errors import BadReply, ChecksumMismatch, ChipWasReset, NotReady, WrongChip
 
@@ -167,7 +167,8 @@ class Ms56:
             names = " or ".join(each.title for each in ALL_KINDS if each.crc_in_last_word != kind.crc_in_last_word)
             return WrongChip(f"{where} is a {names}, not a {kind.title}: set the driver for that")
         identity = self._registers.read(0xD0)[0]
-        if identity in IDENTITIES[0xD0] or not all(0 < word < 0xFFFF for word in prom[1:7]):
+        known = named_by(0xD0, identity, self._registers.address, kind.title)
+        if known is not None or not all(0 < word < 0xFFFF for word in prom[1:7]):
             return wrong_chip(self._registers, kind.title, found=identity)
         received, computed = crc4(prom, crc_in_last_word=kind.crc_in_last_word)
         raw = b"".join(word.to_bytes(2) for word in prom)
