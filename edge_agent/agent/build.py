@@ -12,10 +12,10 @@ from edge_agent.bus.mux import Trunk
 from edge_agent.clock import NS_PER_S
 from edge_agent.config import model
 from edge_agent.drivers.base import Measured
-from edge_agent.drivers.identify import whereabouts
+from edge_agent.drivers.identify import locate_lost
 from edge_agent.pipeline.pipeline import ChannelSettings
 from edge_agent.quantity import QUANTITIES, Quantity
-from edge_agent.sampling.breaker import Rung
+from edge_agent.sampling.recovery import RecoveryStep
 from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.sampling.worker import SampledBus
 from edge_agent.stages.alerts import AlertSettings, parse_condition
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 
 def sampled_buses(
-    config: model.Config, buses: Mapping[str, AnyBus], ladders: Mapping[str, Sequence[Rung]] = MappingProxyType({})
+    config: model.Config,
+    buses: Mapping[str, AnyBus],
+    ladders: Mapping[str, Sequence[RecoveryStep]] = MappingProxyType({}),
 ) -> list[SampledBus]:
     """Every bus that has sensors, each of these with its driver; nothing is touched yet.
 
@@ -56,7 +58,7 @@ def sampled_buses(
         if info.bus is BusKind.I2C:
             near = [each for each in config.sensors if each.bus == sensor.bus and each.mux in {None, sensor.mux}]
             locate = partial(
-                whereabouts, cast("I2CBus", path), info, sensor.address, frozenset(each.address for each in near)
+                locate_lost, cast("I2CBus", path), info, sensor.address, frozenset(each.address for each in near)
             )
         sensors[sensor.bus].append(
             SensorOnBus(
@@ -80,12 +82,12 @@ def _knows_nothing(_error: Exception) -> str:
     return ""
 
 
-def recovery_ladders(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, list[Rung]]:
+def recovery_ladders(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, list[RecoveryStep]]:
     """By bus, the ways to bring it back that the configuration allows, in their order."""
     return {name: [_rung(way, bus, buses[name]) for way in bus.recover] for name, bus in config.buses.items()}
 
 
-def _rung(way: str, settings: model.Bus, bus: AnyBus) -> Rung:
+def _rung(way: str, settings: model.Bus, bus: AnyBus) -> RecoveryStep:
     from edge_agent.bus import recovery  # noqa: PLC0415 for most gateways it is only the first of these
 
     scl, sda, power = settings.scl_gpio or 0, settings.sda_gpio or 0, settings.power_gpio or 0
@@ -107,7 +109,7 @@ def _rung(way: str, settings: model.Bus, bus: AnyBus) -> Rung:
             off_ns=round(settings.power_off_s * NS_PER_S),
         ),
     }
-    return Rung(way, climbs[way])
+    return RecoveryStep(way, climbs[way])
 
 
 def _paths(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, AnyBus]:

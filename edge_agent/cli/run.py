@@ -155,7 +155,7 @@ def _simulate(
     from edge_agent.agent.agent import Agent
     from edge_agent.agent.build import channel_settings, sampled_buses
     from edge_agent.cli.picture import picture_of, summary
-    from edge_agent.cli.simulation import buses_of, rig_config, simulated_ladders, simulated_rig
+    from edge_agent.cli.simulation import buses_of, rig_config, simulated_recovery, simulated_rig
     from edge_agent.clock import NS_PER_S, SimulatedClock
     from edge_agent.runtime import Pace
 
@@ -182,7 +182,7 @@ def _simulate(
             config, settings=channel_settings(config), clock=clock, rng=rng, directory=directory, seed=asked.seed
         )
         # Its own numbers: how often the network made the uplink draw must not change a reading's time.
-        sampled = sampled_buses(config, buses, simulated_ladders(rig, config))
+        sampled = sampled_buses(config, buses, simulated_recovery(rig, config))
         agent.sample(sampled, random.Random(f"{asked.seed}/sampling"))  # noqa: S311
         if player is not None:
             agent.sources.insert(0, player)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge_agent.bus.base import AnyBus, SerialPort
     from edge_agent.clock import Clock
     from edge_agent.config.model import Bus, Config
-    from edge_agent.sampling.breaker import Rung
+    from edge_agent.sampling.recovery import RecoveryStep
     from edge_agent.simulate.rig import Rig
     from edge_agent.simulate.uart import PtyDevice
 
@@ -72,8 +72,8 @@ def buses_of(rig: Rig, config: Config) -> Iterator[dict[str, AnyBus]]:
     try:
         yield buses
     finally:
-        for each in buses.values():
-            each.close()
+        for opened in buses.values():
+            opened.close()
 
 
 def _port(device: PtyDevice, bus: Bus) -> SerialPort:
@@ -85,13 +85,13 @@ def _port(device: PtyDevice, bus: Bus) -> SerialPort:
     return SimulatedPort(device, port)
 
 
-def simulated_ladders(rig: Rig, config: Config) -> dict[str, list[Rung]]:
+def simulated_recovery(rig: Rig, config: Config) -> dict[str, list[RecoveryStep]]:
     """The configured ways to bring a bus back, as they would work on the rig: what frees a line there does so here."""
     from edge_agent.bus.recovery import reopen
-    from edge_agent.sampling.breaker import Rung
+    from edge_agent.sampling.recovery import RecoveryStep
     from edge_agent.simulate.i2c import SimulatedI2C
 
-    def climb(way: str, bus: SimulatedI2C) -> Iterator[int]:
+    def run(way: str, bus: SimulatedI2C) -> Iterator[int]:
         if way == "clock-pulses":
             bus.recover()
         elif way == "power-cycle":
@@ -99,7 +99,7 @@ def simulated_ladders(rig: Rig, config: Config) -> dict[str, list[Rung]]:
         yield from reopen(bus)
 
     return {
-        name: [Rung(way, partial(climb, way, bus)) for way in config.buses[name].recover]
+        name: [RecoveryStep(way, partial(run, way, bus)) for way in config.buses[name].recover]
         for name, bus in rig.buses.items()
         if isinstance(bus, SimulatedI2C)
     }

@@ -64,7 +64,7 @@ def identify(bus: I2CBus, address: int, drivers: Iterable[DriverInfo]) -> Identi
     return Identity(None, f"unknown; usual here: {', '.join(maybe) or 'nothing'}")
 
 
-def whereabouts(bus: I2CBus, info: DriverInfo, address: int, taken: frozenset[int], error: Exception) -> str:
+def locate_lost(bus: I2CBus, info: DriverInfo, address: int, taken: frozenset[int], error: Exception) -> str:
     """What may help to find a chip that was lost: asked once, because it disturbs the bus.
 
     Args:
