@@ -109,7 +109,7 @@ class SimulatedClock:
     """Time that stands still until it is told to go on.
 
     Whoever waits runs ahead of everybody else: on a gateway each worker waits in a thread of its own, and a bus that
-    hangs for a second delays no other bus. `come_back` tells how far it ran ahead, and undoes it.
+    hangs for a second delays no other bus. `end_turn` tells how far it ran ahead, and undoes it.
 
     Args:
         start_wall_ns: wall time at the first moment.
@@ -150,7 +150,7 @@ class SimulatedClock:
         if deadline_ns is not None and deadline_ns > self._own_ns and not event.is_set():
             self._own_ns = deadline_ns
 
-    def come_back(self) -> int:
+    def end_turn(self) -> int:
         """Return to where time stands for all. Returns when the one who waited is free again."""
         free_ns, self._own_ns = self._own_ns, self._now_ns
         return free_ns

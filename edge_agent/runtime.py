@@ -221,7 +221,7 @@ def _step_until_quiet(turns: Sequence[_Turn], clock: SimulatedClock) -> None:
         for turn in turns:
             if turn.due_ns <= now_ns or (turn.mail and turn.free_ns <= now_ns):
                 due_ns = turn.worker.step()
-                turn.free_ns = clock.come_back()
+                turn.free_ns = clock.end_turn()
                 turn.due_ns = _NEVER_NS if due_ns is None else max(due_ns, turn.free_ns)
                 stepped = True
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from edge_agent.bus.base import BusKind
-from edge_agent.bus.mux import Trunk
+from edge_agent.bus.mux import MuxAdapter
 from edge_agent.clock import NS_PER_S
 from edge_agent.config import model
 from edge_agent.drivers.base import Measured
@@ -115,7 +115,7 @@ def _rung(way: str, settings: model.Bus, bus: AnyBus) -> RecoveryStep:
 def _paths(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, AnyBus]:
     """By sensor, the bus that its driver speaks to: the one it names, or one behind a multiplexer there."""
     with_mux = {sensor.bus for sensor in config.sensors if sensor.mux is not None}
-    trunks = {name: Trunk(cast("I2CBus", buses[name])) for name in with_mux}
+    trunks = {name: MuxAdapter(cast("I2CBus", buses[name])) for name in with_mux}
     return {
         sensor.id: trunks[sensor.bus].channel(sensor.mux, sensor.channel or 0)
         if sensor.mux is not None

@@ -117,7 +117,7 @@ class AsciiLine:
         self._reader = None if self._request else LineReader(bus.listen())
         self._waiting: list[bytes] = []
         self._refused = ""
-        self.quantities: tuple[str, ...] = tuple(each.quantity for each in measures(options))
+        self.quantities: tuple[str, ...] = tuple(measured.quantity for measured in measures(options))
 
     def probe(self) -> Iterator[int]:
         """Open the port, or ask once: nothing says what such a device is. Waits for nothing; raises as `collect`."""
@@ -191,7 +191,7 @@ _OFFERED: Final = (
 
 def measures(options: AsciiLineOptions) -> tuple[Measured, ...]:
     """What the columns hold."""
-    offered = {each.quantity: each for each in _OFFERED}
+    offered = {measured.quantity: measured for measured in _OFFERED}
     return tuple(offered[column.quantity] for column in options.parsed() if column.quantity)
 
 

@@ -72,12 +72,12 @@ def checked_quantities(quantities: tuple[str, ...], offered: tuple[Measured, ...
     Raises:
         ValueError: one of them is not offered, or there is none.
     """
-    names = [each.quantity for each in offered]
+    names = [measured.quantity for measured in offered]
     if wrong := [quantity for quantity in quantities if quantity not in names]:
         raise ValueError(f"quantities must be of {', '.join(names)}, not {wrong[0]!r}")
     if not quantities:
         raise ValueError(f"quantities must name one or more of {', '.join(names)}")
-    return tuple(each for each in offered if each.quantity in quantities)
+    return tuple(measured for measured in offered if measured.quantity in quantities)
 
 
 Recognise: TypeAlias = Callable[["I2CBus", int], str | None]

@@ -222,7 +222,7 @@ class Dps310:
     def _wanted_settings(self, source: int) -> bytes:
         """PRS_CFG, TMP_CFG, mode, CFG_REG."""
         # 4 times a second, or as often as fits into it.
-        rate = next(each for each in (2, 1, 0) if self._measuring_ns << each <= NS_PER_S)
+        rate = next(rate for rate in (2, 1, 0) if self._measuring_ns << rate <= NS_PER_S)
         shifts = (T_SHIFT if self._times_t >= _SHIFTED_FROM else 0) | (P_SHIFT if self._times_p >= _SHIFTED_FROM else 0)
         return bytes(
             (

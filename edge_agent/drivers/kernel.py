@@ -108,7 +108,7 @@ class KernelDevice:
         self._find_readers = readers
         self._found: Device | None = None
         self._readers: tuple[Reader, ...] = ()
-        self.quantities: tuple[str, ...] = tuple(each.quantity for each in wanted.measured)
+        self.quantities: tuple[str, ...] = tuple(measured.quantity for measured in wanted.measured)
 
     def probe(self) -> Iterator[int]:
         """Find the device among all, and the files of its quantities. Waits for nothing.
@@ -121,7 +121,7 @@ class KernelDevice:
         candidates = {device: readers for device in there if (readers := self._offer(device))}
         device = _choose(self._wanted, candidates, there)
         offered = candidates[device]
-        self.quantities = tuple(each.quantity for each in self._wanted.measured if each.quantity in offered)
+        self.quantities = tuple(measured.quantity for measured in self._wanted.measured if measured.quantity in offered)
         self._readers = tuple(offered[quantity] for quantity in self.quantities)
         self._found = device
         yield from ()
@@ -162,7 +162,7 @@ class KernelDevice:
         if self._wanted.device is not None and not device.at(self._wanted.device):
             return {}
         offered = self._find_readers(self._bus, device.entry, frozenset(self._bus.names(device.entry)))
-        wanted = {each.quantity for each in self._wanted.measured}
+        wanted = {measured.quantity for measured in self._wanted.measured}
         return {quantity: reader for quantity, reader in offered.items() if quantity in wanted}
 
 
@@ -197,7 +197,7 @@ def find_devices(prefix: str, readers: Readers, usual: tuple[str, ...]) -> Calla
             if not offered:
                 continue
             options: dict[str, str | list[str]] = {"name": device.name}
-            if [each.name for each in there].count(device.name) > 1:
+            if [other.name for other in there].count(device.name) > 1:
                 options["device"] = device.place()
             if set(offered) != set(usual):
                 options["quantities"] = list(offered)
@@ -213,7 +213,7 @@ def _choose(wanted: Wanted, candidates: Mapping[Device, object], devices: list[D
     shown = ", ".join(device.shown() for device in candidates or devices) or "nothing"
     if not candidates:
         which = f"no {wanted.name or 'device'}{f' at {wanted.device}' if wanted.device else ''}"
-        what = " or ".join(each.quantity for each in wanted.measured)
+        what = " or ".join(measured.quantity for measured in wanted.measured)
         raise BadReply(f"{which} that measures {what}; the kernel drives {shown}: is its overlay or module loaded?")
     if len({device.name for device in candidates}) > 1 and wanted.name is None:
         raise WrongChip(f"more than one device: set name to one of {shown}")

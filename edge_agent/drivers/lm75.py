@@ -92,7 +92,7 @@ class Lm75:
         self._bus.transfer(self._address, bytes((CONFIG,)) + self.config, 0)
         kept = self._kept()
         if kept != self._expected:
-            raise WrongChip(_who_is(self._address, kept, self.config))
+            raise WrongChip(_describe_other(self._address, kept, self.config))
         yield self.conversion_ns
 
     def trigger(self) -> int:
@@ -142,7 +142,7 @@ def device_id(bus: I2CBus, address: int) -> int:
     return int.from_bytes(bus.transfer(address, bytes((DEVICE_ID,)), 2))
 
 
-def _who_is(address: int, kept: bytes, written: bytes) -> str:
+def _describe_other(address: int, kept: bytes, written: bytes) -> str:
     """Name what answers instead, as far as its configuration tells."""
     what = f"{address:#04x} gives back {kept.hex()} for its configuration where {written.hex()} was written"
     if kept[0] & FINEST == FINEST and written[0] & FINEST != FINEST:

@@ -84,7 +84,7 @@ class MhZ19:
         del address
         self._bus = bus
         self._polls_left = WARM_UP_POLLS
-        self.quantities: tuple[str, ...] = tuple(each.quantity for each in measures(options))
+        self.quantities: tuple[str, ...] = tuple(measured.quantity for measured in measures(options))
 
     def probe(self) -> Iterator[int]:
         """Ask once. Waits for nothing; raises as `collect`."""

@@ -135,12 +135,12 @@ def blocks(registers: tuple[Register, ...]) -> tuple[Block, ...]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"{twice} is in two registers")
     runs: list[list[Register]] = []
-    for register in sorted(registers, key=lambda each: (each.function, each.at)):
+    for register in sorted(registers, key=lambda register: (register.function, register.at)):
         last = runs[-1][-1] if runs else None
         end = last.at + WORDS[last.type] if last is not None and last.function == register.function else None
         if end is not None and register.at < end:
             raise ValueError(f"{register.quantity} at {register.at} overlaps the register before it")
-        if end == register.at and sum(WORDS[each.type] for each in runs[-1]) < MOST_WORDS - 1:
+        if end == register.at and sum(WORDS[before.type] for before in runs[-1]) < MOST_WORDS - 1:
             runs[-1].append(register)
         else:
             runs.append([register])

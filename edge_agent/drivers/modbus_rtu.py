@@ -136,7 +136,7 @@ _OFFERED: Final = (
 
 def measures(options: ModbusOptions) -> tuple[Measured, ...]:
     """What the map holds, in steps of its counts."""
-    offered = {each.quantity: each for each in _OFFERED}
+    offered = {measured.quantity: measured for measured in _OFFERED}
     return tuple(
         replace(offered[register.quantity], resolution=register.step(), lsb=register.step())
         for register in options.map()

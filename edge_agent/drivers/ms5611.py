@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured
-from edge_agent.drivers.ms56_maths import ALL_KINDS, MS5611, MS5637, MS5837, Kind, compensate, crc4, prom_is_whole
+from edge_agent.drivers.ms56_maths import ALL_KINDS, MS5611, MS5637, MS5837, Kind, compensate, crc4, prom_is_valid
 from edge_agent.drivers.neighbours import named_by, wrong_chip
 from edge_agent.drivers.registers import Registers
 from edge_agent.errors import BadReply, ChecksumMismatch, ChipWasReset, NotReady, WrongChip
@@ -94,7 +94,7 @@ class Ms56:
         self._finer = 2 * (options.oversampling.bit_length() - 9)
         self._prom: tuple[int, ...] | None = None
         self._pressure_raw: int | None = None
-        self._believed = False
+        self._pressure_checked = False
         self.quantities: tuple[str, ...] = ("temperature_c", "pressure_pa")
 
     def probe(self) -> Iterator[int]:
@@ -103,8 +103,8 @@ class Ms56:
         self._command(RESET)
         yield RESET_NS
         prom = read_prom(self._registers)
-        if not prom_is_whole(prom, crc_in_last_word=self._kind.crc_in_last_word):
-            raise self._stranger(prom)
+        if not prom_is_valid(prom, crc_in_last_word=self._kind.crc_in_last_word):
+            raise self._explain_calibration(prom)
         version = version_of(prom)
         if not self._kind.crc_in_last_word:
             where = f"{self._registers.address:#04x}"
@@ -112,7 +112,7 @@ class Ms56:
                 raise WrongChip(f"{where} is a MS5837-02BA, not a {self._kind.title}: there is no driver for it")
             if version == VERSION_30BA and self._kind is not MS5837:
                 raise WrongChip(f'{where} is a MS5837-30BA, not a {self._kind.title}: set driver = "ms5837"')
-        self._believed = self._kind is MS5837 and version == VERSION_30BA
+        self._pressure_checked = self._kind is MS5837 and version == VERSION_30BA
         self._prom = prom
 
     def trigger(self) -> int:
@@ -143,12 +143,14 @@ class Ms56:
             raise NotReady("the temperature is being converted", wait_ns=self._conversion_ns)
         pressure_raw, self._pressure_raw = self._pressure_raw, None
         values = compensate(self._kind, self._prom, pressure_raw, raw)
-        if not self._believed:
-            self._doubt(self._prom, pressure_raw, raw, values[1])
-            self._believed = True
+        if not self._pressure_checked:
+            self._check_first_pressure(self._prom, pressure_raw, raw, values[1])
+            self._pressure_checked = True
         return values
 
-    def _doubt(self, prom: tuple[int, ...], pressure_raw: int, temperature_raw: int, pressure_pa: float) -> None:
+    def _check_first_pressure(
+        self, prom: tuple[int, ...], pressure_raw: int, temperature_raw: int, pressure_pa: float
+    ) -> None:
         """Refuse a first pressure that is no air's if a relative would make air of the same counts."""
         if AIR_PA[0] <= pressure_pa <= AIR_PA[1]:
             return
@@ -160,11 +162,11 @@ class Ms56:
                     f"{other_pa:.0f} Pa as a {other.title}, which it seems to be: set the driver for that"
                 )
 
-    def _stranger(self, prom: tuple[int, ...]) -> WrongChip | ChecksumMismatch:
+    def _explain_calibration(self, prom: tuple[int, ...]) -> WrongChip | ChecksumMismatch:
         """What to say of a calibration that is none of this chip's."""
         kind, where = self._kind, f"{self._registers.address:#04x}"
-        if prom_is_whole(prom, crc_in_last_word=not kind.crc_in_last_word):
-            names = " or ".join(each.title for each in ALL_KINDS if each.crc_in_last_word != kind.crc_in_last_word)
+        if prom_is_valid(prom, crc_in_last_word=not kind.crc_in_last_word):
+            names = " or ".join(other.title for other in ALL_KINDS if other.crc_in_last_word != kind.crc_in_last_word)
             return WrongChip(f"{where} is a {names}, not a {kind.title}: set the driver for that")
         identity = self._registers.read(0xD0)[0]
         known = named_by(0xD0, identity, self._registers.address, kind.title)
@@ -191,7 +193,7 @@ def version_of(prom: tuple[int, ...]) -> int:
 def recognise(bus: I2CBus, address: int) -> str | None:
     """MS5611 or MS5607, which cannot be told apart, by the CRC over the calibration."""
     prom = read_prom(Registers(bus, address))
-    return "MS5611 or MS5607" if prom[7] and prom_is_whole(prom, crc_in_last_word=True) else None
+    return "MS5611 or MS5607" if prom[7] and prom_is_valid(prom, crc_in_last_word=True) else None
 
 
 DRIVERS: Final = (

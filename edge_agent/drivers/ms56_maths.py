@@ -62,7 +62,7 @@ def compensate(kind: Kind, prom: tuple[int, ...], pressure_raw: int, temperature
     return (centi_c - centi_c_less) / 100.0, float(pressure * kind.unit_pa)
 
 
-def prom_is_whole(words: tuple[int, ...], *, crc_in_last_word: bool) -> bool:
+def prom_is_valid(words: tuple[int, ...], *, crc_in_last_word: bool) -> bool:
     """Whether eight words bear their CRC and are a calibration at all: zeros and ones are none.
 
     Limits:

@@ -178,7 +178,7 @@ class Nmea0183:
         self._latest: dict[str, float] = {}
         self._waiting: list[bytes] = []
         self._damage: DriverError | None = None
-        self.quantities: tuple[str, ...] = tuple(each.quantity for each in measures(options))
+        self.quantities: tuple[str, ...] = tuple(measured.quantity for measured in measures(options))
         self._missed = dict.fromkeys(self.quantities, 0)
 
     def probe(self) -> Iterator[int]:
@@ -201,7 +201,7 @@ class Nmea0183:
         """
         lines, self._waiting = self._waiting + self._reader.take(), []
         for line in lines:
-            self._hear(line)
+            self._receive(line)
         damage, self._damage = self._damage, None
         missing = [name for name in self.quantities if name not in self._latest]
         if not self._latest and damage is not None:
@@ -218,7 +218,7 @@ class Nmea0183:
         self._latest.clear()
         return values
 
-    def _hear(self, line: bytes) -> None:
+    def _receive(self, line: bytes) -> None:
         try:
             sentence = fields_of(line, strict=self._options.strict)
         except DriverError as error:

@@ -129,7 +129,7 @@ class Scd4x:
         self._address = address
         self._options = options
         self._step = _Step.ASK
-        self._doubted = False
+        self._serial_asked = False
         """Whether the poll has found out that the chip still measures."""
         self.quantities: tuple[str, ...] = ("co2_ppm", "temperature_c", "humidity_pct")
 
@@ -157,7 +157,7 @@ class Scd4x:
 
     def trigger(self) -> int:
         """Start nothing: the chip measures by itself. Returns 0."""
-        self._step, self._doubted = _Step.ASK, False
+        self._step, self._serial_asked = _Step.ASK, False
         return 0
 
     def collect(self) -> tuple[float | None, ...]:
@@ -177,17 +177,17 @@ class Scd4x:
         try:
             reply = self._receive(9)
         except NoAcknowledge as error:
-            if step is _Step.FETCH and not self._doubted:
-                self._doubt()
+            if step is _Step.FETCH and not self._serial_asked:
+                self._ask_serial()
             raise NotReady("there is no new measurement yet") from error
         if step is _Step.FETCH_SERIAL:
             checked_words(reply, 3)
             raise ChipWasReset("the chip has stopped measuring: it was reset (supply dip?), or another program did it")
         return decode(reply)
 
-    def _doubt(self) -> None:
+    def _ask_serial(self) -> None:
         """Ask for the serial number, once in a poll: a chip that measures refuses."""
-        self._doubted = True
+        self._serial_asked = True
         with contextlib.suppress(NoAcknowledge):
             self._send(SERIAL)
             self._step = _Step.FETCH_SERIAL

@@ -127,7 +127,7 @@ class Sht2x:
         yield SOFT_RESET_NS
         user = self._ask(READ_USER, 1)[0]
         if family(user) is None:
-            raise WrongChip(_who_is(self._bus, self._address, user))
+            raise WrongChip(_describe_other(self._bus, self._address, user))
         if user & CHANGEABLE:
             self._send(WRITE_USER + bytes((user & ~CHANGEABLE,)))
 
@@ -187,7 +187,7 @@ def driver_for(bus: I2CBus, address: int) -> str | None:
     return "si7021" if name == "sht2x" and identity(bus, address) in SI70XX else name
 
 
-def _who_is(bus: I2CBus, address: int, user: int) -> str:
+def _describe_other(bus: I2CBus, address: int, user: int) -> str:
     """Name what answers instead, and the way out."""
     try:
         device = int.from_bytes(bus.transfer(address, _HDC1080_ID, 2))

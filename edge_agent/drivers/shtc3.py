@@ -90,7 +90,7 @@ class Shtc3:
 
     def probe(self) -> Iterator[int]:
         """Make sure that it is no multiplexer, wake, reset, identify, and send it to sleep."""
-        if _speaks_unasked(self._bus, self._address):
+        if _answers_unasked(self._bus, self._address):
             raise WrongChip(
                 f"{self._address:#04x} answers without a question, as a TCA9548A multiplexer does and an SHTC3 never: "
                 "move one of them, the multiplexer has address pins"
@@ -133,7 +133,7 @@ class Shtc3:
         self._bus.transfer(self._address, command, 0)
 
 
-def _speaks_unasked(bus: I2CBus, address: int) -> bool:
+def _answers_unasked(bus: I2CBus, address: int) -> bool:
     """Whether a read is answered that nothing preceded, and not with a measurement that somebody left behind."""
     try:
         checked_words(bus.transfer(address, b"", 6), 2)
@@ -149,7 +149,7 @@ _WAKING_LOOKS: Final = 4
 
 def recognise(bus: I2CBus, address: int) -> str | None:
     """By its id, in two tries, because it may sleep; never asks what might be a multiplexer."""
-    if _speaks_unasked(bus, address):
+    if _answers_unasked(bus, address):
         return None
     bus.transfer(address, WAKE, 0)
     for look in range(1, _WAKING_LOOKS + 1):

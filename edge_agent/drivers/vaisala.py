@@ -148,7 +148,7 @@ class Vaisala:
         self._bus = bus
         self._request = request_for(address)
         self._timeout_s = options.timeout_s
-        self._wanted = tuple(each.quantity for each in measures(options))
+        self._wanted = tuple(measured.quantity for measured in measures(options))
         self.quantities: tuple[str, ...] = self._wanted
 
     def probe(self) -> Iterator[int]:

@@ -62,7 +62,7 @@ class Breaker:
                 self.silent = False
                 return str(error)
         # Some adapters report a held line as others report an empty address; a serial line has no other error.
-        if self._worked and len(self.sensors) > 1 and all(each.state in LOST for each in self.sensors):
+        if self._worked and len(self.sensors) > 1 and all(other.state in LOST for other in self.sensors):
             self.silent = True
             if isinstance(error, BusGone | BusDenied):
                 return str(error)

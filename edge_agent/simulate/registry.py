@@ -1,6 +1,6 @@
-"""Find the chip model for a driver: files of `chips/`, and what other packages offer by entry point.
+"""Finds the chip model for a driver, in the files of `chips/` and in other packages by entry point.
 
-A module declares what it offers in `CHIPS`, by the names of the drivers that read it.
+A module lists its models in `CHIPS`, by the names of the drivers that read them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENTRY_POINT_GROUP: Final = "edge_agent.chips"
 
 
 def find_chip(driver: str) -> Callable[[Part], AnyChip]:
-    """What makes chips for a driver. Raises Unavailable if there is no model for it."""
+    """The maker of chip models for a driver. Raises Unavailable if there is none."""
     makers = chip_makers()
     if driver not in makers:
         raise Unavailable(f'there is no simulated chip for driver "{driver}"; there are: {", ".join(sorted(makers))}')
@@ -32,7 +32,7 @@ def find_chip(driver: str) -> Callable[[Part], AnyChip]:
 
 @cache
 def chip_makers() -> Makers:
-    """Every chip model by the name of its driver. One of `chips/` goes before one of another package."""
+    """Makers of all chip models by the name of the driver. One of `chips/` overrides one of another package."""
     package = edge_agent.simulate.chips
     own = [
         importlib.import_module(f"{package.__name__}.{module.name}")

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class SimulatedTree:
-    """Implements `bus.base.Sysfs`. What a file holds and what happens on a write is the subclass's to say.
+    """Implements `bus.base.Sysfs`. Subclasses provide the texts of files and act on writes.
 
     Attributes:
         directory: root of the tree as drivers see it.
 
     Args:
-        directory: is left to its owner to remove.
+        directory: its owner removes it.
         label: what messages call it; by default `directory`.
     """
 
@@ -36,7 +36,7 @@ class SimulatedTree:
         self._tree = SysfsTree(str(directory), read=self._read_file, write=self._write_file, label=label)
 
     def fail_next(self, path: str, number: int, count: int = 1) -> None:
-        """Let the next `count` reads of a file fail with an errno; 0 is no error and no text."""
+        """Let the next `count` reads of a file fail with an error code; with 0 they give an empty text."""
         self._faults[path].extend([number] * count)
 
     def refresh(self, path: str) -> None:
@@ -51,7 +51,7 @@ class SimulatedTree:
         return self._tree.read(path)
 
     def write(self, path: str, text: str) -> None:
-        """Write as the kernel lets. Raises as the production tree."""
+        """Write a file as the kernel permits it. Raises as the production tree."""
         self._tree.write(path, text)
 
     def names(self, path: str = "") -> list[str]:
@@ -59,19 +59,19 @@ class SimulatedTree:
         return self._tree.names(path)
 
     def resolve(self, path: str) -> str:
-        """The true place of an entry. Raises as the production tree."""
+        """The path of an entry with all links followed. Raises as the production tree."""
         return self._tree.resolve(path)
 
     def close(self) -> None:
-        """Nothing is held open; the directory belongs to whoever made it."""
+        """Does nothing: no file is held open, and the owner of the directory removes it."""
 
     def _provide(self, file: Path, make: Callable[[], str]) -> None:
-        """Let a file exist whose text is made whenever it is read."""
+        """Create a file whose text is made at each read."""
         file.touch()
         self._makers[os.path.realpath(file)] = make
 
     def _stored(self, path: str, content: bytes) -> None:
-        """Take what was written. Raises OSError where the kernel would; here nothing can be written."""
+        """Act on a write. Raises OSError where the kernel would; here every write is refused."""
         del content
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 

@@ -131,13 +131,13 @@ def test_empty_text_when_nobody_answers(bus: SimulatedW1) -> None:
 
 
 def test_vanished_directory_is_gone_until_it_returns(bus: SimulatedW1) -> None:
-    bus.vanish(NAME)
+    bus.remove(NAME)
     assert bus.names() == ["w1_bus_master1"]
     bus.write(BULK, "trigger")
     with pytest.raises(BusGone) as caught:
         bus.read(f"{NAME}/w1_slave")
     assert caught.value.errno == 2
-    bus.return_(NAME)
+    bus.restore(NAME)
     assert "YES" in bus.read(f"{NAME}/w1_slave")
 
 
