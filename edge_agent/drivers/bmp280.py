@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """BMP280, by its identity; None if something else answers."""
+    """BMP280, by its identity; None for another chip."""
     return "BMP280" if bus.transfer(address, bytes((CHIP_ID,)), 1)[0] in BMP280_IDS else None
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """BMP390, by its identity; None if something else answers."""
+    """BMP390, by its identity; None for another chip."""
     return "BMP390" if identity(bus, address) == BMP390_ID else None
 
 

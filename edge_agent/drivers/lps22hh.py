@@ -21,7 +21,7 @@ def open_lps22hh(bus: I2CBus, address: int, _options: NoOptions) -> Lps2x:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """LPS22HH, by its identity; None if something else answers."""
+    """LPS22HH, by its identity; None for another chip."""
     return "LPS22HH" if identity_is(LPS22HH, bus, address) else None
 
 

@@ -21,7 +21,7 @@ def open_lps25hb(bus: I2CBus, address: int, _options: NoOptions) -> Lps2x:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """LPS25HB, by its identity; None if something else answers."""
+    """LPS25HB, by its identity; None for another chip."""
     return "LPS25HB" if identity_is(LPS25HB, bus, address) else None
 
 
@@ -33,7 +33,7 @@ DRIVERS: Final = (
         bus=BusKind.I2C,
         addresses=(0x5C, 0x5D),
         quantities=(
-            # Lower than -25.77 °C its 16 bits do not go.
+            # The lowest value of its 16 bits is -25.77 °C.
             Measured("temperature_c", -25.7, 85.0, resolution=0.01, accuracy=2.0, lsb=0.0021),
             Measured("pressure_pa", 26_000.0, 126_000.0, resolution=1.0, accuracy=100.0, lsb=0.0244),
         ),

@@ -1,15 +1,15 @@
-"""TE Connectivity MS5611: pressure and temperature. MS5607, MS5637 and MS5837 are read by the same code.
+"""TE Connectivity MS5611: pressure and temperature. The drivers of MS5607, MS5637 and MS5837 use the same code.
 
-Sources: MS5611-01BA03 datasheet (2017-10), MS5607-02BA03 (2017-09), MS5637-02BA03 (2015-09), MS5837-30BA (2019-09).
-I2C address 0x77 (CSB low) or 0x76. There are no registers but commands. Pressure and temperature are two conversions,
-and neither is of use without the other, so a poll makes both, one after the other.
+Sources: MS5611-01BA03 datasheet (2017-10), MS5607-02BA03 (2017-09), MS5637-02BA03 (2015-09), MS5837-30BA (2019-09). I2C
+address 0x77 (CSB low) or 0x76. The chip has commands instead of registers. Pressure and temperature are two
+conversions, and both are needed for either value, so a poll makes both, one after the other.
 
 Limits:
-    A conversion that is read too early is spoilt and reads 0, and so does one that a dip of the supply ended: both are
-    reported as a reset. A dip between two polls does no harm and leaves no trace, for nothing is set up; but a chip
-    that is swapped for another between two polls is read with the calibration of the first.
-    MS5611 and MS5607 look alike, but one read as the other shows half or twice the pressure: a first reading that only
-    the other one can mean is refused. A gateway that starts above 5000 m must not rely on it.
+    A conversion that is read too early reads 0, and so does one that a supply dip ended: both are reported as a reset.
+    A dip between two polls is not noticed and does no harm, because the chip has no settings; but a chip that is
+    replaced between two polls is read with the calibration of the first.
+    MS5611 and MS5607 have no identity, but one read as the other gives half or twice the pressure: a first pressure
+    that is possible only for the other chip is refused. Above 5000 m this check is not reliable.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ CONVERSION_NS: Final = {
 """Oversampling → longest conversion, of the slowest of these chips."""
 
 AIR_PA: Final = (54_000.0, 115_000.0)
-"""What the air at a gateway can have, up to 5000 m."""
+"""Possible air pressure, up to 5000 m."""
 LOW_LAND_PA: Final = (80_000.0, 110_000.0)
 VERSION_30BA: Final = 0x1A
 VERSION_02BA: Final = 0x15
@@ -82,7 +82,7 @@ class Ms56:
     """One chip of the family.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x76 or 0x77.
         options: samples per conversion, and which chip it is.
     """
@@ -126,9 +126,9 @@ class Ms56:
 
         Raises:
             NotReady: the temperature is converted now.
-            ChipWasReset: the conversion was lost, or spoilt by collecting it too early.
-            BadReply: the wires float.
-            WrongChip: it is a relative.
+            ChipWasReset: the conversion was lost, or was read too early.
+            BadReply: the lines are not driven.
+            WrongChip: it is another chip of the family.
         """
         if self._prom is None:
             raise ChipWasReset("the chip has not been probed")
@@ -151,7 +151,7 @@ class Ms56:
     def _check_first_pressure(
         self, prom: tuple[int, ...], pressure_raw: int, temperature_raw: int, pressure_pa: float
     ) -> None:
-        """Refuse a first pressure that is no air's if a relative would make air of the same counts."""
+        """Raise WrongChip if the first pressure is impossible for air but possible with the maths of another chip."""
         if AIR_PA[0] <= pressure_pa <= AIR_PA[1]:
             return
         for other in ALL_KINDS:
@@ -163,7 +163,7 @@ class Ms56:
                 )
 
     def _explain_calibration(self, prom: tuple[int, ...]) -> WrongChip | ChecksumMismatch:
-        """What to say of a calibration that is none of this chip's."""
+        """The error for a calibration that does not fit this chip."""
         kind, where = self._kind, f"{self._registers.address:#04x}"
         if prom_is_valid(prom, crc_in_last_word=not kind.crc_in_last_word):
             names = " or ".join(other.title for other in ALL_KINDS if other.crc_in_last_word != kind.crc_in_last_word)
@@ -181,12 +181,12 @@ class Ms56:
 
 
 def read_prom(registers: Registers) -> tuple[int, ...]:
-    """The eight words; of chips that have seven, the last one is what they answer to an unknown command."""
+    """The eight words. Chips with seven answer the read of the last one as an unknown command."""
     return tuple(int.from_bytes(registers.read(READ_PROM + 2 * word, 2)) for word in range(PROM_WORDS))
 
 
 def version_of(prom: tuple[int, ...]) -> int:
-    """Which MS5837 it is; on other chips these bits mean nothing."""
+    """Version of an MS5837; without meaning on other chips."""
     return prom[0] >> 5 & 0x7F
 
 

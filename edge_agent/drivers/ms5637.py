@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """MS5637, by the CRC over the calibration and no version of the MS5837; None if something else answers."""
+    """MS5637, by the CRC over the calibration and no version of the MS5837; None for another chip."""
     prom = read_prom(Registers(bus, address))
     is_5611 = bool(prom[7]) and prom_is_valid(prom, crc_in_last_word=True)
     if is_5611 or version_of(prom) in {VERSION_02BA, VERSION_30BA}:

@@ -26,7 +26,7 @@ class Ms5837Options(Ms5637Options):
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """MS5837-30BA, by the CRC over the calibration and its version; None if something else answers."""
+    """MS5837-30BA, by the CRC over the calibration and its version; None for another chip."""
     prom = read_prom(Registers(bus, address))
     valid = prom_is_valid(prom, crc_in_last_word=False)
     return "MS5837-30BA" if valid and version_of(prom) == VERSION_30BA else None

@@ -1,6 +1,6 @@
-"""Find a driver by its name: files of this folder, and what other packages offer by entry point.
+"""Finds drivers by name, in the files of this folder and in other packages by entry point.
 
-A module declares what it offers in `DRIVERS`. It is best called like its driver: then a gateway loads that file only.
+A module lists its drivers in `DRIVERS`. If it has the name of its driver, a gateway loads only that file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def find_driver(name: str) -> DriverInfo | None:
 
 
 def all_drivers() -> dict[str, DriverInfo]:
-    """Every driver by name, sorted. One of this folder goes before one of another package with the same name."""
+    """All drivers by name, sorted. One of this folder overrides one of another package with the same name."""
     modules = modules_of_others(ENTRY_POINT_GROUP, "driver") + [_load(name) for name in _module_names()]
     offered = [info for module in modules for info in _offered(module)]
     known = {info.name: info for info in offered}
@@ -65,5 +65,5 @@ def _load(name: str) -> ModuleType:
 
 
 def _offered(module: Any) -> tuple[DriverInfo, ...]:
-    """What a module declares; nothing where it only holds what drivers share."""
+    """The drivers that a module declares; none for a module of shared code."""
     return tuple(getattr(module, "DRIVERS", ()))
