@@ -6,8 +6,7 @@ cool. Boards sold as BME280 often carry a BMP280; the driver then goes on withou
 with every measurement: a supply dip sets them to zero and leaves old data.
 
 Limits:
-    The marker of a skipped channel, 0x80000, is also a true count, near 25 °C with a usual calibration: a
-    conversion that hits it exactly is lost.
+    The marker of a skipped channel, 0x80000, is also a count near 25 °C: a conversion with exactly that count is lost.
 """
 
 from __future__ import annotations
