@@ -169,3 +169,14 @@ def test_a_bus_on_which_nobody_answers_any_more_is_recovered_too(stop: threading
     site.run(60, stop)
     assert site.events("i2c0")[-1][0] == "working"
     assert site.events("leaf0")[-1][0] == "sampling"
+
+
+def test_a_bus_that_is_stuck_again_begins_with_the_first_recovery_step(stop: threading.Event) -> None:
+    site = Site(steps=["reopen", "clock"])
+    site.cures = {"reopen"}
+    site.run(5.5, stop)
+    for _ in range(2):
+        site.buses[0].stick_after(0)
+        site.run(30, stop)
+        assert site.events("i2c0")[-1] == ("working", None)
+    assert [name for name, _ in site.tried] == ["reopen", "reopen"]
