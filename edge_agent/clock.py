@@ -1,8 +1,7 @@
-"""The only reader of time, and the only waiter.
+"""Time: the only module that reads clocks and waits.
 
-One scale serves stamps and deadlines alike: nanoseconds of CLOCK_BOOTTIME, which never steps and goes on
-during suspend. Wall time is never computed with; it is an offset to that scale, with a quality, and is added
-when a record leaves or is shown (`Anchor`).
+Stamps and deadlines are nanoseconds of CLOCK_BOOTTIME, which never steps and continues during suspend. Wall time is an
+offset to it with a quality (`Anchor`), which is added when a record is sent or shown.
 """
 
 from __future__ import annotations
@@ -21,25 +20,25 @@ NS_PER_S: Final = 1_000_000_000
 
 
 class ClockQuality(IntEnum):
-    """How far the wall time of an anchor can be trusted. The numbers travel on the wire."""
+    """Quality of the wall time of an anchor. The numbers are part of the wire format."""
 
     NONE = 0
     """Never synchronised since boot: wall time may be anything."""
     BOUNDED = 1
-    """Known only to lie between two good anchors of neighbouring boots."""
+    """Known only to lie between good anchors of the boots before and after."""
     HOLDOVER = 2
     """Was synchronised in this boot, is free-running now."""
     SYNCED = 3
-    """Disciplined by NTP or an equal of it."""
+    """Synchronised by NTP or an equivalent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """Where wall time stands relative to boot time.
+    """Wall time relative to boot time.
 
     Attributes:
         offset_ns: wall (UNIX, UTC) minus boot time.
-        quality: how far to trust it.
+        quality: of the offset.
         max_error_ns: bound on the error of `offset_ns` as the kernel estimates it; 0 if it is exact.
     """
 
@@ -49,16 +48,16 @@ class Anchor:
 
 
 class Clock(Protocol):
-    """Time as the program knows it."""
+    """Time, and waiting for it."""
 
     def now_ns(self) -> int:
         """Nanoseconds since boot."""
 
     def anchor(self) -> Anchor:
-        """Where wall time stands now."""
+        """The present offset of wall time."""
 
     def boot_id(self) -> str:
-        """Name of this boot: stamps of different boots cannot be compared."""
+        """Id of this boot: stamps of different boots cannot be compared."""
 
     def wait(self, event: threading.Event, deadline_ns: int | None) -> None:
         """Return when `event` is set or `deadline_ns` has passed; with None only when it is set."""
@@ -74,8 +73,8 @@ class SystemClock:
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # noqa: TID251 the one door
 
     def anchor(self) -> Anchor:
-        """Pair CLOCK_REALTIME with CLOCK_BOOTTIME, and ask the kernel whether it is disciplined."""
-        # Of three pairs the closest: whoever is interrupted between two clocks would see a step that never was.
+        """Read CLOCK_REALTIME and CLOCK_BOOTTIME, and ask the kernel whether wall time is synchronised."""
+        # Of three pairs the closest: an interruption between the two clocks would look like a step.
         _gap_ns, offset_ns = min(self._pair() for _ in range(3))
         synced, max_error_ns = _kernel_sync()
         self._was_synced = self._was_synced or synced
@@ -87,7 +86,7 @@ class SystemClock:
         )
 
     def _pair(self) -> tuple[int, int]:
-        """How far apart two looks at boot time were, and how far wall time between them was from their middle."""
+        """Time between two reads of boot time, and wall time between them minus their mean."""
         before_ns = self.now_ns()
         wall_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)  # noqa: TID251 the one door
         after_ns = self.now_ns()
@@ -106,53 +105,53 @@ class SystemClock:
 
 
 class SimulatedClock:
-    """Time that stands still until it is told to go on.
+    """Simulated time, which passes only by `advance_to`, and for a worker that waits by `wait`.
 
-    Whoever waits runs ahead of everybody else: on a gateway each worker waits in a thread of its own, and a bus that
-    hangs for a second delays no other bus. `come_back` tells how far it ran ahead, and undoes it.
+    Waiting lets time pass only for the worker that runs: on a gateway each worker waits in its own thread, and a bus
+    that blocks for a second delays no other bus. `end_turn` returns to the common time.
 
     Args:
         start_wall_ns: wall time at the first moment.
-        boot_id: name of the simulated boot.
-        start_ns: boot time at the first moment; a machine has been up for a little while when we start.
+        boot_id: of the simulated boot.
+        start_ns: boot time at the first moment.
     """
 
     def __init__(self, start_wall_ns: int, *, boot_id: str = "simulated", start_ns: int = 10 * NS_PER_S) -> None:
         self._now_ns = start_ns
-        self._ahead_ns = 0
+        """Common time of all workers."""
+        self._own_ns = start_ns
+        """Time of the worker that runs now, which may have waited."""
         self._boot_id = boot_id
         self._anchor = Anchor(start_wall_ns - start_ns, ClockQuality.SYNCED, 0)
 
     def now_ns(self) -> int:
-        """Where simulated time stands for whoever asks."""
-        return self._now_ns + self._ahead_ns
+        """Simulated boot time, including the waits of the worker that runs."""
+        return self._own_ns
 
     def anchor(self) -> Anchor:
-        """Exact by construction, unless `set_anchor` said otherwise."""
+        """The anchor given at construction or by `set_anchor`."""
         return self._anchor
 
     def set_anchor(self, anchor: Anchor) -> None:
-        """Step the simulated wall clock, or change how far it can be trusted."""
+        """Step the simulated wall clock, or change its quality."""
         self._anchor = anchor
 
     def boot_id(self) -> str:
-        """Name given at construction."""
+        """The id given at construction."""
         return self._boot_id
 
     def advance_to(self, deadline_ns: int) -> None:
-        """Let time pass for all. Never goes back."""
-        self._now_ns = max(self.now_ns(), deadline_ns)
-        self._ahead_ns = 0
+        """Let time pass for all workers. Never goes back."""
+        self._now_ns = self._own_ns = max(self._own_ns, deadline_ns)
 
     def wait(self, event: threading.Event, deadline_ns: int | None) -> None:
-        """Let time pass up to the deadline at once, for whoever calls."""
-        if not event.is_set() and deadline_ns is not None:
-            self._ahead_ns = max(self._ahead_ns, deadline_ns - self._now_ns)
+        """Let time pass up to the deadline at once, for the worker that runs."""
+        if deadline_ns is not None and deadline_ns > self._own_ns and not event.is_set():
+            self._own_ns = deadline_ns
 
-    def come_back(self) -> int:
-        """Return to where time stands for all. Returns when the one who waited is free again."""
-        free_ns = self.now_ns()
-        self._ahead_ns = 0
+    def end_turn(self) -> int:
+        """Return to the common time. Returns the time at which the worker that ran is free again."""
+        free_ns, self._own_ns = self._own_ns, self._now_ns
         return free_ns
 
 
@@ -177,12 +176,12 @@ _UNKNOWN_ERROR_NS: Final = 16 * NS_PER_S
 
 @cache
 def _libc() -> ctypes.CDLL:
-    """Loaded once: each loading makes classes anew, and the clock is looked at every second."""
+    """Loaded once, because each load creates new classes, and the clock is read every second."""
     return ctypes.CDLL(None)
 
 
 def _kernel_sync() -> tuple[bool, int]:
-    """Ask adjtimex(2), which needs no privilege to read, whether wall time is disciplined, and its error in ns."""
+    """Ask adjtimex(2), which needs no privilege, whether wall time is synchronised, and its error in ns."""
     timex = _Timex()
     try:
         state = _libc().adjtimex(ctypes.byref(timex))

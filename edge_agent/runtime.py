@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from edge_agent.clock import NS_PER_S, SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from edge_agent.clock import Clock, SimulatedClock
 
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 RETRY_NS = NS_PER_S
 """How long a worker that failed unexpectedly is left alone."""
+_NEVER_NS = 1 << 62
 
 
 def may_fork() -> bool:
@@ -47,10 +48,14 @@ class Inbox(Generic[ItemT]):
     """A bounded queue in front of one worker: many may put, one takes.
 
     A full inbox refuses, and counts what it refused, so that the loss can be accounted for.
+
+    Attributes:
+        waiting: what has arrived, oldest first; only to be looked at.
+        arrival: set while something waits, and by whoever wants to wake the worker.
     """
 
     def __init__(self, limit: int) -> None:
-        self._items: deque[ItemT] = deque()
+        self.waiting: deque[ItemT] = deque()
         self._limit = limit
         self._lock = threading.Lock()
         self.refused = 0
@@ -59,11 +64,11 @@ class Inbox(Generic[ItemT]):
     def put(self, item: ItemT) -> bool:
         """Append unless full. Returns whether it was taken in."""
         with self._lock:
-            if len(self._items) >= self._limit:
+            if len(self.waiting) >= self._limit:
                 self.refused += 1
                 return False
-            first = not self._items
-            self._items.append(item)
+            first = not self.waiting
+            self.waiting.append(item)
             if first:  # the others need not wake anybody: setting an event costs more than all the rest
                 self.arrival.set()
         return True
@@ -71,13 +76,14 @@ class Inbox(Generic[ItemT]):
     def take_all(self) -> list[ItemT]:
         """Remove and return everything that has arrived, oldest first."""
         with self._lock:
-            self.arrival.clear()
-            items = list(self._items)
-            self._items.clear()
+            if self.arrival.is_set():  # clearing an event costs more than all the rest
+                self.arrival.clear()
+            items = list(self.waiting)
+            self.waiting.clear()
         return items
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.waiting)
 
 
 class Worker(Protocol):
@@ -177,22 +183,19 @@ def run_simulated(
     real = SystemClock()
     started_real_ns, started_ns = real.now_ns(), clock.now_ns()
     shown_ns = 0
-    due: dict[str, int | None] = {worker.name: started_ns for worker in workers}
-    free: dict[str, int] = {worker.name: started_ns for worker in workers}
+    turns = [_Turn(worker, worker.inbox.waiting, started_ns, started_ns) for worker in workers]
     while not stop.is_set():
-        _step_until_quiet(workers, due, free, clock)
+        _step_until_quiet(turns, clock)
         pace.settle()
         if real.now_ns() - shown_ns >= NS_PER_S // 2:
             pace.shown()
             shown_ns = real.now_ns()
-        has_mail = [worker.name for worker in workers if len(worker.inbox)]
-        if any(free[name] <= clock.now_ns() for name in has_mail):
-            continue
-        times = [each for each in due.values() if each is not None] + [free[name] for name in has_mail]
-        next_ns = min(times, default=None)
-        if end_ns is not None and (next_ns is None or next_ns > end_ns):
-            next_ns = end_ns
-        if next_ns is None:
+        next_ns = min([turn.free_ns if turn.mail else turn.due_ns for turn in turns], default=_NEVER_NS)
+        if next_ns <= clock.now_ns():
+            continue  # mail came while the network settled
+        if end_ns is not None:
+            next_ns = min(next_ns, end_ns)
+        if next_ns == _NEVER_NS:
             return
         if pace.speed is not None:
             until_ns = started_real_ns + round((next_ns - started_ns) / pace.speed)
@@ -206,19 +209,33 @@ def run_simulated(
             return
 
 
-def _step_until_quiet(
-    workers: Sequence[Worker], due: dict[str, int | None], free: dict[str, int], clock: SimulatedClock
-) -> None:
-    """Step whoever is due or has mail, in order, until nobody is. Who waited in a step is not free before that ends."""
+@dataclass(slots=True)
+class _Turn:
+    """When a worker is to be stepped next.
+
+    Attributes:
+        mail: what waits in its inbox; with mail it is stepped as soon as it is free.
+        due_ns: when it asked to be called; never before `free_ns`.
+        free_ns: end of its last step, which may have waited for a device.
+    """
+
+    worker: Worker
+    mail: Collection[object]
+    due_ns: int
+    free_ns: int
+
+
+def _step_until_quiet(turns: Sequence[_Turn], clock: SimulatedClock) -> None:
+    """Step every worker that is due or has mail, in order, until none is. Time stands still for all meanwhile."""
+    now_ns = clock.now_ns()
     stepped = True
     while stepped:
         stepped = False
-        for worker in workers:
-            due_ns, now_ns = due[worker.name], clock.now_ns()
-            if free[worker.name] <= now_ns and (len(worker.inbox) or (due_ns is not None and due_ns <= now_ns)):
-                due_ns = worker.step()
-                free[worker.name] = clock.come_back()
-                due[worker.name] = None if due_ns is None else max(due_ns, free[worker.name])
+        for turn in turns:
+            if turn.due_ns <= now_ns or (turn.mail and turn.free_ns <= now_ns):
+                due_ns = turn.worker.step()
+                turn.free_ns = clock.end_turn()
+                turn.due_ns = _NEVER_NS if due_ns is None else max(due_ns, turn.free_ns)
                 stepped = True
 
 

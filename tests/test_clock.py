@@ -89,3 +89,13 @@ def test_simulated_time_stands_still_until_told() -> None:
     stepped = Anchor(7, ClockQuality.NONE, 3)
     clock.set_anchor(stepped)
     assert clock.anchor() == stepped
+
+
+def test_a_wait_in_a_simulated_turn_lets_time_pass_for_that_turn_only() -> None:
+    clock = SimulatedClock(0, start_ns=100)
+    clock.wait(threading.Event(), 150)
+    assert clock.now_ns() == 150
+    assert clock.end_turn() == 150
+    assert clock.now_ns() == 100
+    clock.wait(threading.Event(), 50)
+    assert clock.end_turn() == 100, "a deadline that has passed lets no time pass"

@@ -115,6 +115,35 @@ def test_time_waits_for_mail_that_comes_while_it_settles() -> None:
     assert [(now_ns, mail) for _name, now_ns, mail in log] == [(0, []), (0, ["late"])]
 
 
+def test_a_worker_that_waits_in_a_step_holds_up_nobody_and_takes_its_mail_when_it_is_free() -> None:
+    clock, log = SimulatedClock(0, start_ns=0), []  # type: ignore[var-annotated]
+    never = threading.Event()
+    slow = Ticker("slow", clock, 4 * NS_PER_S, log, also=lambda: clock.wait(never, clock.now_ns() + 3 * NS_PER_S))
+    fast_one = Ticker("fast", clock, NS_PER_S, log, also=lambda: slow.inbox.put(clock.now_ns() // NS_PER_S))
+    run_simulated([slow, fast_one], clock, fast(), end_ns=4 * NS_PER_S - 1, stop=threading.Event())
+    steps = [(name, now_ns // NS_PER_S, mail) for name, now_ns, mail in log]
+    assert steps == [
+        ("slow", 0, []),  # and waits for three seconds
+        ("fast", 0, []),
+        ("fast", 1, []),
+        ("fast", 2, []),
+        ("slow", 3, [0, 1, 2]),
+        ("fast", 3, []),
+        ("slow", 3, [3]),
+    ]
+
+
+def test_taking_the_mail_ends_the_arrival_that_wakes_the_worker() -> None:
+    inbox: Inbox[int] = Inbox(2)
+    inbox.put(1)
+    assert inbox.arrival.is_set()
+    assert inbox.take_all() == [1]
+    assert not inbox.arrival.is_set()
+    inbox.arrival.set()
+    assert inbox.take_all() == []
+    assert not inbox.arrival.is_set()
+
+
 class Scripted:
     """A worker that does one scripted thing per step, and then waits for its inbox."""
 

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from edge_agent.agent.dialect import format_of
 from edge_agent.bus.base import BusKind
-from edge_agent.bus.mux import Trunk
+from edge_agent.bus.mux import MuxAdapter
 from edge_agent.clock import NS_PER_S
-from edge_agent.drivers.identify import whereabouts
+from edge_agent.drivers.identify import locate_lost
 from edge_agent.outbox.schema import StoreSettings
 from edge_agent.pipeline.settings import MAX_OPEN_CELLS, BatchSettings
-from edge_agent.sampling.breaker import Rung
+from edge_agent.sampling.recovery import RecoveryStep
 from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.sampling.worker import BusWorker, SampledBus
 from edge_agent.stages.alerts import AlertSettings, parse_condition
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
 
 def sampled_buses(
-    config: model.Config, buses: Mapping[str, AnyBus], ladders: Mapping[str, Sequence[Rung]] = MappingProxyType({})
+    config: model.Config,
+    buses: Mapping[str, AnyBus],
+    recovery: Mapping[str, Sequence[RecoveryStep]] = MappingProxyType({}),
 ) -> list[SampledBus]:
     """Every bus that has sensors, each of these with its driver; nothing is touched yet.
 
@@ -47,7 +49,7 @@ def sampled_buses(
     Args:
         config: what is wanted.
         buses: open ones, by name.
-        ladders: by name, ways to bring a bus back.
+        recovery: by name, ways to bring a bus back.
     """
     paths = _paths(config, buses)
     sensors: dict[str, list[SensorOnBus]] = {name: [] for name in config.buses}
@@ -57,7 +59,7 @@ def sampled_buses(
         if info.bus is BusKind.I2C:
             near = [each for each in config.sensors if each.bus == sensor.bus and each.mux in {None, sensor.mux}]
             locate = partial(
-                whereabouts, cast("I2CBus", path), info, sensor.address, frozenset(each.address for each in near)
+                locate_lost, cast("I2CBus", path), info, sensor.address, frozenset(each.address for each in near)
             )
         sensors[sensor.bus].append(
             SensorOnBus(
@@ -71,7 +73,7 @@ def sampled_buses(
             )
         )
     return [
-        SampledBus(name, here, ladders.get(name, ()), shared_lines=config.buses[name].resolved_kind() == "i2c")
+        SampledBus(name, here, recovery.get(name, ()), shared_lines=config.buses[name].resolved_kind() == "i2c")
         for name, here in sensors.items()
         if here
     ]
@@ -90,16 +92,16 @@ def _knows_nothing(_error: Exception) -> str:
     return ""
 
 
-def recovery_ladders(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, list[Rung]]:
+def recovery_steps(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, list[RecoveryStep]]:
     """By bus, the ways to bring it back that the configuration allows, in their order."""
-    return {name: [_rung(way, bus, buses[name]) for way in bus.recover] for name, bus in config.buses.items()}
+    return {name: [_recovery_step(way, bus, buses[name]) for way in bus.recover] for name, bus in config.buses.items()}
 
 
-def _rung(way: str, settings: model.Bus, bus: AnyBus) -> Rung:
+def _recovery_step(way: str, settings: model.Bus, bus: AnyBus) -> RecoveryStep:
     from edge_agent.bus import recovery  # noqa: PLC0415 for most gateways it is only the first of these
 
     scl, sda, power = settings.scl_gpio or 0, settings.sda_gpio or 0, settings.power_gpio or 0
-    climbs: dict[str, Callable[[], Iterator[int]]] = {
+    recover: dict[str, Callable[[], Iterator[int]]] = {
         "reopen": partial(recovery.reopen, bus),
         "general-call-reset": partial(recovery.general_call_reset, cast("I2CBus", bus)),
         "rebind": partial(recovery.rebind, settings.device),
@@ -117,17 +119,17 @@ def _rung(way: str, settings: model.Bus, bus: AnyBus) -> Rung:
             off_ns=round(settings.power_off_s * NS_PER_S),
         ),
     }
-    return Rung(way, climbs[way])
+    return RecoveryStep(way, recover[way])
 
 
 def _paths(config: model.Config, buses: Mapping[str, AnyBus]) -> dict[str, AnyBus]:
     """By sensor, the bus that its driver speaks to: the one it names, or one behind a multiplexer there."""
     with_mux = {sensor.bus for sensor in config.sensors if sensor.mux is not None}
-    trunks = {name: Trunk(cast("I2CBus", buses[name])) for name in with_mux}
+    mux_adapters = {name: MuxAdapter(cast("I2CBus", buses[name])) for name in with_mux}
     return {
-        sensor.id: trunks[sensor.bus].channel(sensor.mux, sensor.mux_channel or 0)
+        sensor.id: mux_adapters[sensor.bus].channel(sensor.mux, sensor.mux_channel or 0)
         if sensor.mux is not None
-        else trunks.get(sensor.bus, buses[sensor.bus])
+        else mux_adapters.get(sensor.bus, buses[sensor.bus])
         for sensor in config.sensors
     }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edge_agent.agent.agent import Agent
-from edge_agent.agent.build import bus_sources, open_buses, recovery_ladders, sampled_buses
+from edge_agent.agent.build import bus_sources, open_buses, recovery_steps, sampled_buses
 from edge_agent.agent.channels import channel_settings
 from edge_agent.agent.measure import measure_once
 from edge_agent.agent.report import report_of
@@ -75,7 +75,7 @@ class Gateway:
         """
         prepare_outbox(self._directory)
         rng = random.Random(os.urandom(16))  # noqa: S311 epochs and waiting times, no secrets
-        buses = sampled_buses(self.config, self._buses, recovery_ladders(self.config, self._buses))
+        buses = sampled_buses(self.config, self._buses, recovery_steps(self.config, self._buses))
         self._agent = Agent(
             self.config,
             channel_settings(self.config),

@@ -1,1 +1,1 @@
-"""Bytes in, bytes out. Everything above a bus is the same on a gateway, on a laptop and on a rig."""
+"""Access to I2C, serial and sysfs. Everything above a bus is the same on a gateway, in simulation and on a rig."""

@@ -1,4 +1,4 @@
-"""What a driver may ask of a bus. The seam at which simulation begins."""
+"""Interfaces of the buses, as drivers use them. Simulated buses implement the same interfaces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class BusKind(Enum):
-    """How a bus is spoken to. The text stands in the configuration."""
+    """Kind of a bus. The text stands in the configuration."""
 
     I2C = "i2c"
     SERIAL = "serial"
@@ -36,21 +36,21 @@ class I2CBus(Protocol):
         """
 
     def ping(self, address: int) -> bool:
-        """Whether something acknowledges the address, by the least harmful transfer for it."""
+        """Whether a chip acknowledges the address, tested by the least harmful transfer for it."""
 
     def close(self) -> None:
-        """Give the device back. Closing twice is harmless; the next transfer opens it again."""
+        """Close the device. Closing twice is harmless; the next transfer opens it again."""
 
 
 class Listener(Protocol):
-    """What comes on a serial port by itself, from when it was first asked for it."""
+    """Bytes that arrive on a serial port without a request, from the first `take` on."""
 
     @property
     def lost(self) -> int:
-        """How often something was lost in front of what `take` gives next: what comes does not continue what came."""
+        """Number of losses so far. After a loss, the next bytes do not continue the last ones."""
 
     def take(self) -> bytes:
-        """Everything that has come since the last call; never waits.
+        """All bytes that have arrived since the last call; never waits.
 
         Raises:
             BusGone, BusDenied, BusTimeout: the port itself failed.
@@ -73,25 +73,25 @@ class SerialPort(Protocol):
         Args:
             request: bytes to send.
             reply_length: most bytes to read.
-            timeout_s: how long the other side may take.
-            complete: for replies of unknown length: whether these bytes are one.
+            timeout_s: how long the device may take.
+            complete: for replies of unknown length: returns whether these bytes are a whole reply.
 
         Returns:
-            What came: possibly fewer bytes than asked for, possibly none.
+            The bytes that arrived: possibly fewer than asked for, possibly none.
 
         Raises:
             BusGone, BusDenied, BusTimeout: the port itself failed.
         """
 
     def listen(self) -> Listener:
-        """A listener of the caller's own: several on one port each get every byte. Touches nothing yet."""
+        """A new listener. With several on one port, each gets every byte. Does not open the port yet."""
 
     def close(self) -> None:
-        """Give the port back. Closing twice is harmless; the next exchange opens it again."""
+        """Close the port. Closing twice is harmless; the next exchange opens it again."""
 
 
 class Sysfs(Protocol):
-    """A tree of small text files in which the kernel shows its own drivers' readings."""
+    """A tree of small text files in which the kernel shows the readings of its drivers."""
 
     def read(self, path: str) -> str:
         """Read the text at `path` below the tree's root.
@@ -109,14 +109,14 @@ class Sysfs(Protocol):
         """Entries directly below the root or the folder at `path`, sorted; empty if it is not there."""
 
     def resolve(self, path: str) -> str:
-        """Where the entry at `path` really is: which device on which bus, whatever number it bears now.
+        """The path of the entry with all links followed: it names the bus and the device, whatever its number is now.
 
         Raises:
             BusGone: it is not there.
         """
 
     def close(self) -> None:
-        """Nothing is held open; here so that every bus is closed alike."""
+        """Does nothing: no file is held open."""
 
 
 AnyBus = I2CBus | SerialPort | Sysfs

@@ -1,10 +1,10 @@
-"""A TCA9548A multiplexer: eight more buses behind one address, each selected and used under one lock.
+"""A TCA9548A multiplexer: eight more buses at one address, each selected and used under one lock.
 
 Source: TI datasheet SCPS207 rev. H, section 8.6: writing 1 << channel connects it after the STOP; 0 disconnects all.
 
-The channel is selected before every transfer, because a multiplexer that lost power forgets it without a word. It stays
-open until another path is used, and is closed before that: what hangs on it would answer for chips of the same address
-elsewhere.
+The channel is selected before every transfer, because a multiplexer loses the selection with its power. It stays open
+until another channel or the adapter itself is used, and is closed first: its chips would answer for chips of the same
+address elsewhere.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from edge_agent.bus.base import I2CBus
 
 
-class Trunk:
-    """An adapter that multiplexers hang on. Implements `I2CBus` for the chips that hang on it directly.
+class MuxAdapter:
+    """An adapter with multiplexers on it. Implements `I2CBus` for the chips that are on it directly.
 
     Args:
         bus: the adapter.
@@ -30,12 +30,12 @@ class Trunk:
         self._bus = bus
         self._lock = threading.Lock()
         self._open: set[int] = set()
-        """Addresses of multiplexers that may have a channel open: at first all, whoever has used them before."""
+        """Addresses of multiplexers that may have an open channel; at first all, left open by other programs."""
 
-    def channel(self, mux: int, channel: int) -> Branch:
-        """The bus behind a channel, 0 to 7, of the multiplexer at an address, 0x70 to 0x77."""
+    def channel(self, mux: int, channel: int) -> MuxChannel:
+        """The bus on a channel, 0 to 7, of the multiplexer at an address, 0x70 to 0x77."""
         self._open.add(mux)
-        return Branch(self, mux, channel)
+        return MuxChannel(self, mux, channel)
 
     def transfer(self, address: int, write: bytes, read: int) -> bytes:
         """As I2CBus, with all channels closed."""
@@ -79,22 +79,22 @@ class Trunk:
             raise NoAcknowledge(f"the multiplexer does not answer: {error}", errno=error.errno) from error
 
 
-class Branch:
-    """What hangs on one channel of a multiplexer. Implements `I2CBus`."""
+class MuxChannel:
+    """The bus on one channel of a multiplexer. Implements `I2CBus`."""
 
-    def __init__(self, trunk: Trunk, mux: int, channel: int) -> None:
-        self._trunk = trunk
+    def __init__(self, adapter: MuxAdapter, mux: int, channel: int) -> None:
+        self._adapter = adapter
         self._mux = mux
         self._channel = channel
 
     def transfer(self, address: int, write: bytes, read: int) -> bytes:
         """As I2CBus. Raises NoAcknowledge also when it is the multiplexer that does not answer."""
-        return self._trunk.transfer_behind(self._mux, self._channel, address, write, read)
+        return self._adapter.transfer_behind(self._mux, self._channel, address, write, read)
 
     def ping(self, address: int) -> bool:
         """As I2CBus. Raises NoAcknowledge when it is the multiplexer that does not answer."""
-        return self._trunk.ping_behind(self._mux, self._channel, address)
+        return self._adapter.ping_behind(self._mux, self._channel, address)
 
     def close(self) -> None:
         """As I2CBus; closes the adapter for all its channels."""
-        self._trunk.close()
+        self._adapter.close()

@@ -1,4 +1,4 @@
-"""Who else uses a serial port, as far as the kernel tells. For messages."""
+"""Which other program uses a serial port, as far as the kernel shows it. For messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def holder(device: str) -> str:
-    """Name who holds the lock, as ` (minicom, pid 123)`, if the kernel shows it."""
+    """The program that holds the lock, as ` (minicom, pid 123)`; empty if the kernel does not show it."""
     try:
         inode = os.stat(device).st_ino  # noqa: PTH116 follows the by-id link
         for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
@@ -21,7 +21,7 @@ def holder(device: str) -> str:
 
 
 def console(device: str, consoles: Path = Path("/proc/consoles")) -> str:
-    """How to free a port that the kernel's console is on, as a clause to append; empty if it is not."""
+    """How to free a port with a kernel console, as a clause to append; empty if there is no console on it."""
     try:
         names = [line.split()[0] for line in consoles.read_text(encoding="ascii").splitlines()]
     except (OSError, IndexError, ValueError):

@@ -1,9 +1,9 @@
-"""Ways to bring an I2C bus back on which a chip holds a line low, from the mildest to the rudest.
+"""Steps that free an I2C bus on which a chip holds a line low, from the mildest on.
 
 Sources: UM10204 rev. 7 (I2C specification), sections 3.1.14 (general call reset) and 3.1.16 (bus clear); kernel:
 Documentation/driver-api/driver-model/binding.rst, and i2c-bcm2835, which has no recovery of its own.
 
-All but the first are opt-in: they reset chips that were well, need root, or need lines of the board.
+All but the first are opt-in: they reset working chips, need root, or need GPIO lines.
 Each is a generator that yields nanoseconds to wait. After any of them every chip has to be set up anew.
 """
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 GENERAL_CALL: Final = 0x00
 SOFTWARE_RESET: Final = b"\x06"
 PULSES: Final = 9
-"""A chip in the middle of sending a byte lets go after at most eight bits and the acknowledge."""
+"""A chip that is sending a byte releases the line after at most eight bits and the acknowledge."""
 _SETTLE_NS: Final = 100_000_000
-"""For the kernel to make the adapter anew, and for chips to start."""
+"""For the kernel to create the adapter again, and for chips to start."""
 
 
 class Lines(Protocol):
-    """Lines of a GPIO chip, driven as I2C's are: low, or let go."""
+    """Lines of a GPIO chip, driven as open-drain: low, or released."""
 
     def pull(self, line: int, *, low: bool) -> None:
-        """Drive the line low, or let it go."""
+        """Drive the line low, or release it."""
 
     def is_low(self, line: int) -> bool:
-        """Whether anybody holds the line low."""
+        """Whether the line is low."""
 
     def release(self) -> None:
-        """Give the lines back."""
+        """Give up the lines."""
 
 
 def reopen(bus: AnyBus) -> Iterator[int]:
@@ -49,17 +49,17 @@ def reopen(bus: AnyBus) -> Iterator[int]:
 
 
 def general_call_reset(bus: I2CBus) -> Iterator[int]:
-    """Ask every chip that listens to the general call to reset itself. Needs a bus that still talks."""
+    """Reset every chip that supports the general call. Needs a bus on which transfers still work."""
     bus.transfer(GENERAL_CALL, SOFTWARE_RESET, 0)
     yield _SETTLE_NS
 
 
 def rebind(device: str, sys_root: Path = Path("/sys")) -> Iterator[int]:
-    """Take the adapter's kernel driver away, and give it back. Needs root.
+    """Unbind the kernel driver of the adapter, and bind it again. Needs root.
 
     Raises:
         BusGone: no platform driver is found behind the device.
-        BusDenied: we may not.
+        BusDenied: no permission.
     """
     driver, name = _platform_driver(device, sys_root)
     _write(driver / "unbind", name)
@@ -71,9 +71,9 @@ def rebind(device: str, sys_root: Path = Path("/sys")) -> Iterator[int]:
 def clock_pulses(
     device: str, open_lines: Callable[[], Lines], *, scl: int, sda: int, sys_root: Path = Path("/sys")
 ) -> Iterator[int]:
-    """Clock out the chip that holds SDA (UM10204 section 3.1.16), with the adapter's driver out of the way.
+    """Send clock pulses until the chip that holds SDA releases it (UM10204 section 3.1.16). Needs root.
 
-    Binding the driver again gives the pins back to the adapter. Needs root.
+    The kernel driver of the adapter is unbound meanwhile; binding it again gives the pins back to the adapter.
 
     Raises:
         BusError: SDA stays low: a short circuit, or a chip that only its supply can stop.
@@ -96,7 +96,7 @@ def clock_pulses(
 
 
 def power_cycle(open_lines: Callable[[], Lines], *, line: int, off_ns: int) -> Iterator[int]:
-    """Switch the sensors' supply off by a line that is low for off, and let go for on."""
+    """Switch the supply of the sensors off and on, by a line that is low for off and released for on."""
     lines = open_lines()
     try:
         lines.pull(line, low=True)
@@ -108,7 +108,7 @@ def power_cycle(open_lines: Callable[[], Lines], *, line: int, off_ns: int) -> I
 
 
 def _clear(lines: Lines, scl: int, sda: int) -> bool:
-    """Nine clocks at most, and a STOP. A call of the library takes longer than half a clock at 100 kHz."""
+    """At most nine clock pulses, and a STOP. Each call takes longer than half a clock period at 100 kHz."""
     for _ in range(PULSES):
         if not lines.is_low(sda):
             break
@@ -145,7 +145,7 @@ def _write(path: Path, text: str) -> None:
 
 
 class GpiodLines:
-    """Lines by the kernel's character device. The only door to gpiod.
+    """GPIO lines through the character device of the kernel. The only user of gpiod.
 
     Args:
         chip: e.g. `/dev/gpiochip0`.

@@ -1,6 +1,6 @@
-"""I2C through the kernel's i2c-dev. Owns one /dev/i2c-N, and is the only door to smbus2.
+"""I2C through the kernel's i2c-dev. Owns one /dev/i2c-N, and is the only user of smbus2.
 
-Never forces: an address that a kernel driver owns is refused, also where the kernel would let us through.
+An address that a kernel driver owns is refused, also where the kernel would permit the transfer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _READ_BYTE_RANGES: Final = (range(0x30, 0x38), range(0x50, 0x60))
 """Where a quick write can do harm (write-protect logic, EEPROMs): i2cdetect(8) reads a byte there instead."""
 
 _TRANSFER_FAULTS: Final[Mapping[int, tuple[type[BusError], str]]] = {
-    # i2c-bcm2835 and designware say EREMOTEIO, i2c-gpio and others ENXIO.
+    # i2c-bcm2835 and designware report EREMOTEIO, i2c-gpio and others ENXIO.
     errno.EREMOTEIO: (NoAcknowledge, "nothing answers at {where}: check address, wiring and power"),
     errno.ENXIO: (NoAcknowledge, "nothing answers at {where}: check address, wiring and power"),
     errno.ETIMEDOUT: (BusTimeout, "timed out at {where}: something holds SDA or SCL low"),
@@ -39,7 +39,7 @@ _TRANSFER_FAULTS: Final[Mapping[int, tuple[type[BusError], str]]] = {
     errno.EBADF: (BusGone, "{device} is gone: it was closed during a transfer"),
     errno.EOPNOTSUPP: (BusError, "{device} cannot do plain I2C transfers: use another adapter"),
 }
-"""What the kernel's reasons mean (kernel: Documentation/i2c/fault-codes.rst)."""
+"""Error code → error class and message (kernel: Documentation/i2c/fault-codes.rst)."""
 
 _OPEN_FAULTS: Final[Mapping[int, tuple[type[BusError], str]]] = {
     errno.ENOENT: (
@@ -100,19 +100,19 @@ class SmbusI2C:
             messages.append(i2c_msg.read(address, read))
         try:
             bus = self._opened()
-            # I2C_RDWR carries the address itself and would talk past a kernel driver that owns it. I2C_SLAVE
-            # is the call that asks; smbus2 makes it only when the address changes.
+            # I2C_RDWR does not check whether a kernel driver owns the address. I2C_SLAVE does; smbus2 calls it only
+            # when the address changes.
             bus._set_address(address)  # type: ignore[attr-defined]  # noqa: SLF001
             bus.i2c_rdwr(*messages)
         except OSError as error:
             raise self._explain(error, address) from error
-        except TypeError as error:  # how smbus2 says that it was closed by another thread
+        except TypeError as error:  # smbus2 raises this when another thread has closed it
             raise self._closed_meanwhile() from error
         # Only after success: a failed transfer leaves the buffers as they were.
         return bytes(messages[-1]) if read else b""
 
     def ping(self, address: int) -> bool:
-        """Whether something acknowledges the address, by the transfer that i2cdetect(8) uses there.
+        """Whether a chip acknowledges the address, tested by the transfer that i2cdetect(8) uses there.
 
         Raises:
             BusDenied: a kernel driver owns the address.
@@ -135,7 +135,7 @@ class SmbusI2C:
         return True
 
     def close(self) -> None:
-        """Give the device back. Closing twice is harmless; the next transfer opens it again."""
+        """Close the device. Closing twice is harmless; the next transfer opens it again."""
         bus, self._bus = self._bus, None
         if bus is not None:
             _close(bus)
@@ -159,7 +159,7 @@ class SmbusI2C:
         return BusGone(f"{self._device} was closed during a transfer")
 
     def _explain(self, error: OSError, address: int) -> BusError:
-        """Turn what the kernel said into what a person can act on."""
+        """The error class and message for an error code of the kernel."""
         if isinstance(error, BusError):  # opening failed, and has been explained
             return error
         kind, sentence = _TRANSFER_FAULTS.get(error.errno or 0, _UNKNOWN_FAULT)
@@ -179,7 +179,7 @@ class SmbusI2C:
 
 
 def _owner(device: str, address: int) -> str:
-    """Name the kernel driver that claimed the address, with a leading blank, if the kernel shows it."""
+    """Name of the kernel driver that owns the address, with a leading blank; empty if the kernel does not show it."""
     number = Path(device).resolve().name.removeprefix("i2c-")
     try:
         return " " + Path(f"/sys/bus/i2c/devices/{number}-{address:04x}/driver").readlink().name
@@ -188,7 +188,7 @@ def _owner(device: str, address: int) -> str:
 
 
 def _close(bus: SMBus) -> None:
-    """Close for certain: smbus2 skips file descriptor 0, and raises where the adapter has vanished."""
+    """Close the file itself: smbus2 skips file descriptor 0, and raises where the adapter is gone."""
     descriptor, bus.fd = bus.fd, None
     if descriptor is not None:
         try:

@@ -1,4 +1,4 @@
-"""A kernel driver's readings as small text files. Owns file access below one root, and holds nothing open."""
+"""Readings of kernel drivers as small text files below one root. Holds no file open."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 W1_ROOT: Final = "/sys/bus/w1/devices"
 _LONGEST_BYTES: Final = 4096
-"""What the kernel hands out at most: one page per attribute."""
+"""The kernel gives at most one page per attribute."""
 
 
 def read_file(path: str) -> bytes:
     """The first 4096 bytes of a file. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        # One read: the kernel makes the text when it is asked, and a second read would measure again.
+        # One read only: the kernel makes the text at each read, and a second one would measure again.
         return os.read(descriptor, _LONGEST_BYTES)
     finally:
         os.close(descriptor)
@@ -41,8 +41,9 @@ class SysfsTree:
 
     Args:
         root: the folder; another one in tests.
-        read: how a file is read; raises OSError. A simulated kernel makes the text at that moment, or fails.
-        write: how a file is written.
+        read: reads a file, or raises OSError; replaced in simulation.
+        write: writes a file, or raises OSError.
+        label: what messages call the root; by default `root`.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class SysfsTree:
         *,
         read: Callable[[str], bytes] = read_file,
         write: Callable[[str, bytes], None] = write_file,
+        label: str = "",
     ) -> None:
         self._root = root
+        self._label = label or root
         self._read_file, self._write_file = read, write
 
     def read(self, path: str) -> str:
@@ -67,7 +70,7 @@ class SysfsTree:
         try:
             return self._read_file(full).decode("ascii", "replace")
         except OSError as error:
-            raise _explain(error, full) from error
+            raise self._explain(error, path) from error
 
     def write(self, path: str, text: str) -> None:
         """Write `text` to the existing file at `path` below the root. Raises as `read` does."""
@@ -75,7 +78,7 @@ class SysfsTree:
         try:
             self._write_file(full, text.encode("ascii"))
         except OSError as error:
-            raise _explain(error, full) from error
+            raise self._explain(error, path) from error
 
     def names(self, path: str = "") -> list[str]:
         """Entries directly below the root or the folder at `path`, sorted; empty if it is not there."""
@@ -85,7 +88,7 @@ class SysfsTree:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise _explain(error, full) from error
+            raise self._explain(error, path) from error
 
     def resolve(self, path: str) -> str:
         """Follow the links of `path` to the device itself, e.g. `/sys/devices/…/i2c-1/1-0077/iio:device0`.
@@ -97,25 +100,25 @@ class SysfsTree:
         try:
             return os.path.realpath(full, strict=True)
         except OSError as error:
-            raise _explain(error, full) from error
+            raise self._explain(error, path) from error
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: no file is held open."""
 
     def _below_root(self, path: str) -> str:
-        """Join by text, not by resolving: the entries of /sys/bus are links that lead out of it by design."""
+        """The full path. Links are not followed: the entries of /sys/bus are links that lead out of it by design."""
         inside = PurePosixPath(path)
         if not path or "\0" in path or inside.is_absolute() or ".." in inside.parts:
-            raise BusDenied(f"{path!r} is not a path below {self._root}", errno=errno.EACCES)
+            raise BusDenied(f"{path!r} is not a path below {self._label}", errno=errno.EACCES)
         return str(PurePosixPath(self._root) / inside)
 
-
-def _explain(error: OSError, path: str) -> BusError:
-    """Turn what the kernel said into what a person can act on."""
-    match error.errno:
-        case errno.ENOENT | errno.ENODEV | errno.ENXIO:
-            return BusGone(f"{path} is not there: the device or its kernel driver is gone", errno=error.errno)
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return BusDenied(f"{path} may not be accessed: {error.strerror}", errno=error.errno)
-        case _:
-            return BusError(f"{path}: the kernel driver failed: {error.strerror or error}", errno=error.errno)
+    def _explain(self, error: OSError, path: str) -> BusError:
+        """The error class and message for an error of the kernel."""
+        shown = f"{self._label}/{path}" if path else self._label
+        match error.errno:
+            case errno.ENOENT | errno.ENODEV | errno.ENXIO:
+                return BusGone(f"{shown} is not there: the device or its kernel driver is gone", errno=error.errno)
+            case errno.EACCES | errno.EPERM | errno.EROFS:
+                return BusDenied(f"{shown} may not be accessed: {error.strerror}", errno=error.errno)
+            case _:
+                return BusError(f"{shown}: the kernel driver failed: {error.strerror or error}", errno=error.errno)

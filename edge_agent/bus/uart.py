@@ -1,10 +1,11 @@
-"""A serial port: RS-485 adapter, USB converter or UART of the board. The only door to pyserial."""
+"""A serial port: RS-485 adapter, USB converter or UART of the board. The only user of pyserial."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+import select
 import termios
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal
@@ -19,23 +20,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _BITS_PER_BYTE: Final = 11
-"""Start, 8 data, parity or second stop, stop: the most a byte takes."""
+"""At most: start bit, 8 data bits, parity or second stop bit, stop bit."""
 _GAP_FLOOR_S: Final = 0.00175
-"""Fixed above 19200 baud (Modbus over serial line V1.02, section 2.5.1.1)."""
+"""Gap between frames above 19200 baud (Modbus over serial line V1.02, section 2.5.1.1)."""
 _WRITE_TIMEOUT_S: Final = 2.0
-"""Without one a write to a stalled adapter hangs for ever."""
+"""Without a time-out, a write to a stalled adapter blocks for ever."""
 _PORT_ERRORS: Final = (SerialException, OSError, termios.error, TypeError)
 """What pyserial raises when a port dies: TypeError where its file descriptor has become None."""
 
 
 _KERNEL_KEEPS: Final = 4095
-"""Bytes that Linux keeps of a line that nobody reads; what comes after is lost (n_tty.c)."""
-MOST_UNHEARD: Final = 65_536
-"""Bytes that are kept for a listener that does not take them."""
+"""Size of the input buffer of Linux; later bytes are lost (n_tty.c)."""
+_MOST_LATE: Final = 256
+"""Bytes of a late reply that are dropped in the gap before a request."""
+MOST_KEPT: Final = 65_536
+"""Bytes that are kept for a listener; older ones are dropped."""
 
 
 class UartListener:
-    """What comes on a port by itself. See `bus.base.Listener`."""
+    """Implements `bus.base.Listener`."""
 
     def __init__(self, drain: Callable[[], None]) -> None:
         self._drain = drain
@@ -43,21 +46,21 @@ class UartListener:
         self.lost = 0
 
     def take(self) -> bytes:
-        """Everything that has come since the last call. Raises as `Uart.exchange`."""
+        """All bytes since the last call. Raises as `Uart.exchange`."""
         self._drain()
         received = bytes(self._received)
         self._received.clear()
         return received
 
-    def hear(self, received: bytes) -> None:
-        """Keep what came, the newest 64 kB."""
+    def receive(self, received: bytes) -> None:
+        """Append bytes; keep the newest 64 KiB."""
         self._received += received
-        if len(self._received) > MOST_UNHEARD:
-            del self._received[:-MOST_UNHEARD]
+        if len(self._received) > MOST_KEPT:
+            del self._received[:-MOST_KEPT]
             self.lost += 1
 
-    def lose(self) -> None:
-        """Forget what came: something is missing behind it."""
+    def drop(self) -> None:
+        """Drop the bytes so far: some after them are missing."""
         self._received.clear()
         self.lost += 1
 
@@ -66,17 +69,19 @@ class Uart:
     """One serial port, opened exclusively at its first use.
 
     Args:
-        device: best a name below /dev/serial/by-id, which survives re-plugging.
+        device: best a path below /dev/serial/by-id, which stays the same after re-plugging.
         baud: bits per second.
         bytesize: 7 or 8 data bits.
         parity: none, even or odd.
         stopbits: 1 or 2.
-        echo: whether all bytes sent come back first, as on 2-wire RS-485 boards with a live receiver.
-        dtr: whether DTR and RTS are raised. Not raised, an Arduino is not reset at each opening; a board whose USB is
-            its own (Pico, Leonardo) sends only while they are, and a converter may be fed by them.
+        echo: whether all bytes sent come back first, as on 2-wire RS-485 boards whose receiver stays on.
+        dtr: whether DTR and RTS are active. If not, opening the port does not reset an Arduino. A board with USB of its
+            own (Pico, Leonardo) sends only while they are active, and some converters take their supply from them.
+        simulates: the configured port that a pty stands in for. Messages name it, and no gap is left between frames: a
+            pty has no baud rate.
 
     Limits:
-        A device that sends by itself cannot share a line with one that is asked: its bytes get between the reply's.
+        A device that sends by itself cannot share a line with one that answers requests: its bytes mix with replies.
     """
 
     def __init__(
@@ -89,8 +94,10 @@ class Uart:
         stopbits: Literal[1, 2] = 1,
         echo: bool = False,
         dtr: bool = False,
+        simulates: str = "",
     ) -> None:
         self._device = device
+        self._label = simulates or device
         self._baud = baud
         self._bytesize = bytesize
         self._parity = parity
@@ -98,9 +105,10 @@ class Uart:
         self._echo = echo
         self._dtr = dtr
         self._byte_s = _BITS_PER_BYTE / baud
+        self._gap_s = max(3.5 * self._byte_s, _GAP_FLOOR_S) if not simulates else 0.0
         self._port: Serial | None = None
         self._listeners: list[UartListener] = []
-        self._clock = SystemClock()  # a line is silent in real time, also where measuring is simulated
+        self._clock = SystemClock()  # real time: a pty passes bytes on in real time, also in simulation
         self._quiet_since_ns = 0
 
     def exchange(
@@ -111,23 +119,23 @@ class Uart:
         timeout_s: float,
         complete: Callable[[bytes], bool] | None = None,
     ) -> bytes:
-        """Drop stale input, send `request`, and read until the reply is there or time is up.
+        """Drop stale input, send `request`, and read until the reply is complete or time is up.
 
         The line is left silent for 3.5 characters before the request, as Modbus demands between frames.
 
         Args:
             request: bytes to send, may be empty.
             reply_length: most bytes to wait for, without the echo.
-            timeout_s: how long the other side may think; the time on the wire is added.
-            complete: for replies of unknown length: whether these bytes are one.
+            timeout_s: how long the device may take; the time on the wire is added.
+            complete: for replies of unknown length: returns whether these bytes are a whole reply.
 
         Returns:
-            What came after the echo, if there is one: possibly fewer bytes than asked for, possibly none.
+            The bytes that arrived, without the echo: possibly fewer than asked for, possibly none.
 
         Raises:
-            BusGone: the port does not exist or was unplugged; it is closed, so that it can come back.
-            BusDenied: it may not be opened, or another program has it open.
-            BusTimeout: the port takes no bytes.
+            BusGone: the port does not exist or was unplugged; it is closed, so that it can be opened again.
+            BusDenied: no permission, or another program has it open.
+            BusTimeout: the port accepts no bytes.
         """
         port = self._opened()
         length = reply_length + (len(request) if self._echo else 0)
@@ -135,69 +143,67 @@ class Uart:
             self._drop_stale(port)
             port.write(request)
             wait_s = timeout_s + self._byte_s * (len(request) + reply_length)
-            if complete is None:
-                port.timeout = wait_s
-                received = port.read(length)
-            else:
-                received = self._read_until(
-                    port, length, wait_s, lambda so_far: complete(self._reply_in(so_far, request, reply_length))
-                )
+            received = self._read_until(
+                port,
+                length,
+                wait_s,
+                lambda so_far: complete is not None and complete(self._reply_in(so_far, request, reply_length)),
+            )
             self._quiet_since_ns = self._clock.now_ns()
         return self._reply_in(received, request, reply_length)
 
     def listen(self) -> UartListener:
-        """A listener of the caller's own; opens nothing yet."""
+        """A new listener. Does not open the port yet."""
         listener = UartListener(self._drain)
         self._listeners.append(listener)
         return listener
 
     def close(self) -> None:
-        """Give the port back. Closing twice is harmless; the next exchange opens it again."""
+        """Close the port. Closing twice is harmless; the next exchange opens it again."""
         port, self._port = self._port, None
         if port is not None:
             try:
                 port.close()
-            except _PORT_ERRORS:  # it is gone, which is what was wanted
+            except _PORT_ERRORS:  # the port is gone, so it is closed
                 return
 
     def _drain(self) -> None:
-        """Give all listeners what has come. Never waits."""
+        """Pass the bytes that have arrived to all listeners. Never waits."""
         port = self._opened()
         with self._guarded():
-            port.timeout = 0
-            left = MOST_UNHEARD  # a line that never pauses must not hold us up
+            left = MOST_KEPT  # bounded: the line may never pause
             while left > 0 and (waiting := port.in_waiting):
                 received = port.read(min(waiting, left))
                 left -= max(1, len(received))
                 for listener in self._listeners:
                     if waiting >= _KERNEL_KEEPS:
-                        listener.lose()  # what is there is the oldest, and then there is a gap
+                        listener.drop()  # the buffer was full: bytes after these are missing
                     else:
-                        listener.hear(received)
+                        listener.receive(received)
 
     def _drop_stale(self, port: Serial) -> None:
-        """Forget what came before, but for listeners, and leave the line silent for as long as slaves need."""
+        """Pass stale bytes to the listeners only, and leave the line silent for the gap between frames."""
         self._drain()
         silent_s = (self._clock.now_ns() - self._quiet_since_ns) / NS_PER_S
-        if (gap_s := max(3.5 * self._byte_s, _GAP_FLOOR_S) - silent_s) > 0:
-            port.timeout = gap_s
-            late = port.read(256)
+        if (gap_s := self._gap_s - silent_s) > 0:
+            late = self._read_until(port, _MOST_LATE, gap_s, lambda _so_far: False)
             for listener in self._listeners:
-                listener.hear(late)
+                listener.receive(late)
 
     def _read_until(self, port: Serial, length: int, wait_s: float, complete: Callable[[bytes], bool]) -> bytes:
         deadline_ns = self._clock.now_ns() + round(wait_s * NS_PER_S)
         received = b""
         while len(received) < length and not (received and complete(received)):
-            port.timeout = max(0, deadline_ns - self._clock.now_ns()) / NS_PER_S
-            more = port.read(min(max(1, port.in_waiting), length - len(received)))
-            if not more:
+            # Wait here and not in pyserial, which configures the whole port again when its time-out changes.
+            left_s = max(0, deadline_ns - self._clock.now_ns()) / NS_PER_S
+            ready, _, _ = select.select([port.fileno()], [], [], left_s)
+            if not ready:
                 break
-            received += more
+            received += port.read(length - len(received))
         return received
 
     def _reply_in(self, received: bytes, request: bytes, reply_length: int) -> bytes:
-        """Drop our own request; where it is not found (damaged, or not echoed) the end is the best guess."""
+        """The bytes after the echo of the request; if the echo is damaged or missing, the last `reply_length` bytes."""
         if not self._echo:
             return received
         before, found, reply = received.partition(request)
@@ -205,9 +211,9 @@ class Uart:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Translate what pyserial raises, and close the port at once.
+        """Translate the errors of pyserial, and close a failed port at once.
 
-        While a dead port is held open, the adapter comes back under another name.
+        If a dead port stays open, the adapter gets another name when it is plugged in again.
         """
         try:
             yield
@@ -215,13 +221,13 @@ class Uart:
             raise
         except SerialTimeoutException as error:
             self.close()
-            raise BusTimeout(f"{self._device} takes no bytes: flow control or a stalled adapter") from error
+            raise BusTimeout(f"{self._label} takes no bytes: flow control or a stalled adapter") from error
         except _PORT_ERRORS as error:
             self.close()
             number = _errno_of(error)
             reason = os.strerror(number) if number is not None else str(error)
             raise BusGone(
-                f"{self._device} failed ({reason}): unplugged, or another program (ModemManager, brltty, a console) "
+                f"{self._label} failed ({reason}): unplugged, or another program (ModemManager, brltty, a console) "
                 f"reads from it too{console(self._device)}",
                 errno=number,
             ) from error
@@ -234,6 +240,7 @@ class Uart:
                     bytesize=self._bytesize,
                     parity=self._parity,
                     stopbits=self._stopbits,
+                    timeout=0,
                     write_timeout=_WRITE_TIMEOUT_S,
                     exclusive=True,
                 )
@@ -241,36 +248,36 @@ class Uart:
                 port.port = self._device
                 port.open()
             except ValueError as error:
-                raise BusError(f"{self._device} cannot be set to {self._baud} baud: {error}") from error
+                raise BusError(f"{self._label} cannot be set to {self._baud} baud: {error}") from error
             except _PORT_ERRORS as error:
                 raise self._explain_open(error) from error
             self._port = port
             for listener in self._listeners:
-                listener.lose()
+                listener.drop()
         return self._port
 
     def _explain_open(self, error: Exception) -> BusError:
         number = error.errno if isinstance(error, OSError) else None
         match number:
             case errno.ENOENT | errno.ENODEV | errno.ENXIO | errno.EIO:
-                return BusGone(f"{self._device} does not exist: the adapter is unplugged", errno=number)
+                return BusGone(f"{self._label} does not exist: the adapter is unplugged", errno=number)
             case errno.EACCES | errno.EPERM:
                 return BusDenied(
-                    f"{self._device} may not be opened: add the user to group dialout (usermod -aG dialout); "
+                    f"{self._label} may not be opened: add the user to group dialout (usermod -aG dialout); "
                     "a container needs --device and --group-add",
                     errno=number,
                 )
             case errno.EAGAIN | errno.EBUSY:
                 return BusDenied(
-                    f"another program{holder(self._device)} has {self._device} open{console(self._device)}",
+                    f"another program{holder(self._device)} has {self._label} open{console(self._device)}",
                     errno=number,
                 )
             case _:
-                return BusError(f"{self._device} cannot be opened as a serial port: {error}", errno=number)
+                return BusError(f"{self._label} cannot be opened as a serial port: {error}", errno=number)
 
 
 def _errno_of(error: Exception) -> int | None:
-    """The kernel's reason, which pyserial hides in its texts, as `(5, 'Input/output error')` or `[Errno 5] …`."""
+    """The error code. pyserial has it only in its texts, as `(5, 'Input/output error')` or `[Errno 5] …`."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     hidden = re.search(r"(?:Errno |\()(\d{1,3})[],]", str(error))

@@ -120,18 +120,18 @@ def _no_sensor_answers(kind: str | None, on_bus: list[SensorOnBus]) -> str:
 
 def _unconfigured_chips(config: Config, name: str, bus: I2CBus) -> Iterator[Finding]:
     """A note for each chip that answers and is not configured."""
-    from edge_agent.bus.mux import Trunk
+    from edge_agent.bus.mux import MuxAdapter
     from edge_agent.cli.scan import chips_on
     from edge_agent.errors import BusError
 
     known = {sensor.address for sensor in config.sensors if sensor.bus == name and sensor.mux is None}
     muxes = {sensor.mux for sensor in config.sensors if sensor.bus == name and sensor.mux is not None}
     known |= muxes
-    trunk = Trunk(bus)
+    mux_adapter = MuxAdapter(bus)
     for mux in muxes:
-        trunk.channel(mux, 0)  # so that it is closed while the bus itself is scanned
+        mux_adapter.channel(mux, 0)  # so that it is closed while the bus itself is scanned
     try:
-        for address, driver, title in chips_on(trunk):
+        for address, driver, title in chips_on(mux_adapter):
             if address not in known:
                 fix = f'; add a [[sensor]] with driver = "{driver}"' if driver else ""
                 yield Finding(NOTE, f"bus {name}", f"{address:#04x} answers and is not configured: {title}{fix}")

@@ -139,7 +139,7 @@ def _simulate(
     from edge_agent.agent.build import bus_sources, sampled_buses, store_settings
     from edge_agent.agent.channels import channel_settings
     from edge_agent.cli.picture import picture_of, summary
-    from edge_agent.cli.simulation import buses_of, rig_config, simulated_ladders, simulated_rig
+    from edge_agent.cli.simulation import buses_of, rig_config, simulated_recovery, simulated_rig
     from edge_agent.clock import NS_PER_S, SimulatedClock
     from edge_agent.runtime import Pace
 
@@ -164,7 +164,7 @@ def _simulate(
         buses = stack.enter_context(buses_of(rig, config))
         # Its own numbers: how often the network made the uplink draw must not change a reading's time.
         sampling_rng = random.Random(f"{asked.seed}/sampling")  # noqa: S311
-        sources = bus_sources(sampled_buses(config, buses, simulated_ladders(rig, config)), clock, sampling_rng)
+        sources = bus_sources(sampled_buses(config, buses, simulated_recovery(rig, config)), clock, sampling_rng)
         if player is not None:
             sources.insert(0, lambda _deliver: player)
         agent = Agent(

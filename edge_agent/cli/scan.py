@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_agent.bus.base import I2CBus, Sysfs
-    from edge_agent.bus.mux import Trunk
+    from edge_agent.bus.mux import MuxAdapter
     from edge_agent.config.model import Config
     from edge_agent.drivers.base import DriverInfo
 
@@ -106,31 +106,31 @@ def _scan_adapter(name: str, device: str, behind: list[int]) -> None:
 
 def _print_i2c(bus: I2CBus, name: str, device: str, behind: list[int]) -> None:
     """Print what answers on one adapter and behind its multiplexers."""
-    from edge_agent.bus.mux import Trunk
+    from edge_agent.bus.mux import MuxAdapter
 
-    trunk = Trunk(bus)
+    mux_adapter = MuxAdapter(bus)
     for mux in behind:
-        trunk.channel(mux, 0)  # so that all of them are closed while the bus itself is scanned
+        mux_adapter.channel(mux, 0)  # so that all of them are closed while the bus itself is scanned
     _print_bus(name, device)
-    direct = {address: (driver, title) for address, driver, title in chips_on(trunk) if address not in behind}
+    direct = {address: (driver, title) for address, driver, title in chips_on(mux_adapter) if address not in behind}
     for address, (driver, title) in direct.items():
         _print_chip(name, address, driver, title)
         if driver is None and address in MUXES:
             click.echo(f"# if that is a multiplexer, `edge-agent scan --mux {address:#04x}` looks behind it")
-    found = len(direct) + sum(_print_behind(trunk, mux, name, {*direct, *behind}) for mux in behind)
+    found = len(direct) + sum(_print_behind(mux_adapter, mux, name, {*direct, *behind}) for mux in behind)
     if not found:
         click.echo("# nothing answers: check wiring, power and pull-ups")
     click.echo()
 
 
-def _print_behind(trunk: Trunk, mux: int, name: str, direct: set[int]) -> int:
+def _print_behind(mux_adapter: MuxAdapter, mux: int, name: str, direct: set[int]) -> int:
     """Print what answers behind a multiplexer and not on the bus itself. Returns how many chips."""
     from edge_agent.errors import NoAcknowledge
 
     found = 0
     for channel in range(8):
         try:
-            for address, driver, title in chips_on(trunk.channel(mux, channel)):
+            for address, driver, title in chips_on(mux_adapter.channel(mux, channel)):
                 if address not in direct:
                     found += 1
                     _print_chip(name, address, driver, title, mux=mux, channel=channel)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge_agent.bus.base import AnyBus, SerialPort
     from edge_agent.clock import Clock
     from edge_agent.config.model import Bus, Config
-    from edge_agent.sampling.breaker import Rung
+    from edge_agent.sampling.recovery import RecoveryStep
     from edge_agent.simulate.rig import Rig
     from edge_agent.simulate.uart import PtyDevice
 
@@ -42,7 +42,10 @@ def simulated_rig(config: Config, clock: Clock, seed: int) -> Rig:
     from edge_agent.bus.base import BusKind
     from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
 
-    specs = [SimulatedBusSpec(name, BusKind(bus.resolved_kind()), echo=bus.echo) for name, bus in config.buses.items()]
+    specs = [
+        SimulatedBusSpec(name, BusKind(bus.resolved_kind()), echo=bus.echo, device=bus.device)
+        for name, bus in config.buses.items()
+    ]
     sensors = [
         SimulatedSensor(
             driver=sensor.driver.name,
@@ -69,8 +72,8 @@ def buses_of(rig: Rig, config: Config) -> Iterator[dict[str, AnyBus]]:
     try:
         yield buses
     finally:
-        for each in buses.values():
-            each.close()
+        for opened in buses.values():
+            opened.close()
 
 
 def _port(device: PtyDevice, bus: Bus) -> SerialPort:
@@ -78,16 +81,17 @@ def _port(device: PtyDevice, bus: Bus) -> SerialPort:
     from edge_agent.bus.uart import Uart
     from edge_agent.simulate.port import SimulatedPort
 
-    return SimulatedPort(device, Uart(device.path, baud=bus.baud, echo=bus.echo))
+    port = Uart(device.path, baud=bus.baud, echo=bus.echo, simulates=bus.device)
+    return SimulatedPort(device, port)
 
 
-def simulated_ladders(rig: Rig, config: Config) -> dict[str, list[Rung]]:
+def simulated_recovery(rig: Rig, config: Config) -> dict[str, list[RecoveryStep]]:
     """The configured ways to bring a bus back, as they would work on the rig: what frees a line there does so here."""
     from edge_agent.bus.recovery import reopen
-    from edge_agent.sampling.breaker import Rung
+    from edge_agent.sampling.recovery import RecoveryStep
     from edge_agent.simulate.i2c import SimulatedI2C
 
-    def climb(way: str, bus: SimulatedI2C) -> Iterator[int]:
+    def run(way: str, bus: SimulatedI2C) -> Iterator[int]:
         if way == "clock-pulses":
             bus.recover()
         elif way == "power-cycle":
@@ -95,7 +99,7 @@ def simulated_ladders(rig: Rig, config: Config) -> dict[str, list[Rung]]:
         yield from reopen(bus)
 
     return {
-        name: [Rung(way, partial(climb, way, bus)) for way in config.buses[name].recover]
+        name: [RecoveryStep(way, partial(run, way, bus)) for way in config.buses[name].recover]
         for name, bus in rig.buses.items()
         if isinstance(bus, SimulatedI2C)
     }

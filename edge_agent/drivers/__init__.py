@@ -1,1 +1,1 @@
-"""One file per chip family: pure datasheet maths, and a class that probes, triggers and collects."""
+"""Drivers, one file per chip family: the maths of the datasheet, and a class that probes, triggers and collects."""

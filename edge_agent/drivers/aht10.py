@@ -4,8 +4,8 @@ Source: AHT10 technical manual, version 1.1 (sections 5.3, 5.4, 6). I2C address 
 bridged.
 
 Limits:
-    Some of these chips take part in transfers that are meant for others on the bus: damaged readings of neighbours
-    point to it, and a bus or a multiplexer channel of its own is the cure.
+    Some of these chips respond to transfers with other addresses and damage the readings of other chips on the bus.
+    Put such a chip on a bus or a multiplexer channel of its own.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Aht10(Aht):
-    """One AHT10 or AHT15. Reads an AHT20 too, leaving out its checksum."""
+    """One AHT10 or AHT15. Also reads an AHT20, without its checksum."""
 
     ways_to_initialise: ClassVar[tuple[bytes, ...]] = (INITIALISE_AHT10, INITIALISE_AHT20)
     has_checksum: ClassVar[bool] = False
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """By its status and the empty byte behind its data."""
+    """By its status and the byte after its data, which no AHT10 sends."""
     name = kind_of(bus, address)
     return name if name is not None and "AHT10" in name else None
 

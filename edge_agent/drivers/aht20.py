@@ -1,10 +1,10 @@
 """Aosong AHT20 and its relatives AHT21 and AHT25: temperature and humidity, with a checksum.
 
-Source: AHT20 product manual, version 1.1 (sections 5.2 to 5.4, 6). I2C address 0x38. Copies differ in the command that
-makes them ready: what the one acknowledges the other refuses, so both are tried.
+Source: AHT20 product manual, version 1.1 (sections 5.2 to 5.4, 6). I2C address 0x38. Compatible chips differ in the
+initialisation command: each acknowledges one of two, so both are tried.
 
 Limits:
-    A chip that keeps its calibration over a dip of its supply shows no trace of it, and comes to no harm.
+    A supply dip that leaves the calibration in place is not noticed; readings stay right.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from edge_agent.bus.base import I2CBus
 
-# Commands: section 5.3; the first way to make a chip ready is that of the AHT10.
+# Commands: section 5.3; the first initialisation command is that of the AHT10.
 INITIALISE_AHT10: Final = b"\xe1\x08\x00"
 INITIALISE_AHT20: Final = b"\xbe\x08\x00"
 MEASURE: Final = b"\xac\x33\x00"
@@ -40,18 +40,18 @@ _MODE: Final = 0x60
 DATA_BYTES: Final = 6
 """Status, 20 bits of humidity, 20 bits of temperature."""
 _NO_CONVERSION: Final = frozenset({0x00000, 0xFFFFF})
-"""Counts at an end of the scale: power-up, a dead sensor element, or a line held fast."""
+"""Counts at an end of the scale: power-up, a defective sensor element, or a line held low or high."""
 
 # Datasheet maths
 
 
 def temperature_c(raw: int) -> float | None:
-    """Temperature in °C (section 6.2); None for counts that no conversion gives."""
+    """Temperature in °C (section 6.2); None for counts at an end of the scale."""
     return None if raw in _NO_CONVERSION else raw * 200.0 / 1048576.0 - 50.0
 
 
 def humidity_pct(raw: int) -> float | None:
-    """Relative humidity in %, 0..100 (section 6.1); None for counts that no conversion gives."""
+    """Relative humidity in %, 0..100 (section 6.1); None for counts at an end of the scale."""
     return None if raw in _NO_CONVERSION else raw * 100.0 / 1048576.0
 
 
@@ -72,10 +72,10 @@ def check(reply: bytes) -> None:
 
 
 class Aht:
-    """One AHT20, or what reads alike.
+    """One AHT20 or a compatible chip.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x38, or 0x39 on an AHT10.
         options: none.
     """
@@ -92,7 +92,7 @@ class Aht:
         self.quantities: tuple[str, ...] = ("temperature_c", "humidity_pct")
 
     def probe(self) -> Iterator[int]:
-        """Make sure that it is no I/O expander, reset, and make it ready if it is not."""
+        """Check that it is not an I/O expander, reset, and initialise if necessary."""
         self._proved = False
         if len(set(self._receive(DATA_BYTES + 1))) == 1:
             raise WrongChip(
@@ -155,7 +155,7 @@ class Aht:
 
 
 def kind_of(bus: I2CBus, address: int) -> str | None:
-    """Which chip of the family is at the address, by reading alone; None if none, or one that is not ready yet."""
+    """Which chip of the family is at the address, by reading only; None if there is none, or it is not initialised."""
     reply = bus.transfer(address, b"", DATA_BYTES + 1)
     if len(set(reply)) == 1 or reply[0] & (_MODE | CALIBRATED) != CALIBRATED:
         return None
@@ -164,7 +164,7 @@ def kind_of(bus: I2CBus, address: int) -> str | None:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """By its status and the byte behind its data; writes nothing, for an I/O expander would switch its outputs."""
+    """By its status and the byte after its data. Writes nothing, because an I/O expander would switch its outputs."""
     name = kind_of(bus, address)
     return name if name is not None and "AHT20" in name else None
 
@@ -184,7 +184,7 @@ DRIVERS: Final = (
         open=Aht,
         conversion_s=0.08,
         checksum=True,
-        # More often it warms itself (section 5.4, note).
+        # At shorter periods it warms itself (section 5.4, note).
         period_s=2.0,
         shortest_period_s=1.0,
         stuck_after=30,

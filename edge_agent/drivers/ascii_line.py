@@ -1,12 +1,12 @@
 """Devices that send their readings as lines of text: an Arduino, an ESP32, a data logger.
 
-Source: none; everybody writes as they like. The newest complete line since the last poll counts. Banners, empty lines,
-and the half line after opening are passed over; a value that the device cannot give (`nan`, `ERR`, -127.00 and 85.00 of
-Arduino's DS18B20 library) is none. A unit that follows a value counts more than the configured one.
+Source: none; there is no standard format. The newest complete line since the last poll is used. Banners, empty lines,
+and the incomplete line after opening are skipped. Texts for a missing value (`nan`, `ERR`, and -127.00 and 85.00 of
+Arduino's DS18B20 library) give None. A unit after a value overrides the configured one.
 
 Limits:
-    A line carries no checksum: what was changed on the way into other digits is believed.
-    A device that only answers is asked with `request`; its answer may lack a line end, which costs the whole time-out.
+    A line has no checksum: a transmission error that gives other digits is not noticed.
+    A device that only answers gets `request`; if its answer has no line end, the read takes the whole time-out.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _ENDS: Final = re.compile(rb"[\r\n]+")
 
 @dataclass(frozen=True, slots=True)
 class AsciiLineOptions:
-    """How the lines are written, and what stands where.
+    """Format of the lines, and the meaning of the values.
 
-    `columns` are `[NAME=]QUANTITY[:UNIT][*SCALE]`: in csv in their order, "" for one to be passed over; otherwise by
-    name, in JSON with points between the levels; in regex the name of the group in `pattern`. `request` is sent before
-    each measurement to devices that only answer.
+    `columns` are `[NAME=]QUANTITY[:UNIT][*SCALE]`: in csv in their order, "" for one to skip; otherwise by name, in
+    JSON with dots between the levels; in regex the name of a group in `pattern`. `request` is sent before each
+    measurement to devices that only answer.
     """
 
     format: Literal["csv", "keyvalue", "json", "regex"] = "csv"
@@ -54,10 +54,10 @@ class AsciiLineOptions:
     timeout_s: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit together.
+        """Check that the options fit together.
 
         Raises:
-            ValueError: it does not.
+            ValueError: they do not.
         """
         if not 0 < self.timeout_s <= 10:
             raise ValueError(f"timeout_s must be above 0 and at most 10, not {self.timeout_s}")
@@ -100,12 +100,12 @@ def parser_for(options: AsciiLineOptions) -> Parser:
 
 
 class AsciiLine:
-    """One device that sends lines, or answers with one.
+    """One device that sends lines, or answers a request with one.
 
     Args:
         bus: the port.
-        address: unused, such devices have none.
-        options: format, and what stands where.
+        address: not used.
+        options: format of the lines.
     """
 
     def __init__(self, bus: SerialPort, address: int, options: AsciiLineOptions) -> None:
@@ -117,10 +117,10 @@ class AsciiLine:
         self._reader = None if self._request else LineReader(bus.listen())
         self._waiting: list[bytes] = []
         self._refused = ""
-        self.quantities: tuple[str, ...] = tuple(each.quantity for each in measures(options))
+        self.quantities: tuple[str, ...] = tuple(measured.quantity for measured in measures(options))
 
     def probe(self) -> Iterator[int]:
-        """Open the port, or ask once: nothing says what such a device is. Waits for nothing; raises as `collect`."""
+        """Open the port, or send the request once. Such a device has no identity. Raises as `collect`."""
         if self._reader is None:
             self.collect()
         else:
@@ -128,15 +128,15 @@ class AsciiLine:
         yield from ()
 
     def trigger(self) -> int:
-        """Nothing to start: the device measures when it likes."""
+        """Start nothing: the device measures by itself. Returns 0."""
         return 0
 
     def collect(self) -> tuple[float | None, ...]:
-        """Take the newest line with values since the last call, or ask for one.
+        """Read the newest line with values since the last call, or request one.
 
         Raises:
-            NotReady: no such line has come yet.
-            BusTimeout: it does not answer. BadReply: it answers with something else.
+            NotReady: no such line has arrived yet.
+            BusTimeout: no answer. BadReply: an answer without values.
         """
         if self._reader is None:
             return self._ask()
@@ -186,11 +186,11 @@ _OFFERED: Final = (
     Measured("co2_ppm", 0.0, 40_000.0),
     Measured("illuminance_lx", 0.0, 200_000.0),
 )
-"""How good the device is, only its maker knows."""
+"""Without accuracy, which depends on the device."""
 
 
 def measures(options: AsciiLineOptions) -> tuple[Measured, ...]:
-    """What the columns hold."""
+    """The quantities of the columns."""
     return tuple(declared(column.quantity, _OFFERED) for column in options.parsed() if column.quantity)
 
 

@@ -1,4 +1,4 @@
-"""What a driver is: its declaration, and the three things it can do."""
+"""The interface of a driver, and its declaration."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Driver(Protocol):
-    """One chip on one bus. Never sleeps: it says how long to wait, and the caller waits for all at once.
+    """One chip on one bus. Never sleeps: it returns how long to wait, and the caller waits for all drivers at once.
 
     Attributes:
         quantities: what it measures, in the order of the values that `collect` returns. Final after `probe`: a
-            board sold as one chip may carry a smaller relative.
+            board sold with one chip may carry another one with fewer quantities.
     """
 
     quantities: tuple[str, ...]
@@ -31,7 +31,7 @@ class Driver(Protocol):
             Nanoseconds to wait before going on. When the iterator ends the chip is ready.
 
         Raises:
-            WrongChip: something else answers. Other BusError or DriverError: try again later.
+            WrongChip: another chip answers. Other BusError or DriverError: to be tried again later.
         """
 
     def trigger(self) -> int:
@@ -41,9 +41,9 @@ class Driver(Protocol):
         """Read the conversion: one value per entry of `quantities`, in canonical units; None where the chip has none.
 
         Raises:
-            NotReady: not yet; it will be asked again soon, until the poll's time is up.
-            ChipWasReset: it lost its settings; it will be probed and triggered anew, in the same poll.
-            ChecksumMismatch, BadReply, BusError: there is no measurement this time.
+            NotReady: the conversion has not ended. The caller asks again until the time of the poll is up.
+            ChipWasReset: the chip lost its settings. The caller probes and triggers it again in the same poll.
+            ChecksumMismatch, BadReply, BusError: no measurement this time.
         """
 
 
@@ -53,11 +53,10 @@ class Measured:
 
     Attributes:
         quantity: name in `quantity.QUANTITIES`.
-        minimum, maximum: what the chip can measure, canonical unit; outside, the reading is bad.
-        resolution: step worth sending, canonical unit; None takes the quantity's own.
-        accuracy: typical absolute error, canonical unit, for the table that people read.
-        lsb: what one count of the chip is worth at its default options, canonical unit; None where that is not
-            one number (compensated, or a text).
+        minimum, maximum: range of the chip, canonical unit; a reading outside it is bad.
+        resolution: step of the values that are sent, canonical unit; None takes that of the quantity.
+        accuracy: typical absolute error, canonical unit, for the table of drivers.
+        lsb: value of one count of the chip at its default options, canonical unit; None where it is not constant.
     """
 
     quantity: str
@@ -69,17 +68,17 @@ class Measured:
 
 
 def checked_quantities(quantities: tuple[str, ...], offered: tuple[Measured, ...]) -> tuple[Measured, ...]:
-    """The declarations of the quantities that are wanted, in the driver's order.
+    """The declarations of the configured quantities, in the order of the driver.
 
     Raises:
-        ValueError: one of them is not offered, or there is none.
+        ValueError: the driver does not measure one of them, or none is given.
     """
-    names = [each.quantity for each in offered]
+    names = [measured.quantity for measured in offered]
     if wrong := [quantity for quantity in quantities if quantity not in names]:
         raise ValueError(f"quantities must be of {', '.join(names)}, not {wrong[0]!r}")
     if not quantities:
         raise ValueError(f"quantities must name one or more of {', '.join(names)}")
-    return tuple(each for each in offered if each.quantity in quantities)
+    return tuple(measured for measured in offered if measured.quantity in quantities)
 
 
 def declared(quantity: str, offered: tuple[Measured, ...]) -> Measured:
@@ -89,13 +88,13 @@ def declared(quantity: str, offered: tuple[Measured, ...]) -> Measured:
 
 
 Recognise: TypeAlias = Callable[["I2CBus", int], str | None]
-"""Says which chip of the driver's answers at an address, by its name; None if none of them. May raise what a bus
-raises: no acknowledge then means none of them."""
+"""Returns the name of the chip at an address if it is one of the driver's; otherwise None, or raises NoAcknowledge or a
+DriverError. Other errors of the bus pass through."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A sensor that a bus shows by itself.
+    """A sensor that a bus without addresses lists.
 
     Attributes:
         title: for people.
@@ -107,33 +106,48 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class IdentityRegister:
+    """An 8-bit register whose value names the chip.
+
+    Attributes:
+        register: its number.
+        chips: chip by the value that it holds.
+    """
+
+    register: int
+    chips: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
 class DriverInfo:
-    """A driver's declaration: what stands in `edge-agent drivers` and what the configuration is checked against.
+    """Declaration of a driver. `edge-agent drivers` shows it, and the configuration is checked against it.
 
     Attributes:
         name: as in the configuration.
         title: maker and chip, for people.
         source: datasheet and revision.
         bus: kind of bus it needs.
-        addresses: allowed addresses, default first; empty where the bus has none (then `address` is refused, and
-            the sensor is named by an option).
-        quantities: everything that it can measure; `measures` tells what it does with given options.
+        addresses: allowed addresses, default first; empty where the bus has none: `address` is then refused, and an
+            option names the sensor.
+        quantities: all that it can measure; `measures` gives those that it measures with given options.
         options: frozen dataclass of its own configuration keys, every one with a default.
-        open: makes the driver: `open(bus, address, options)`. Touches nothing yet.
+        open: makes the driver: `open(bus, address, options)`. Makes no transfer.
         conversion_s: longest time from trigger to collect at the default options; 0 where nothing is triggered.
-        checksum: whether every reply carries one, so that no damaged bit can pass for a value.
-        period_s: how often it is measured unless the configuration says otherwise.
-        shortest_period_s: more often it cannot be measured, or should not (self-heating, wear of the bus).
-        settling: how many measurements after each start are shown as suspect.
-        stuck_after: so many measurements in a row without the least change are impossible, because the chip
-            resolves its own noise; 0 where a still reading is no news.
-        recognise: for `scan`; None where the chip cannot be told from others without risk.
-        recognise_rank: who is asked first at an address that several drivers share. 0: reads one register of an
-            identity; higher: needs a command that another chip might take for an order.
-        find: for `scan`: what a bus without addresses shows; None where it shows nothing.
-        device: where such a bus usually is, e.g. `/sys/bus/w1/devices`.
-        slowest: how often it can be measured with given options, s; None: `shortest_period_s`, whatever the options.
-        narrow: what is measured with given options; None: all of `quantities`, whatever the options.
+        checksum: whether every reply has a checksum.
+        period_s: default period of measurements.
+        shortest_period_s: shortest period, limited by the conversion, self-heating or load of the bus.
+        settling: number of measurements after each start that are marked as suspect.
+        stuck_after: after so many equal measurements in a row the chip counts as stuck, because it resolves its own
+            noise; 0 where equal measurements are normal.
+        recognise: for `scan`; None where the chip cannot be identified without risk.
+        recognise_rank: order in which the drivers of one address are tried. 0: reads an identity register; higher:
+            needs a command that may have an effect on another chip.
+        identity: register that names the chip. The drivers of other chips at the address use it to name this one.
+            None where the chip has no such register of 8 bits.
+        find: for `scan`: lists the sensors of a bus without addresses; None where it cannot.
+        device: usual path of such a bus, e.g. `/sys/bus/w1/devices`.
+        slowest: gives the shortest period with given options, s; None: `shortest_period_s` for all options.
+        narrow: gives the quantities measured with given options; None: all of `quantities` for all options.
     """
 
     name: str
@@ -152,17 +166,18 @@ class DriverInfo:
     stuck_after: int = 0
     recognise: Recognise | None = None
     recognise_rank: int = 0
+    identity: IdentityRegister | None = None
     find: Callable[[Any], Iterable[Found]] | None = None
     device: str = ""
     slowest: Callable[[Any], float] | None = None
     narrow: Callable[[Any], tuple[Measured, ...]] | None = None
 
     def measures(self, options: Any) -> tuple[Measured, ...]:
-        """What a sensor with these options measures, an instance of `self.options`."""
+        """The quantities that a sensor with these options, an instance of `self.options`, measures."""
         return self.quantities if self.narrow is None else self.narrow(options)
 
     def least_period_s(self, options: Any) -> float:
-        """More often a sensor with these options cannot be measured, or should not."""
+        """Shortest period of a sensor with these options, s."""
         return self.shortest_period_s if self.slowest is None else self.slowest(options)
 
 

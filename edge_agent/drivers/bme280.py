@@ -1,13 +1,12 @@
 """Bosch BME280 and BMP280: temperature and pressure, and on the BME280 humidity.
 
-Sources: BME280 datasheet BST-BME280-DS002 (rev. 1.6; sections 4 and 5, appendices A and B), BMP280
-datasheet BST-BMP280-DS001 (rev. 1.26). I2C address 0x76 (SDO low) or 0x77. Forced mode: one conversion per
-poll keeps the die cool. Boards sold as BME280 often carry a BMP280; the driver then goes on without humidity.
-The settings are read back with every measurement: a supply dip leaves zeros there, and old data.
+Sources: BME280 datasheet BST-BME280-DS002 (rev. 1.6; sections 4 and 5, appendices A and B), BMP280 datasheet
+BST-BMP280-DS001 (rev. 1.26). I2C address 0x76 (SDO low) or 0x77. Forced mode: one conversion per poll keeps the die
+cool. Boards sold as BME280 often carry a BMP280; the driver then goes on without humidity. The settings are read back
+with every measurement: a supply dip sets them to zero and leaves old data.
 
 Limits:
-    The marker of a skipped channel, 0x80000, is also a true count, near 25 °C with a usual calibration: a
-    conversion that hits it exactly is lost.
+    The marker of a skipped channel, 0x80000, is also a count near 25 °C: a conversion with exactly that count is lost.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured
+from edge_agent.drivers.base import DriverInfo, IdentityRegister, Measured
 from edge_agent.drivers.neighbours import wrong_chip
 from edge_agent.drivers.registers import Registers
 from edge_agent.errors import BadReply, ChipWasReset, NotReady
@@ -47,15 +46,15 @@ IM_UPDATE: Final = 0x01
 MEASURING: Final = 0x08
 FORCED: Final = 0b01
 STANDBY: Final = 0b101 << 5
-"""Without meaning in forced mode. It makes a config that differs from what power-on leaves."""
+"""No effect in forced mode. It makes config differ from its power-on value, so that a reset is noticed."""
 MEANT: Final = {CTRL_HUM: 0x07, CTRL_MEAS: 0xFC, CONFIG: 0xFC}
-"""Bits that hold a setting; the mode comes and goes."""
+"""Bits that hold a setting; the mode changes with each conversion."""
 
 SKIPPED_20_BIT: Final = 0x80000
 SKIPPED_16_BIT: Final = 0x8000
 
 STARTUP_NS: Final = 2_000_000
-"""Section 1.1, t_startup; also the pause between looks at im_update."""
+"""Section 1.1, t_startup; also the pause between reads of im_update."""
 STARTUP_LOOKS: Final = 5
 
 BME280_ID: Final = 0x60
@@ -66,7 +65,7 @@ Oversampling = Literal[1, 2, 4, 8, 16]
 FilterCoefficient = Literal[0, 2, 4, 8, 16]
 
 _HIGHEST_PA: Final = 1e6
-"""Ten atmospheres: beyond it the number is not a pressure but a broken calibration."""
+"""Ten atmospheres: a higher value comes from a damaged calibration."""
 
 # Datasheet maths
 
@@ -135,7 +134,7 @@ def temperature_terms(raw: int, trim: Trim) -> float:
 
 
 def pressure_pa(raw: int, t_fine: int, trim: Trim) -> float | None:
-    """Pressure in Pa (appendix A, double precision); None where the calibration makes none of it."""
+    """Pressure in Pa (appendix A, double precision); None where the result is not a pressure."""
     p1, p2, p3, p4, p5, p6, p7, p8, p9 = trim.p
     var1 = t_fine / 2.0 - 64000.0
     var2 = var1 * var1 * p6 / 32768.0
@@ -186,7 +185,7 @@ class Bmp280Options:
 
 @dataclass(frozen=True, slots=True)
 class Bme280Options(Bmp280Options):
-    """As for the BMP280, and humidity."""
+    """As for the BMP280, plus humidity."""
 
     humidity_oversampling: Oversampling = 1
 
@@ -195,9 +194,9 @@ class Bme280:
     """One BME280 or BMP280.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x76 or 0x77.
-        options: those of the BMP280 leave humidity out on either chip.
+        options: with those of the BMP280, humidity is not measured on either chip.
     """
 
     def __init__(self, bus: I2CBus, address: int, options: Bmp280Options) -> None:
@@ -261,7 +260,7 @@ class Bme280:
         return (temperature, humidity, pressure) if self._humidity else (temperature, pressure)
 
     def _set_humidity(self, oversampling: int) -> None:
-        """Settle what is measured, and what the registers hold while the chip sleeps."""
+        """Set what is measured, and what the registers hold while the chip sleeps."""
         self._humidity = oversampling
         options = self._options
         osrs_t, osrs_p = options.temperature_oversampling.bit_length(), options.pressure_oversampling.bit_length()
@@ -275,7 +274,7 @@ class Bme280:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """BME280, by its identity; None if something else answers."""
+    """BME280, by its identity; None for another chip."""
     return "BME280" if bus.transfer(address, bytes((CHIP_ID,)), 1)[0] == BME280_ID else None
 
 
@@ -296,5 +295,6 @@ DRIVERS: Final = (
         conversion_s=0.0093,
         stuck_after=30,
         recognise=recognise,
+        identity=IdentityRegister(CHIP_ID, {BME280_ID: "BME280"}),
     ),
 )

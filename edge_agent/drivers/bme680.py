@@ -1,8 +1,8 @@
 """Bosch BME680 and BME688: temperature, humidity and pressure. The gas heater stays off: it would warm the rest.
 
-Sources: BME680 datasheet BST-BME680-DS001 (rev. 1.9; sections 3.2 to 3.4 and 5), BME688 datasheet
-BST-BME688-DS000 (rev. 1.2). I2C address 0x76 (SDO low) or 0x77. Forced mode: one conversion per poll. The two chips
-differ in the gas sensor only, whose registers are not read.
+Sources: BME680 datasheet BST-BME680-DS001 (rev. 1.9; sections 3.2 to 3.4 and 5), BME688 datasheet BST-BME688-DS000
+(rev. 1.2). I2C address 0x76 (SDO low) or 0x77. Forced mode: one conversion per poll. The two chips differ in the gas
+sensor only, whose registers are not read.
 
 Limits:
     The marker of a skipped channel, 0x80000, is also a true count, near 32 °C with a usual calibration: a
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured
+from edge_agent.drivers.base import DriverInfo, IdentityRegister, Measured
 from edge_agent.drivers.neighbours import wrong_chip
 from edge_agent.drivers.registers import Registers
 from edge_agent.errors import BadReply, ChipWasReset, NotReady
@@ -39,7 +39,7 @@ TRIM_LOW_BYTES: Final = 23
 CHIP_ID: Final = 0xD0
 RESET: Final = 0xE0
 TRIM_HIGH: Final = 0xE1
-"""H1..H7, then T1, which does not lie with T2 and T3."""
+"""H1..H7, then T1, which is apart from T2 and T3."""
 TRIM_HIGH_BYTES: Final = 10
 
 BME680_ID: Final = 0x61
@@ -55,10 +55,10 @@ SKIPPED_16_BIT: Final = 0x8000
 Oversampling = Literal[1, 2, 4, 8, 16]
 FilterCoefficient = Literal[0, 1, 3, 7, 15, 31, 63, 127]
 _MEANT: Final = {CTRL_GAS_0: 0x08, CTRL_HUM: 0x07, CTRL_MEAS: 0xFC, CONFIG: 0x1C}
-"""Bits that hold a setting; the mode in ctrl_meas comes and goes, others are reserved."""
+"""Bits that hold a setting; the mode in ctrl_meas changes with each conversion, others are reserved."""
 
 _HIGHEST_PA: Final = 1e6
-"""Ten atmospheres: beyond it the number is not a pressure but a broken calibration."""
+"""Ten atmospheres: a higher value comes from a damaged calibration."""
 
 # Datasheet maths
 
@@ -115,13 +115,13 @@ def decode(data: bytes, trim: Trim) -> tuple[float | None, float | None, float |
 
 
 def fine_temperature(raw: int, t: tuple[int, int, int]) -> float:
-    """Temperature in 1/5120 °C (section 3.3.1, floating point); unlike on the BME280 nothing is cut off."""
+    """Temperature in 1/5120 °C (section 3.3.1, floating point); not truncated, unlike on the BME280."""
     t1, t2, t3 = t
     return (raw / 16384.0 - t1 / 1024.0) * t2 + (raw / 131072.0 - t1 / 8192.0) ** 2 * t3 * 16.0
 
 
 def pressure_pa(raw: int, t_fine: float, p: tuple[int, int, int, int, int, int, int, int, int, int]) -> float | None:
-    """Pressure in Pa (section 3.3.2, floating point); None where the calibration makes none of it.
+    """Pressure in Pa (section 3.3.2, floating point); None where the result is not a pressure.
 
     The integer form in the datasheet overflows 32 bits above 1067 hPa with a usual P10.
     """
@@ -153,7 +153,7 @@ def humidity_pct(raw: int, temperature_c: float, h: tuple[int, int, int, int, in
 def conversion_ns(temperature: int, pressure: int, humidity: int) -> int:
     """Longest time of one conversion at these oversamplings without gas, ns.
 
-    As Bosch's published driver waits: 1.963 ms for each sample, 0.477 ms for each of nine switchings, 1 ms to wake.
+    As in Bosch's published driver: 1.963 ms for each sample, 0.477 ms for each of nine switchings, 1 ms to wake up.
     """
     return 1000 * (1963 * (temperature + pressure + humidity) + 477 * 9 + 1000)
 
@@ -175,7 +175,7 @@ class Bme680:
     """One BME680 or BME688.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x76 or 0x77.
         options: oversampling and filter.
     """
@@ -186,7 +186,7 @@ class Bme680:
         self._trim: Trim | None = None
         self.quantities: tuple[str, ...] = ("temperature_c", "humidity_pct", "pressure_pa")
         osrs_t, osrs_p = options.temperature_oversampling.bit_length(), options.pressure_oversampling.bit_length()
-        # What stands there while the chip sleeps, where power-on leaves zeros.
+        # Register contents while the chip sleeps; power-on sets them to zero.
         self._settings = {
             CTRL_GAS_0: HEATER_OFF,
             CTRL_HUM: options.humidity_oversampling.bit_length(),
@@ -240,7 +240,7 @@ class Bme680:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """BME680 or BME688, by its identity; None if something else answers."""
+    """BME680 or BME688, by its identity; None for another chip."""
     registers = Registers(bus, address)
     return "BME680 or BME688" if registers.read(CHIP_ID)[0] == BME680_ID else None
 
@@ -263,5 +263,6 @@ DRIVERS: Final = (
         shortest_period_s=0.02,
         stuck_after=30,
         recognise=recognise,
+        identity=IdentityRegister(CHIP_ID, {BME680_ID: "BME680 or BME688"}),
     ),
 )

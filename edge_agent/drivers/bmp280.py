@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo
+from edge_agent.drivers.base import DriverInfo, IdentityRegister
 from edge_agent.drivers.bme280 import BMP280_IDS, CHIP_ID, PRESSURE, TEMPERATURE, Bme280, Bmp280Options
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """BMP280, by its identity; None if something else answers."""
+    """BMP280, by its identity; None for another chip."""
     return "BMP280" if bus.transfer(address, bytes((CHIP_ID,)), 1)[0] in BMP280_IDS else None
 
 
@@ -33,5 +33,6 @@ DRIVERS: Final = (
         conversion_s=0.006425,
         stuck_after=30,
         recognise=recognise,
+        identity=IdentityRegister(CHIP_ID, dict.fromkeys(BMP280_IDS, "BMP280")),
     ),
 )

@@ -1,8 +1,8 @@
 """Bosch BMP388 and BMP390: temperature and pressure.
 
-Sources: BMP388 datasheet BST-BMP388-DS001 (rev. 1.7; sections 3, 4 and 9), BMP390 datasheet BST-BMP390-DS002
-(rev. 1.7), which differs in identity and accuracy. I2C address 0x76 (SDO low) or 0x77. Forced mode: one conversion per
-poll. The event register remembers a power-on reset until it is read, so that no dip of the supply goes unseen.
+Sources: BMP388 datasheet BST-BMP388-DS001 (rev. 1.7; sections 3, 4 and 9), BMP390 datasheet BST-BMP390-DS002 (rev.
+1.7), which differs in identity and accuracy. I2C address 0x76 (SDO low) or 0x77. Forced mode: one conversion per poll.
+The event register records a power-on reset until it is read, so that every supply dip is noticed.
 
 Limits:
     The marker of a skipped channel, 0x800000, is also a true count, near 24 °C with a usual calibration: a
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured
+from edge_agent.drivers.base import DriverInfo, IdentityRegister, Measured
 from edge_agent.drivers.neighbours import wrong_chip
 from edge_agent.drivers.registers import Registers
 from edge_agent.errors import BadReply, ChipWasReset, NotReady
@@ -40,7 +40,9 @@ TRIM: Final = 0x31
 TRIM_BYTES: Final = 21
 CMD: Final = 0x7E
 
-CHIP_IDS: Final = {0x50: "BMP388", 0x60: "BMP390"}
+BMP388_ID: Final = 0x50
+BMP390_ID: Final = 0x60
+CHIP_IDS: Final = frozenset({BMP388_ID, BMP390_ID})
 SOFT_RESET: Final = 0xB6
 RESET_NS: Final = 2_000_000
 READY_LOOKS: Final = 5
@@ -56,7 +58,7 @@ Oversampling = Literal[1, 2, 4, 8, 16, 32]
 FilterCoefficient = Literal[0, 1, 3, 7, 15, 31, 63, 127]
 
 _HIGHEST_PA: Final = 1e6
-"""Ten atmospheres: beyond it the number is not a pressure but a broken calibration."""
+"""Ten atmospheres: a higher value comes from a damaged calibration."""
 
 # Datasheet maths
 
@@ -113,7 +115,7 @@ def temperature_c(raw: int, trim: Trim) -> float:
 
 
 def pressure_pa(raw: int, temperature_c: float, trim: Trim) -> float | None:
-    """Pressure in Pa (section 9.3): polynomials in temperature and count; None where that is no pressure."""
+    """Pressure in Pa (section 9.3): polynomials in temperature and count; None where the result is not a pressure."""
     p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11 = trim.p
     t = temperature_c
     offset = p5 + t * (p6 + t * (p7 + t * p8))
@@ -125,7 +127,7 @@ def pressure_pa(raw: int, temperature_c: float, trim: Trim) -> float | None:
 def conversion_ns(temperature: int, pressure: int) -> int:
     """Longest time of one conversion at these oversamplings, ns.
 
-    The formula of section 3.9.2 gives the typical time; 15 % on top is what the chip's oscillator may be off.
+    The formula of section 3.9.2 gives the typical time; 15 % are added for the tolerance of the oscillator.
     """
     return 1150 * (234 + 392 + 2020 * pressure + 313 + 2020 * temperature)
 
@@ -146,7 +148,7 @@ class Bmp388:
     """One BMP388 or BMP390.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x76 or 0x77.
         options: oversampling and filter.
     """
@@ -175,7 +177,7 @@ class Bmp388:
         osr_t, osr_p = options.temperature_oversampling, options.pressure_oversampling
         self._registers.write(OSR, (osr_t.bit_length() - 1) << 3 | (osr_p.bit_length() - 1))
         self._registers.write(CONFIG, options.iir_filter.bit_length() << 1)
-        self._registers.read(ERR, EVENT - ERR + 1)  # which forgets the reset that was ours, and errors of before
+        self._registers.read(ERR, EVENT - ERR + 1)  # clears the record of the reset above, and earlier errors
         self._trim = trim
 
     def trigger(self) -> int:
@@ -188,8 +190,8 @@ class Bmp388:
 
         Raises:
             NotReady: the conversion is still running.
-            ChipWasReset: it was off since it was configured.
-            BadReply: it reports an error of its own.
+            ChipWasReset: there was a power-on reset since it was configured.
+            BadReply: it reports an internal error.
         """
         if self._trim is None:
             raise ChipWasReset("the chip has not been probed")
@@ -207,17 +209,18 @@ class Bmp388:
 
 
 def identity(bus: I2CBus, address: int) -> int | None:
-    """What a chip of this family holds as its id; None if something else answers.
+    """The id of a chip of this family; None for another chip.
 
-    On another chip register 0x00 can hold anything; the bits of 0x02 and 0x03 that are always zero here tell.
+    On another chip register 0x00 may hold the same number. So bits of 0x02 and 0x03 that are always zero on this
+    family are checked too.
     """
     chip_id, _revision, error, status = Registers(bus, address).read(CHIP_ID, 4)
     return chip_id if chip_id in CHIP_IDS and not error & ~ERRORS and not status & ~(CMD_READY | DATA_READY) else None
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """BMP388, by its identity; None if something else answers."""
-    return "BMP388" if identity(bus, address) == 0x50 else None
+    """BMP388, by its identity; None for another chip."""
+    return "BMP388" if identity(bus, address) == BMP388_ID else None
 
 
 TEMPERATURE: Final = Measured("temperature_c", -40.0, 85.0, resolution=0.01, accuracy=0.5, lsb=0.005)
@@ -237,5 +240,6 @@ DRIVERS: Final = (
         shortest_period_s=0.02,
         stuck_after=30,
         recognise=recognise,
+        identity=IdentityRegister(CHIP_ID, {BMP388_ID: "BMP388"}),
     ),
 )

@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo
-from edge_agent.drivers.bmp388 import PRESSURE, TEMPERATURE, Bmp388, Bmp388Options, identity
+from edge_agent.drivers.base import DriverInfo, IdentityRegister
+from edge_agent.drivers.bmp388 import BMP390_ID, CHIP_ID, PRESSURE, TEMPERATURE, Bmp388, Bmp388Options, identity
 
 if TYPE_CHECKING:
     from edge_agent.bus.base import I2CBus
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """BMP390, by its identity; None if something else answers."""
-    return "BMP390" if identity(bus, address) == 0x60 else None
+    """BMP390, by its identity; None for another chip."""
+    return "BMP390" if identity(bus, address) == BMP390_ID else None
 
 
 DRIVERS: Final = (
@@ -34,5 +34,6 @@ DRIVERS: Final = (
         shortest_period_s=0.02,
         stuck_after=30,
         recognise=recognise,
+        identity=IdentityRegister(CHIP_ID, {BMP390_ID: "BMP390"}),
     ),
 )

@@ -1,12 +1,12 @@
 """Infineon DPS310 and DPS368: temperature and pressure.
 
 Sources: DPS310 datasheet (rev. 1.2; sections 4.9, 7 and 8), DPS368 datasheet (rev. 1.1), which has the same registers.
-I2C address 0x77, or 0x76 with SDO low. On its own the chip measures one of the two at a command; both it measures only
-in the background, which it does here as slowly as 4 times a second: a poll takes what is newest, at most 0.3 s old.
-That costs two reads, and a reading that was seen before is not taken again.
+I2C address 0x77, or 0x76 with SDO low. A command measures one quantity; both are measured in background mode only. Here
+that runs at 4 Hz or more slowly, and a poll takes the newest pair, at most 0.3 s old at 4 Hz. A poll takes two reads,
+and never returns a pair twice.
 
 Limits:
-    Nothing is triggered: the time of a reading is that of the poll, up to 0.3 s late.
+    A reading has the time of the poll, which is up to 0.3 s after the conversion.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from edge_agent.bus.base import BusKind
 from edge_agent.clock import NS_PER_S
-from edge_agent.drivers.base import DriverInfo, Measured
+from edge_agent.drivers.base import DriverInfo, IdentityRegister, Measured
 from edge_agent.drivers.neighbours import wrong_chip
 from edge_agent.drivers.registers import Registers
 from edge_agent.errors import BadReply, ChipWasReset, NotReady
@@ -42,7 +42,7 @@ COEFFICIENT_SOURCE: Final = 0x28
 DPS310_ID: Final = 0x10
 SOFT_RESET: Final = 0x89
 RESET_NS: Final = 40_000_000
-"""Section 4.9: until the coefficients can be read."""
+"""Section 4.9: time until the coefficients can be read."""
 READY_LOOKS: Final = 5
 STARTED: Final = 0xC0
 """Bits of MEAS_CFG: coefficients and sensor are ready."""
@@ -53,9 +53,10 @@ EXTERNAL_SENSOR: Final = 0x80
 T_SHIFT: Final = 0x08
 P_SHIFT: Final = 0x04
 FUSE_REPAIR: Final = ((0x0E, 0xA5), (0x0F, 0x96), (0x62, 0x02), (0x0E, 0x00), (0x0F, 0x00))
-"""Some chips have a wrong fuse and read 60 °C in a room without this; from the maker's published driver."""
+"""Corrects a wrong fuse setting of some chips, which otherwise read about 60 °C at room temperature; from the maker's
+published driver."""
 NO_DATA: Final = -(1 << 23)
-"""What no conversion gives: the registers before the first one."""
+"""Contents of the data registers before the first conversion."""
 
 Oversampling = Literal[1, 2, 4, 8, 16, 32, 64, 128]
 SCALE: Final = {
@@ -95,7 +96,7 @@ class Coefficients:
         """Parse the 18 registers from 0x10. Raises BadReply when there are fewer."""
         if len(block) < COEFFICIENT_BYTES:
             raise BadReply(f"calibration is too short: {block.hex()}")
-        # Two numbers of 12 bits, two of 20, five of 16, without gaps.
+        # Two numbers of 12 bits, two of 20 bits, five of 16 bits, without gaps.
         bits = int.from_bytes(block[:COEFFICIENT_BYTES])
         values: list[int] = []
         left = 8 * COEFFICIENT_BYTES
@@ -149,7 +150,7 @@ class Dps310:
     """One DPS310 or DPS368.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x77 or 0x76.
         options: oversampling.
     """
@@ -163,7 +164,7 @@ class Dps310:
         self.quantities: tuple[str, ...] = ("temperature_c", "pressure_pa")
 
     def probe(self) -> Iterator[int]:
-        """Identify, reset, read the calibration, repair the fuse, and let it measure in the background."""
+        """Identify, reset, read the calibration, correct the fuse setting, and start background mode."""
         self._settings = None
         if self._registers.read(PRODUCT_ID)[0] != DPS310_ID:
             raise wrong_chip(self._registers, "DPS310 or DPS368")
@@ -179,7 +180,7 @@ class Dps310:
             self._registers.write(register, value)
         block = self._registers.read_calibration(COEFFICIENTS, COEFFICIENT_BYTES)
         self._coefficients = Coefficients.from_registers(block)
-        # The thermometer that the coefficients belong to: the one in the chip, or the one at the membrane.
+        # The thermometer for which the coefficients were determined: in the ASIC, or in the MEMS element.
         source = self._registers.read(COEFFICIENT_SOURCE)[0] & EXTERNAL_SENSOR
         settings = self._wanted_settings(source)
         for register, value in zip((PRS_CFG, TMP_CFG, CFG_REG), (settings[0], settings[1], settings[3]), strict=True):
@@ -189,19 +190,19 @@ class Dps310:
         yield self._measuring_ns
 
     def trigger(self) -> int:
-        """Nothing to do: it measures by itself."""
+        """Start nothing: the chip measures by itself. Returns 0."""
         return 0
 
     def collect(self) -> tuple[float | None, ...]:
         """Read status and configuration in one burst, then the newest data.
 
         Raises:
-            NotReady: it has measured nothing since it was read last.
+            NotReady: there is no new measurement since the last read.
             ChipWasReset: it has lost its configuration.
         """
         if self._settings is None or self._coefficients is None:
             raise ChipWasReset("the chip has not been probed")
-        # Reading the data takes the ready bits back, so these are read before.
+        # Reading the data clears the ready bits, so these are read first.
         held = self._registers.read(PRS_CFG, len(self._settings))
         status = held[MEAS_CFG - PRS_CFG]
         now = bytes((held[0], held[1], status & MODE_BITS, held[3]))
@@ -221,8 +222,8 @@ class Dps310:
 
     def _wanted_settings(self, source: int) -> bytes:
         """PRS_CFG, TMP_CFG, mode, CFG_REG."""
-        # 4 times a second, or as often as fits into it.
-        rate = next(each for each in (2, 1, 0) if self._measuring_ns << each <= NS_PER_S)
+        # 4 Hz, or the highest rate at which a conversion fits.
+        rate = next(rate for rate in (2, 1, 0) if self._measuring_ns << rate <= NS_PER_S)
         shifts = (T_SHIFT if self._times_t >= _SHIFTED_FROM else 0) | (P_SHIFT if self._times_p >= _SHIFTED_FROM else 0)
         return bytes(
             (
@@ -235,7 +236,7 @@ class Dps310:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """DPS310 or DPS368, by its identity, the ready bits and the zeros before it; None if something else answers."""
+    """DPS310 or DPS368, by its identity, the ready bits and the zeros before it; None for another chip."""
     meas_cfg, _cfg, interrupts, fifo, _reset, product_id = Registers(bus, address).read(MEAS_CFG, 6)
     ready = meas_cfg & STARTED == STARTED
     return "DPS310 or DPS368" if product_id == DPS310_ID and ready and not interrupts & 0xF8 | fifo & 0xFC else None
@@ -257,7 +258,8 @@ DRIVERS: Final = (
         shortest_period_s=0.3,
         stuck_after=30,
         recognise=recognise,
-        # Where another chip keeps counting, its identity may be seen by chance: ask for the others before.
+        # A counter of another chip may show this identity by chance, so other drivers are tried first.
         recognise_rank=1,
+        identity=IdentityRegister(PRODUCT_ID, {DPS310_ID: "DPS310 or DPS368"}),
     ),
 )

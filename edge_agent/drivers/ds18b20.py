@@ -1,14 +1,13 @@
 """Maxim DS18B20 and its relatives DS18S20, DS1822, DS1825 and DS28EA00, through the kernel's 1-Wire driver.
 
 Sources: DS18B20 datasheet 19-7487 rev. 6 (memory map, table 1); DS18S20 datasheet 19-5474 (equation 1); Linux
-drivers/w1/slaves/w1_therm.c and its documentation. No address: the sensor is named by its serial number. The nine
-bytes of the scratchpad are judged here, because the kernel computes its own figure `t=` from them also when they are
-damaged.
+drivers/w1/slaves/w1_therm.c and its documentation. No address: the sensor is named by its serial number. The nine bytes
+of the scratchpad are checked and converted here, because the kernel computes `t=` also from damaged bytes.
 
 Limits:
     Bulk conversion needs kernel 5.10 and root. Without it each read blocks for 750 ms.
-    A DS18S20 at exactly 85.0 °C looks like one that was just switched on, and gives no value.
-    The thermocouple converter MAX31850 shares the family of the DS1825; here it is cut off at 125 °C.
+    A DS18S20 at exactly 85.0 °C cannot be told from one at power-on, and gives no value.
+    The thermocouple converter MAX31850 has the family code of the DS1825; here its range ends at 125 °C.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 # Files below /sys/bus/w1/devices.
 MASTER: Final = "w1_bus_master1"
 BULK: Final = f"{MASTER}/therm_bulk_read"
-"""Writing `trigger` converts on all sensors at once; reads 0 (idle), -1 (running), 1 (to be fetched)."""
+"""Writing `trigger` starts a conversion on all sensors; reads 0 (idle), -1 (running), 1 (done, not read yet)."""
 BULK_COMMAND: Final = "trigger\n"
 _SERIAL: Final = re.compile(r"(10|22|28|3b|42)-[0-9a-f]{12}")
 _ANY_SLAVE: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{12}")
@@ -42,9 +41,9 @@ CONVERSION_NS: Final = 750_000_000
 _SCRATCHPAD_LINE: Final = re.compile(r"((?:[0-9a-f]{2} ){9}): crc=([0-9a-f]{2}) (YES|NO)")
 
 _RESET_RAW: Final = 0x0550
-"""85.0 °C: what the register holds after power-up (table 1, note)."""
+"""85.0 °C: contents of the register after power-up (table 1, note)."""
 _RESET_BYTE_6: Final = 0x0C
-"""Reserved byte 6 of genuine chips that have not converted since power-up; w1_therm.c judges by it too."""
+"""Reserved byte 6 of genuine chips that have not converted since power-up; w1_therm.c checks it too."""
 _S20_RESET_RAW: Final = 0x00AA
 """85.0 °C of a DS18S20."""
 _OTHER_CHIP: Final = 0x80
@@ -59,9 +58,9 @@ def scratchpad(text: str) -> bytes:
     """Take the nine bytes of the scratchpad from the text of `w1_slave`, and check them.
 
     Raises:
-        NotReady: empty text: the kernel got no answer in five tries, or converts still.
+        NotReady: the text is empty: the kernel got no answer in five tries, or is still converting.
         ChecksumMismatch: the bytes were damaged on the wire.
-        BadReply: not the expected text, or the bytes of a line that is held low or floats.
+        BadReply: not the expected text, or the bytes of a line that is held low or is not driven.
     """
     if not text.strip("\0 \n"):
         raise NotReady("the kernel has no data of this sensor: cable length, pull-up (4.7 kΩ), or still converting")
@@ -75,7 +74,7 @@ def scratchpad(text: str) -> bytes:
         raise BadReply("the scratchpad is all ones: the sensor does not answer")
     expected = crc8_dallas(raw[:8])
     if match[3] != "YES" and raw[8] == expected:
-        expected = int(match[2], 16)  # the kernel saw other bytes than it shows: its verdict stands
+        expected = int(match[2], 16)  # the kernel checked other bytes than it shows
     if raw[8] != expected or match[3] != "YES":
         raise ChecksumMismatch(expected=expected, received=raw[8], raw=raw)
     return raw
@@ -86,11 +85,11 @@ def temperature_c(raw: bytes, family: str = "28") -> float | None:
 
     Args:
         raw: the nine bytes of the scratchpad.
-        family: first part of the serial number; 10 and 3b store other things.
+        family: first part of the serial number; families 10 and 3b have other layouts.
 
     Returns:
-        None for the value after a reset, the one of a failing supply, and a broken thermocouple. A true 85.0 °C
-        differs from the reset value in byte 6, but for family 10.
+        None for the value after a reset, that of a failing supply, and that of a broken thermocouple. A true 85.0 °C
+        differs from the reset value in byte 6, except in family 10.
     """
     count = int.from_bytes(raw[:2], "little", signed=True)
     if family == "10":
@@ -106,7 +105,7 @@ def temperature_c(raw: bytes, family: str = "28") -> float | None:
 
 
 def _of_half_degrees(count: int, remain: int, per_degree: int) -> float | None:
-    """Temperature of a DS18S20 in °C: half degrees, refined by what was left to count (equation 1)."""
+    """Temperature of a DS18S20 in °C: half degrees, refined by the remaining count (equation 1)."""
     if per_degree == 0 or (count == _S20_RESET_RAW and remain == _RESET_BYTE_6):
         return None
     return (count >> 1) - 0.25 + (per_degree - remain) / per_degree
@@ -117,15 +116,15 @@ def _of_half_degrees(count: int, remain: int, per_degree: int) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Ds18b20Options:
-    """Which sensor, e.g. `28-0123456789ab`; may be left out where the bus has one only."""
+    """Which sensor, e.g. `28-0123456789ab`; not needed where the bus has only one."""
 
     serial: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a serial number.
+        """Check the form of the serial number.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is not one.
         """
         if self.serial is not None and not _ANY_SLAVE.fullmatch(self.serial.lower()):
             raise ValueError(f"{self.serial!r} is not a 1-Wire serial such as 28-0123456789ab")
@@ -136,7 +135,7 @@ class Ds18b20:
 
     Args:
         bus: tree rooted at /sys/bus/w1/devices.
-        address: unused, 1-Wire has none.
+        address: not used.
         options: serial number.
     """
 
@@ -150,11 +149,11 @@ class Ds18b20:
         self.quantities: tuple[str, ...] = ("temperature_c",)
 
     def probe(self) -> Iterator[int]:
-        """Find the sensor among the bus's entries. Waits for nothing.
+        """Find the sensor among the entries of the bus. Does not wait.
 
         Raises:
-            WrongChip: the configuration must say which sensor, or names one of another kind.
-            BadReply: the sensor is not there (now: the kernel drops and finds sensors again).
+            WrongChip: the configuration must name one of several sensors, or names a chip of another kind.
+            BadReply: the sensor is not there now; the kernel may find it again.
         """
         self._serial = None
         self._fetched = False
@@ -168,7 +167,7 @@ class Ds18b20:
         """Start one conversion on all sensors of the bus, where the kernel can.
 
         Returns:
-            0 where `collect` converts by itself, or where the kernel waited while it was told to convert.
+            Time until it can be collected, ns; 0 where reading converts, or where the write waited for the conversion.
         """
         try:
             # A conversion that another sensor's driver started a moment ago serves this one too, unless ours
@@ -179,7 +178,7 @@ class Ds18b20:
             self._fetched = False
             self._bus.write(self._bulk, BULK_COMMAND)
             return 0 if self._bus.read(self._bulk).strip() == "1" else CONVERSION_NS
-        except (BusGone, BusDenied):  # an older kernel, or not root: the read itself converts
+        except (BusGone, BusDenied):  # an older kernel, or not root: reading converts
             return 0
 
     def collect(self) -> tuple[float | None, ...]:
@@ -197,7 +196,7 @@ class Ds18b20:
 
 
 def _choose(wanted: str | None, names: list[str]) -> str:
-    """Pick the sensor's entry, or say what there is instead."""
+    """The entry of the sensor. Raises with the sensors that are there instead."""
     slaves = [name for name in names if _ANY_SLAVE.fullmatch(name)]
     sensors = [name for name in slaves if _SERIAL.fullmatch(name)]
     there = f"; on the bus: {', '.join(slaves)}" if slaves else ""
@@ -215,7 +214,7 @@ def _choose(wanted: str | None, names: list[str]) -> str:
 
 
 def find(bus: Sysfs) -> Iterator[Found]:
-    """Every thermometer on the bus, by its serial number."""
+    """All thermometers on the bus, by serial number."""
     for name in bus.names():
         if _SERIAL.fullmatch(name):
             yield Found(f"1-Wire thermometer of family {name[:2]}", {"serial": name})

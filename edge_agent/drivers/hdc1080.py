@@ -4,8 +4,8 @@ Source: HDC1080 datasheet SNAS672A (sections 6.5, 8.3 to 8.6). I2C address 0x40 
 pointer of the temperature and a STOP start both conversions; a busy chip does not acknowledge.
 
 Limits:
-    Its settings are those of power-up, so a dip of its supply between two polls leaves no trace, and does no harm. A
-    heater left on is noticed.
+    Its settings are those of power-up, so a supply dip between two polls is not noticed and does no harm. A heater that
+    is on is noticed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ RESET: Final = 0x8000
 BOTH: Final = 0x1000
 """Temperature, then humidity, each at 14 bits, heater off."""
 _SETTINGS: Final = 0xB700
-"""Reset, heater, mode and resolutions; the rest is reserved, or tells of the supply."""
+"""Reset, heater, mode and resolutions; the other bits are reserved, or report the supply."""
 
 STARTUP_NS: Final = 15_000_000
 CONVERSION_NS: Final = 20_000_000
-"""Section 6.5 gives 6.35 and 6.50 ms as typical, and no limit."""
+"""Section 6.5 gives typical times of 6.35 and 6.50 ms, and no maximum."""
 
 _NO_CONVERSION: Final = frozenset({0x0000, 0xFFFC, 0xFFFF})
 """Results at an end of the scale, with or without the two bits that are always 0."""
@@ -49,12 +49,12 @@ _NO_CONVERSION: Final = frozenset({0x0000, 0xFFFC, 0xFFFF})
 
 
 def temperature_c(raw: int) -> float | None:
-    """Temperature in °C (section 8.6.1); None for a word that no conversion gives."""
+    """Temperature in °C (section 8.6.1); None for a word at an end of the scale."""
     return None if raw in _NO_CONVERSION else raw * 165.0 / 65536.0 - 40.0
 
 
 def humidity_pct(raw: int) -> float | None:
-    """Relative humidity in %, 0..100 (section 8.6.2); None for a word that no conversion gives."""
+    """Relative humidity in %, 0..100 (section 8.6.2); None for a word at an end of the scale."""
     return None if raw in _NO_CONVERSION else raw * 100.0 / 65536.0
 
 
@@ -70,7 +70,7 @@ class Hdc1080:
     """One HDC1080, HDC1000 or HDC1008.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x40 to 0x43.
         options: none.
     """
@@ -103,8 +103,8 @@ class Hdc1080:
         """Read both results, then the configuration.
 
         Raises:
-            NotReady: no acknowledge, which is how the chip says that it is busy.
-            ChipWasReset: the configuration is another, perhaps with the heater on.
+            NotReady: no acknowledge, which means that the chip is busy.
+            ChipWasReset: the configuration has changed; the heater may be on.
         """
         try:
             reply = self._bus.transfer(self._address, b"", 4)
@@ -123,7 +123,7 @@ class Hdc1080:
 
 
 def _identity(bus: I2CBus, address: int) -> tuple[int, int]:
-    """Device id and maker, who is asked only about the right device and else 0: to an SHT2x the question is a reset."""
+    """Device id and maker id. The maker id is read only for the right device, otherwise 0: it would reset an SHT2x."""
     device = int.from_bytes(bus.transfer(address, bytes((DEVICE,)), 2))
     if device not in DEVICES:
         return device, 0

@@ -1,4 +1,4 @@
-"""TE Connectivity HTU21D (also HTU20D, and copies of either): as the SHT2x, and faster.
+"""TE Connectivity HTU21D, HTU20D and compatible chips: as the SHT2x, but faster.
 
 Source: HTU21D(F) datasheet HPC199, revision 6 (commands, conversion times, user register). I2C address 0x40.
 """

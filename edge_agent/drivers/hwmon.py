@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "hwmon"
 FILES: Final = {"temperature_c": "temp", "humidity_pct": "humidity"}
-"""What the files of a quantity are called before their number."""
+"""Quantity → start of the names of its files, before the number."""
 _MILLI: Final = Decimal("0.001")
 
 
 def readers(bus: Sysfs, entry: str, files: frozenset[str], *, index: int) -> Mapping[str, Reader]:
-    """How each quantity of a device is read."""
+    """A reader for each quantity of a device."""
     return {
         quantity: partial(_read, bus, f"{entry}/{stem}{index}", has_fault=f"{stem}{index}_fault" in files)
         for quantity, stem in FILES.items()
@@ -39,7 +39,7 @@ def readers(bus: Sysfs, entry: str, files: frozenset[str], *, index: int) -> Map
 
 
 def _read(bus: Sysfs, path: str, *, has_fault: bool) -> float | None:
-    """One value; None where the kernel says that the sensing element is open or shorted."""
+    """One value; None where the kernel reports a fault of the sensing element."""
     if has_fault and number(bus.read(f"{path}_fault")):
         return None
     return float(number(bus.read(f"{path}_input")) * _MILLI)
@@ -49,14 +49,14 @@ _OFFERED: Final = (
     Measured("temperature_c", -90.0, 200.0),
     Measured("humidity_pct", 0.0, 100.0),
 )
-"""The kernel does not say how good a chip is."""
+"""Without accuracy, which the kernel does not show."""
 
 
 @dataclass(frozen=True, slots=True)
 class HwmonOptions:
-    """Which device, by the kernel's `name` (`sht3x`), where two have one by `device` (`1-0044`); and what of it.
+    """Which device, by the kernel's `name` (`sht3x`) and if needed by `device` (`1-0044`); which quantities.
 
-    `index` is the number in `temp1_input`, of devices with several elements.
+    `index` is the number in `temp1_input`, for devices with several elements.
     """
 
     name: str | None = None
@@ -65,7 +65,7 @@ class HwmonOptions:
     quantities: tuple[str, ...] = ("temperature_c", "humidity_pct")
 
     def __post_init__(self) -> None:
-        """Refuse quantities that this driver does not read, and numbers that no file has. Raises ValueError."""
+        """Check quantities and index. Raises ValueError."""
         checked_quantities(self.quantities, _OFFERED)
         if not 1 <= self.index <= 99:
             raise ValueError(f"index must be 1 to 99, not {self.index}")
@@ -77,7 +77,7 @@ def measures(options: HwmonOptions) -> tuple[Measured, ...]:
 
 
 def open_hwmon(bus: Sysfs, address: int, options: HwmonOptions) -> KernelDevice:
-    """A device below /sys/class/hwmon; it has no address."""
+    """Make the driver of a device below /sys/class/hwmon; it has no address."""
     del address
     wanted = Wanted(PREFIX, options.name, options.device, measures(options))
     return KernelDevice(bus, wanted, partial(readers, index=options.index))

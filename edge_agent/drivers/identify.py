@@ -1,4 +1,4 @@
-"""Which chip answers at an address: every driver that could be there is asked, the least harmful question first.
+"""Which chip answers at an address: the drivers for that address are tried, the least harmful one first.
 
 Limits:
     A TCA9548A multiplexer at 0x76 or 0x77 takes the register numbers read there for channel masks.
@@ -28,12 +28,12 @@ _OTHERS: Final = (
     (range(0x68, 0x6A), "real-time clock?"),
     (range(0x70, 0x78), "TCA9548A multiplexer?"),
 )
-"""What lives there and is no sensor of ours."""
+"""Address range → common chips there that no driver reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What answers at an address.
+    """The chip at an address.
 
     Attributes:
         driver: name of the driver that reads it; None where the chip is not known.
@@ -45,7 +45,7 @@ class Identity:
 
 
 def identify(bus: I2CBus, address: int, drivers: Iterable[DriverInfo]) -> Identity:
-    """Find out which chip answers at `address`, as far as that is safe.
+    """Identify the chip at `address`, as far as that is safe.
 
     Raises:
         BusDenied: a kernel driver owns the address. BusTimeout, BusGone: the bus failed.
@@ -64,15 +64,15 @@ def identify(bus: I2CBus, address: int, drivers: Iterable[DriverInfo]) -> Identi
     return Identity(None, f"unknown; usual here: {', '.join(maybe) or 'nothing'}")
 
 
-def whereabouts(bus: I2CBus, info: DriverInfo, address: int, taken: frozenset[int], error: Exception) -> str:
-    """What may help to find a chip that was lost: asked once, because it disturbs the bus.
+def locate_lost(bus: I2CBus, info: DriverInfo, address: int, taken: frozenset[int], error: Exception) -> str:
+    """A hint for finding a lost chip. Called once per loss, because it disturbs the bus.
 
     Args:
         bus: where it should be.
         info: its driver.
         address: where it should answer.
-        taken: addresses on the bus that belong to other sensors, and are left alone.
-        error: how it was lost.
+        taken: addresses of other sensors on the bus, which are not used.
+        error: that reported the loss.
 
     Returns:
         The end of a sentence, e.g. `; a BMP280 answers at 0x77`; empty if there is nothing to say.
@@ -80,7 +80,7 @@ def whereabouts(bus: I2CBus, info: DriverInfo, address: int, taken: frozenset[in
     try:
         if isinstance(error, WrongChip):
             if "driver = " in str(error):
-                return ""  # the driver itself knew
+                return ""  # the driver has named it already
             found = identify(bus, address, all_drivers().values())
             return f'; a {found.title} answers there: driver = "{found.driver}"' if found.driver else ""
         if not isinstance(error, NoAcknowledge):
@@ -91,5 +91,5 @@ def whereabouts(bus: I2CBus, info: DriverInfo, address: int, taken: frozenset[in
                 name = f"a {found.title}" if found.driver else "something"
                 return f"; {name} answers at {other:#04x}"
     except (BusError, DriverError):
-        pass  # then it stays unknown
+        pass  # no hint then
     return ""

@@ -4,7 +4,7 @@ Source: Linux Documentation/ABI/testing/sysfs-bus-iio (temperature in m°C, pres
 No address: the device is found by the kernel's name, because the number in `iio:deviceN` changes between starts.
 
 Limits:
-    The mainline bmp280 driver gave humidity in % until 2017, and m% after; they are told apart by their size.
+    The mainline bmp280 driver gave humidity in % until 2017, and in m% since; the size of the number tells which.
     Reading may block while the kernel converts (SCD30: 2 s).
 """
 
@@ -32,7 +32,7 @@ STEMS: Final = {
     "pressure_pa": ("in_pressure", "in_pressure0"),
     "co2_ppm": ("in_concentration_co2", "in_concentration0_co2"),
 }
-"""What the files of a quantity are called before `_input` or `_raw`; the first that is there is taken."""
+"""Quantity → names of its files without `_input` or `_raw`; the first one that exists is used."""
 
 _FACTORS: Final = {
     "temperature_c": Decimal("0.001"),
@@ -40,7 +40,7 @@ _FACTORS: Final = {
     "pressure_pa": Decimal(1000),
     "co2_ppm": Decimal(10_000),
 }
-"""From the unit of the ABI to the canonical one."""
+"""Factor from the unit of the ABI to the canonical unit."""
 
 # Maths of the ABI
 
@@ -51,22 +51,22 @@ def canonical(quantity: str, value: Decimal) -> float:
 
 
 def processed(quantity: str, text: str) -> float:
-    """What an `_input` file says, in the canonical unit. Raises as `number`."""
+    """The value of an `_input` file in the canonical unit. Raises as `number`."""
     value = number(text)
     if quantity == "humidity_pct" and "." in text and value <= 100:
-        return float(value)  # an old driver: nobody measures air of less than 0.1 %RH
+        return float(value)  # an old kernel: air is never below 0.1 %RH
     return canonical(quantity, value)
 
 
 def scaled(quantity: str, raw: Decimal, offset: Decimal, scale: Decimal | None) -> float:
-    """What `_raw`, `_offset` and `_scale` files say together, in the canonical unit.
+    """The value of `_raw`, `_offset` and `_scale` files in the canonical unit.
 
     Args:
         quantity: what it is.
         raw: counts.
         offset: added to them.
-        scale: unit of the ABI per count; None where there is no such file: then counts are in that unit, but for
-            gas, of which such drivers count ppm.
+        scale: unit of the ABI per count; None where there is no such file: then counts are in that unit, except for
+            gas, where they are ppm.
     """
     if scale is None and quantity == "co2_ppm":
         return float(raw + offset)
@@ -77,7 +77,7 @@ def scaled(quantity: str, raw: Decimal, offset: Decimal, scale: Decimal | None) 
 
 
 def readers(bus: Sysfs, entry: str, files: frozenset[str]) -> Mapping[str, Reader]:
-    """How each quantity of a device is read; scale and offset are fixed and are read here."""
+    """A reader for each quantity of a device. Scale and offset are constant and are read here."""
     found: dict[str, Reader] = {}
     for quantity, stems in STEMS.items():
         for stem in stems:
@@ -108,19 +108,19 @@ _OFFERED: Final = (
     Measured("pressure_pa", 1_000.0, 200_000.0),
     Measured("co2_ppm", 0.0, 40_000.0),
 )
-"""The kernel does not say how good a chip is."""
+"""Without accuracy, which the kernel does not show."""
 
 
 @dataclass(frozen=True, slots=True)
 class IioOptions:
-    """Which device, by the kernel's `name` (`bme280`), where two have one by `device` (`1-0077`); and what of it."""
+    """Which device, by the kernel's `name` (`bme280`) and if needed by `device` (`1-0077`); which quantities."""
 
     name: str | None = None
     device: str | None = None
     quantities: tuple[str, ...] = ("temperature_c", "humidity_pct", "pressure_pa")
 
     def __post_init__(self) -> None:
-        """Refuse quantities that this driver does not read. Raises ValueError."""
+        """Check the quantities. Raises ValueError."""
         checked_quantities(self.quantities, _OFFERED)
 
 
@@ -130,7 +130,7 @@ def measures(options: IioOptions) -> tuple[Measured, ...]:
 
 
 def open_iio(bus: Sysfs, address: int, options: IioOptions) -> KernelDevice:
-    """A device below /sys/bus/iio/devices; it has no address."""
+    """Make the driver of a device below /sys/bus/iio/devices; it has no address."""
     del address
     return KernelDevice(bus, Wanted(PREFIX, options.name, options.device, measures(options)), readers)
 

@@ -1,4 +1,4 @@
-"""What chips have in common that the kernel drives: found by name, read as text files.
+"""Common part of the drivers for chips that a kernel driver reads: found by name, read as text files.
 
 Sources: Linux Documentation/ABI/testing/sysfs-bus-iio; Documentation/hwmon/sysfs-interface.rst.
 """
@@ -24,13 +24,13 @@ Reader: TypeAlias = Callable[[], float | None]
 """Reads one quantity, in its canonical unit."""
 
 Readers: TypeAlias = Callable[["Sysfs", str, frozenset[str]], Mapping[str, Reader]]
-"""What a device can measure and how: from the tree, the device's entry, and the names of the files in it."""
+"""Makes the readers of a device, by quantity, from the tree, the entry of the device, and the names of its files."""
 
 _NUMBER: Final = re.compile(r"[-+]?[0-9]{1,20}(\.[0-9]{1,20})?")
 _NOT_YET: Final = frozenset({errno.EIO, errno.EAGAIN, errno.ETIMEDOUT, errno.ENODATA, errno.EREMOTEIO})
-"""What kernel drivers say when the chip has no conversion, or did not answer this time."""
+"""Error codes of kernel drivers when the chip has no conversion, or did not answer this time."""
 _ON_BOARD: Final = frozenset({"cpu_thermal", "rp1_adc", "rpi_volt", "nvme"})
-"""Devices of the computer itself, which are meant only if they are named."""
+"""Devices of the computer itself, used only if the configuration names them."""
 
 
 def number(text: str) -> Decimal:
@@ -38,7 +38,7 @@ def number(text: str) -> Decimal:
 
     Raises:
         NotReady: the file is empty: the kernel driver got no answer.
-        BadReply: it holds something else.
+        BadReply: it does not hold a number.
     """
     text = text.strip("\0 \n")
     if not text:
@@ -53,9 +53,9 @@ class Device:
     """A device that the kernel drives.
 
     Attributes:
-        entry: directory below the tree's root, e.g. `iio:device0`; another one after the next start.
+        entry: directory below the root of the tree, e.g. `iio:device0`; may change with the next start.
         name: the kernel's name of the chip, e.g. `bme280`.
-        where: the true path, which says where it is connected.
+        where: its path with all links followed, which names the bus.
     """
 
     entry: str
@@ -63,11 +63,11 @@ class Device:
     where: str
 
     def at(self, device: str) -> bool:
-        """Whether `device`, as `1-0077`, is a part of where it is connected."""
+        """Whether it is connected as `device`, e.g. `1-0077`."""
         return f"/{device.strip('/')}/" in f"{self.where}/"
 
     def place(self) -> str:
-        """What it is connected as, e.g. `1-0077`; empty if its path does not say."""
+        """Where it is connected, e.g. `1-0077`; empty if its path does not show that."""
         parts = [part for part in PurePosixPath(self.where).parts if part not in {self.entry, "hwmon"}]
         return parts[-1] if parts else ""
 
@@ -78,12 +78,12 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which device, and what of it.
+    """Which device to read, and which quantities.
 
     Attributes:
-        prefix: how the entries of its tree begin.
-        name: the kernel's name; None takes the only one there is.
-        device: where it is connected, as `1-0077`; None where the name is enough.
+        prefix: start of the names of entries in its tree.
+        name: the kernel's name; None if there is only one device.
+        device: where it is connected, e.g. `1-0077`; None where the name is enough.
         measured: quantities, in their order.
     """
 
@@ -94,12 +94,12 @@ class Wanted:
 
 
 class KernelDevice:
-    """One chip that the kernel drives; it never sleeps, but reading may block as long as the kernel converts.
+    """One chip that a kernel driver reads. Reading may block while the kernel converts.
 
     Args:
         bus: tree of the subsystem.
-        wanted: which device.
-        readers: how its quantities are read.
+        wanted: which device, and which quantities.
+        readers: makes the readers of its quantities.
     """
 
     def __init__(self, bus: Sysfs, wanted: Wanted, readers: Readers) -> None:
@@ -108,34 +108,34 @@ class KernelDevice:
         self._find_readers = readers
         self._found: Device | None = None
         self._readers: tuple[Reader, ...] = ()
-        self.quantities: tuple[str, ...] = tuple(each.quantity for each in wanted.measured)
+        self.quantities: tuple[str, ...] = tuple(measured.quantity for measured in wanted.measured)
 
     def probe(self) -> Iterator[int]:
-        """Find the device among all, and the files of its quantities. Waits for nothing.
+        """Find the device, and the files of its quantities. Does not wait.
 
         Raises:
-            BadReply: it is not there (now). WrongChip: the configuration does not say which of several.
+            BadReply: it is not there now. WrongChip: the configuration must name one of several.
         """
         self._found = None
         there = devices(self._bus, self._wanted.prefix)
         candidates = {device: readers for device in there if (readers := self._offer(device))}
         device = _choose(self._wanted, candidates, there)
         offered = candidates[device]
-        self.quantities = tuple(each.quantity for each in self._wanted.measured if each.quantity in offered)
+        self.quantities = tuple(measured.quantity for measured in self._wanted.measured if measured.quantity in offered)
         self._readers = tuple(offered[quantity] for quantity in self.quantities)
         self._found = device
         yield from ()
 
     def trigger(self) -> int:
-        """Nothing to start: the kernel converts when it is asked, or all the time."""
+        """Start nothing: the kernel converts at each read, or all the time. Returns 0."""
         return 0
 
     def collect(self) -> tuple[float | None, ...]:
-        """Read one file for each quantity (more where the kernel leaves the sum to us).
+        """Read the files of all quantities.
 
         Raises:
             NotReady: the kernel has no conversion to give.
-            ChipWasReset: another device bears its number now.
+            ChipWasReset: another device has its number now.
             BusGone: it was unbound or unplugged. BusDenied: its buffer is in use.
             BadReply: a file holds no number.
         """
@@ -156,35 +156,35 @@ class KernelDevice:
             raise
 
     def _offer(self, device: Device) -> Mapping[str, Reader]:
-        """How the device measures what is wanted; nothing where it is not the one, or measures none of it."""
+        """The readers for the configured quantities; empty if it is another device, or measures none of them."""
         if self._wanted.name not in {None, device.name} or (self._wanted.name is None and device.name in _ON_BOARD):
             return {}
         if self._wanted.device is not None and not device.at(self._wanted.device):
             return {}
         offered = self._find_readers(self._bus, device.entry, frozenset(self._bus.names(device.entry)))
-        wanted = {each.quantity for each in self._wanted.measured}
+        wanted = {measured.quantity for measured in self._wanted.measured}
         return {quantity: reader for quantity, reader in offered.items() if quantity in wanted}
 
 
 def devices(bus: Sysfs, prefix: str) -> list[Device]:
-    """Everything that the kernel drives in this tree."""
+    """All devices in this tree."""
     found: list[Device] = []
     for entry in bus.names():
         if entry.startswith(prefix):
             try:
                 found.append(Device(entry, bus.read(f"{entry}/name").strip(), bus.resolve(entry)))
-            except BusError:  # it went away meanwhile, or has no name
+            except BusError:  # removed meanwhile, or without a name
                 continue
     return found
 
 
 def find_devices(prefix: str, readers: Readers, usual: tuple[str, ...]) -> Callable[[Sysfs], Iterator[Found]]:
-    """For `scan`: makes what lists the sensors of a tree, each with the options that name it and no other.
+    """For `scan`: makes a function that lists the sensors of a tree, each with the options that select it.
 
     Args:
-        prefix: how the entries of the tree begin.
-        readers: how quantities are read.
-        usual: quantities that are wanted by default.
+        prefix: start of the names of entries in the tree.
+        readers: makes the readers of a device.
+        usual: the default quantities.
     """
 
     def find(bus: Sysfs) -> Iterator[Found]:
@@ -197,7 +197,7 @@ def find_devices(prefix: str, readers: Readers, usual: tuple[str, ...]) -> Calla
             if not offered:
                 continue
             options: dict[str, str | list[str]] = {"name": device.name}
-            if [each.name for each in there].count(device.name) > 1:
+            if [other.name for other in there].count(device.name) > 1:
                 options["device"] = device.place()
             if set(offered) != set(usual):
                 options["quantities"] = list(offered)
@@ -207,13 +207,13 @@ def find_devices(prefix: str, readers: Readers, usual: tuple[str, ...]) -> Calla
 
 
 def _choose(wanted: Wanted, candidates: Mapping[Device, object], devices: list[Device]) -> Device:
-    """The one that is wanted, or say what there is instead."""
+    """The configured device. Raises with the devices that are there instead."""
     if len(candidates) == 1:
         return next(iter(candidates))
     shown = ", ".join(device.shown() for device in candidates or devices) or "nothing"
     if not candidates:
         which = f"no {wanted.name or 'device'}{f' at {wanted.device}' if wanted.device else ''}"
-        what = " or ".join(each.quantity for each in wanted.measured)
+        what = " or ".join(measured.quantity for measured in wanted.measured)
         raise BadReply(f"{which} that measures {what}; the kernel drives {shown}: is its overlay or module loaded?")
     if len({device.name for device in candidates}) > 1 and wanted.name is None:
         raise WrongChip(f"more than one device: set name to one of {shown}")

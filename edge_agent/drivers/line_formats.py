@@ -1,4 +1,4 @@
-"""Formats of text lines that devices send, and how a configuration says what stands where. Pure."""
+"""Formats of the text lines that devices send, and their description in the configuration. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _COLUMN: Final = re.compile(
 )
 
 Parser: TypeAlias = Callable[[str], dict[str, float | None] | None]
-"""Values by quantity out of a line; None of a line that is not one of the format's.
+"""Parses the values of a line, by quantity; None if the line does not have the format.
 
-It raises NoField of a line that looks like one and holds something that is no number.
+Raises NoField if the line has the format but a value is not a number.
 """
 
 
@@ -29,10 +29,10 @@ class Column:
     """One value of a line.
 
     Attributes:
-        name: what the device calls it; a number counts columns from 1.
-        quantity: what it is; empty where it is passed over.
-        unit: of the number, unless one follows it.
-        scale: what the number is multiplied with.
+        name: the device's name of it; a number counts columns from 1.
+        quantity: that it holds; empty to skip it.
+        unit: of the number, unless a unit follows the number.
+        scale: factor for the number.
     """
 
     name: str
@@ -41,15 +41,15 @@ class Column:
     scale: Decimal
 
     def value(self, text: str) -> float | None:
-        """The value that a text says. Raises NoField."""
+        """Parse the text of the value. Raises NoField."""
         return value_of(text, self.quantity, unit=self.unit, scale=self.scale)
 
 
 def parse_column(text: str, number: int) -> Column:
-    """Parse `[NAME=]QUANTITY[:UNIT][*SCALE]`; empty text is a column that is passed over.
+    """Parse `[NAME=]QUANTITY[:UNIT][*SCALE]`; an empty text is a column to skip.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the text has another form.
     """
     if not text:
         return Column(str(number), "", Unit(Decimal(1)), Decimal(1))
@@ -72,7 +72,7 @@ def parse_column(text: str, number: int) -> Column:
 
 
 def csv_parser(columns: tuple[Column, ...], separator: str) -> Parser:
-    """A parser of lines with values in a fixed order; None of a line that has another number of them."""
+    """A parser for values in a fixed order. Returns None for a line with another number of values."""
 
     def parse(text: str) -> dict[str, float | None] | None:
         fields = text.split() if separator == " " else text.strip().split(separator)
@@ -90,7 +90,7 @@ def csv_parser(columns: tuple[Column, ...], separator: str) -> Parser:
 
 
 def keyvalue_parser(columns: tuple[Column, ...]) -> Parser:
-    """A parser of `T=23.4 H=45.6`, in any order; None of a line without any of the names."""
+    """A parser for `T=23.4 H=45.6`, in any order. Returns None for a line without any of the names."""
     patterns = {column: _pattern_of(column.name) for column in columns if column.quantity}
 
     def parse(text: str) -> dict[str, float | None] | None:
@@ -106,7 +106,7 @@ def keyvalue_parser(columns: tuple[Column, ...]) -> Parser:
 
 
 def _pattern_of(name: str) -> re.Pattern[str]:
-    """A name, `=` or `:`, a number with what is glued to it or a word, and the word after it."""
+    """Matches a name, `=` or `:`, a number with an attached unit or a word, and the word after it."""
     word = r"[^\s,;|]"
     return re.compile(
         rf"(?<![^\s,;|]){re.escape(name)}\s*[=:]\s*({NUMBER}[^\s0-9,;|]{{0,8}}|{word}{{1,12}})(?!{word})"
@@ -115,13 +115,13 @@ def _pattern_of(name: str) -> re.Pattern[str]:
 
 
 def _with_unit(quantity: str, match: re.Match[str]) -> str:
-    """The number, with the word after it where that is a unit."""
+    """The number, followed by the next word if that is a unit."""
     after = match[2] or ""
     return match[1] + after if after and find_unit(quantity, after) else match[1]
 
 
 def json_parser(columns: tuple[Column, ...]) -> Parser:
-    """A parser of one JSON object in a line; None of what is none, or has none of the names."""
+    """A parser for a JSON object. Returns None for a line that is not one, or has none of the names."""
 
     def parse(text: str) -> dict[str, float | None] | None:
         try:
@@ -137,7 +137,7 @@ def json_parser(columns: tuple[Column, ...]) -> Parser:
 
 
 def _at(document: object, name: str) -> str | None:
-    """The text of what stands at `a.b.c`; None if there is nothing, and "nan" for null."""
+    """The value at `a.b.c` as text; None if there is none, and "nan" for null."""
     for key in name.split("."):
         if not isinstance(document, dict) or key not in document:
             return None
@@ -146,7 +146,7 @@ def _at(document: object, name: str) -> str | None:
 
 
 def regex_parser(columns: tuple[Column, ...], pattern: str) -> Parser:
-    """A parser of what a regular expression finds; None of a line in which it finds nothing."""
+    """A parser by regular expression. Returns None for a line without a match."""
     compiled = re.compile(pattern)
 
     def parse(text: str) -> dict[str, float | None] | None:

@@ -1,4 +1,4 @@
-"""What drivers of devices that speak in lines of text share: the lines out of a stream, and the numbers out of text."""
+"""Common part of the drivers for devices that send lines of text: split a stream into lines, parse numbers."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
     from edge_agent.bus.base import Listener
 
 LONGEST: Final = 512
-"""Bytes of a line; what is longer is noise, or comes from another baud rate."""
+"""Longest line in bytes; longer ones are noise, or have another baud rate."""
 _ENDS: Final = re.compile(rb"[\r\n]+")
 
 NUMBER: Final = r"[-+]?(?:[0-9]{1,15}(?:\.[0-9]{0,15}|,[0-9]{1,15})?|[.,][0-9]{1,15})(?:[eE][-+]?[0-9]{1,2})?"
-"""As devices write it: with a point or a comma."""
+"""A number as devices write it: with a point or a comma."""
 _VALUE: Final = re.compile(rf"\s*({NUMBER})\s*([^0-9\s][^\s]{{0,9}})?\s*")
 _NO_VALUE: Final = re.compile(
     r"\s*([-+]?nan|[-+]?inf(inity)?|ovf|err(or)?|n/?a|none|null|fail(ed)?|-{1,8}|\*{1,12}|\?{0,8})\s*", re.IGNORECASE
 )
-"""What devices write where they have no value."""
+"""Texts that devices send for a missing value."""
 
 _DISCONNECTED_C: Final = frozenset({-127.0, 85.0})
-"""What Arduino libraries give for a DS18B20 that does not answer, and for one that has not converted."""
+"""Values of Arduino libraries for a DS18B20 that does not answer, and for one that has not converted, °C."""
 
 
 class LineReader:
-    """Complete lines from a listener: in order, without their ends, and without what a broken stream left of them.
+    """Complete lines from a listener, in order and without line ends.
 
-    The first piece after opening is half a line, and so is the first after a loss. Memory is bounded, and time grows
-    with what comes and not with its square.
+    The first piece after opening or after a loss is an incomplete line and is dropped. Memory is bounded; time is
+    linear in the number of bytes.
 
     Args:
-        listener: where bytes come from.
-        longest: longer lines are left out.
+        listener: gives the bytes.
+        longest: longest line in bytes; longer ones are dropped.
     """
 
     def __init__(self, listener: Listener, *, longest: int = LONGEST) -> None:
@@ -46,7 +46,7 @@ class LineReader:
         self._lost = 0
 
     def take(self) -> list[bytes]:
-        """Lines that were completed since the last call, oldest first; empty ones are left out.
+        """Lines completed since the last call, oldest first, without empty ones.
 
         Raises:
             BusError: as the listener.
@@ -67,7 +67,7 @@ class LineReader:
 
 
 def text_of(line: bytes) -> str:
-    """The text of a line in UTF-8, or where it is none in Latin-1, which every byte is."""
+    """Decode a line as UTF-8, or if that fails as Latin-1."""
     try:
         return line.decode()
     except UnicodeDecodeError:
@@ -75,23 +75,23 @@ def text_of(line: bytes) -> str:
 
 
 class NoField(ValueError):
-    """Text that is neither a number nor a way to say that there is none."""
+    """The text is neither a number nor a text for a missing value."""
 
 
 def value_of(text: str, quantity: str, *, unit: Unit, scale: Decimal = Decimal(1)) -> float | None:
-    """A number as devices write it, in the canonical unit of its quantity.
+    """Parse a number as devices write it, into the canonical unit of its quantity.
 
     Args:
         text: the number, with a point or a comma; a unit may follow, and then overrides `unit`.
-        quantity: what it is.
+        quantity: of the value.
         unit: of the number.
-        scale: what it is multiplied with first.
+        scale: factor applied first.
 
     Returns:
-        None where the device says that it has no value.
+        None for a text that means a missing value.
 
     Raises:
-        NoField: it is something else.
+        NoField: the text is neither.
     """
     if _NO_VALUE.fullmatch(text):
         return None

@@ -1,12 +1,12 @@
-"""LM75 of many makers (LM75A, LM75B), and what is common to the thermometers that grew from it: temperature.
+"""LM75 of many makers (LM75A, LM75B), and the common part of the drivers for compatible thermometers: temperature.
 
 Source: NXP LM75B datasheet, revision 6.1 (sections 7.1 to 7.4); TI LM75A SNOS808P. I2C address 0x48 to 0x4F. The chip
-converts all the time. Its fault queue is set to two, which only delays the alarm pin: after a dip of the supply it
-reads one again, and that is how the dip is noticed.
+converts all the time. Its fault queue, which only delays the alarm pin, is set to two: after a supply dip it reads one,
+and so the dip is noticed.
 
 Limits:
-    The chip has no identity. What takes its configuration and gives it back is read as an LM75, so also a TMP75 or
-    TMP105 (at the 9 bits that these start with). TMP102, TMP117, TMP119 and TMP1075 are told from it.
+    The chip has no identity. A chip that stores the configuration is read as an LM75, also a TMP75 or TMP105 (at their
+    default of 9 bits). TMP102, TMP117, TMP119 and TMP1075 are recognised and refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TEMPERATURE: Final = 0x00
 CONFIG: Final = 0x01
 DEVICE_ID: Final = 0x0F
-"""Only relatives have one; an LM75 takes the last two bits, and shows a limit of its alarm."""
+"""Only TMP117 and TMP1075 have it; an LM75 decodes the last two bits, and shows a limit of its alarm."""
 TMP117_ID: Final = 0x0117
 TMP117_ID_MASK: Final = 0x0FFF
 TMP1075_ID: Final = 0x7500
@@ -44,7 +44,7 @@ def temperature_c(raw: bytes, bits: int) -> float | None:
 
     Args:
         raw: the two bytes of the register, signed, left-aligned, 1/256 °C.
-        bits: how many of them count; makers leave open what stands in the others.
+        bits: number of valid bits; the contents of the others are not specified.
     """
     if raw == b"\xff\xff":
         return None
@@ -56,27 +56,27 @@ def temperature_c(raw: bytes, bits: int) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Lm75Options:
-    """How many bits the maker promises: 11 on LM75A of NXP and LM75B, 9 on the others."""
+    """Number of valid bits: 11 on the LM75A of NXP and the LM75B, 9 on the others."""
 
     bits: Literal[9, 11] = 11
 
 
 class Lm75:
-    """One LM75; relatives set their own constants.
+    """One LM75; drivers of compatible chips set other constants.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x48 to 0x4F.
         options: bits, or none.
     """
 
     config: bytes = bytes((TWO_FAULTS,))
-    """What is written as the configuration."""
+    """The configuration that is written."""
     kept: ClassVar[bytes] = b"\xff"
-    """Which bits of it read back as written."""
+    """The bits of it that read back as written."""
     bits: int = 11
     conversion_ns: ClassVar[int] = 300_000_000
-    """Until the first conversion with this configuration is done for certain."""
+    """Longest time until the first conversion with this configuration."""
     identity: ClassVar[int | None] = None
 
     def __init__(self, bus: I2CBus, address: int, options: Any) -> None:
@@ -87,12 +87,12 @@ class Lm75:
         self.quantities: tuple[str, ...] = ("temperature_c",)
 
     def probe(self) -> Iterator[int]:
-        """Make sure that it is no relative, configure, and wait for a conversion."""
+        """Check that it is not another chip of the family, configure, and wait for a conversion."""
         self._refuse_relatives()
         self._bus.transfer(self._address, bytes((CONFIG,)) + self.config, 0)
         kept = self._kept()
         if kept != self._expected:
-            raise WrongChip(_who_is(self._address, kept, self.config))
+            raise WrongChip(_describe_other(self._address, kept, self.config))
         yield self.conversion_ns
 
     def trigger(self) -> int:
@@ -138,12 +138,12 @@ class Lm75:
 
 
 def device_id(bus: I2CBus, address: int) -> int:
-    """What stands where TMP117 and TMP1075 have their device id."""
+    """The register that holds the device id of TMP117 and TMP1075."""
     return int.from_bytes(bus.transfer(address, bytes((DEVICE_ID,)), 2))
 
 
-def _who_is(address: int, kept: bytes, written: bytes) -> str:
-    """Name what answers instead, as far as its configuration tells."""
+def _describe_other(address: int, kept: bytes, written: bytes) -> str:
+    """A sentence that names the chip, as far as its configuration shows it."""
     what = f"{address:#04x} gives back {kept.hex()} for its configuration where {written.hex()} was written"
     if kept[0] & FINEST == FINEST and written[0] & FINEST != FINEST:
         return f'{what}: a TMP102? then set driver = "tmp102"'

@@ -1,7 +1,8 @@
-"""STMicroelectronics LPS22HB: pressure and temperature. LPS22HH and LPS25HB are read by the same code.
+"""STMicroelectronics LPS22HB: pressure and temperature. The drivers of LPS22HH and LPS25HB use the same code.
 
 Sources: LPS22HB datasheet DocID027083 (rev. 6; sections 3, 7 and 9), LPS22HH datasheet DS12503 (rev. 5), LPS25HB
-datasheet DocID027112 (rev. 6). I2C address 0x5C (SA0 low) or 0x5D. One shot per poll, powered down in between.
+datasheet DocID027112 (rev. 6). I2C address 0x5C (SA0 low) or 0x5D. One one-shot conversion per poll, powered down in
+between.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured, NoOptions
+from edge_agent.drivers.base import DriverInfo, IdentityRegister, Measured, NoOptions
+from edge_agent.drivers.neighbours import named_by
 from edge_agent.drivers.registers import Registers
 from edge_agent.errors import BadReply, ChipWasReset, NotReady, WrongChip
 
@@ -22,24 +24,15 @@ if TYPE_CHECKING:
 # Registers: LPS22HB section 9, LPS25HB section 9.
 WHO_AM_I: Final = 0x0F
 STATUS: Final = 0x27
-"""Then pressure (3 bytes) and temperature (2), little-endian, signed."""
+"""Status, then pressure (3 bytes) and temperature (2), little-endian, signed."""
 BURST_BYTES: Final = 6
 
 SOFT_RESET: Final = 0x04
 ONE_SHOT: Final = 0x01
 DATA_READY: Final = 0x03
 RESET_NS: Final = 2_200_000
-"""LPS22HB section 3.2: boot; the soft reset itself is quicker."""
+"""LPS22HB section 3.2: boot time; a soft reset takes less."""
 RESET_LOOKS: Final = 5
-
-IDENTITIES: Final = {
-    0xB1: ("LPS22HB", "lps22hb"),
-    0xB3: ("LPS22HH", "lps22hh"),
-    0xB4: ("LPS28DFW", None),
-    0xBB: ("LPS331AP", None),
-    0xBD: ("LPS25HB or LPS25H", "lps25hb"),
-}
-"""What WHO_AM_I holds → chip, and the driver that reads it if there is one."""
 
 # Datasheet maths
 
@@ -49,16 +42,17 @@ class Kind:
     """What differs between the chips.
 
     Attributes:
+        chip: its name.
         identity: in WHO_AM_I.
         control: register CTRL_REG1; CTRL_REG2 follows.
-        asleep: CTRL_REG1 for one shots; never what power-on leaves.
+        asleep: CTRL_REG1 for one-shots; differs from its power-on value.
         keep: bits of CTRL_REG2 that stay set.
-        many: added to a register's number to read those after it in the same burst.
-        conversion_ns: longest time of one shot. The datasheets give none; this is one period of the fastest rate
-            and half of it.
+        many: added to a register number for auto-increment in a burst.
+        conversion_ns: longest time of a one-shot. The datasheets give none; this is 1.5 periods of the fastest rate.
         counts_per_c, zero_c: temperature.
     """
 
+    chip: str
     identity: int
     control: int
     asleep: int
@@ -69,9 +63,9 @@ class Kind:
     zero_c: float
 
 
-LPS22HB: Final = Kind(0xB1, 0x10, 0x02, 0x10, 0x00, 20_000_000, 100.0, 0.0)
-LPS22HH: Final = Kind(0xB3, 0x10, 0x02, 0x10, 0x00, 20_000_000, 100.0, 0.0)
-LPS25HB: Final = Kind(0xBD, 0x20, 0x84, 0x00, 0x80, 60_000_000, 480.0, 42.5)
+LPS22HB: Final = Kind("LPS22HB", 0xB1, 0x10, 0x02, 0x10, 0x00, 20_000_000, 100.0, 0.0)
+LPS22HH: Final = Kind("LPS22HH", 0xB3, 0x10, 0x02, 0x10, 0x00, 20_000_000, 100.0, 0.0)
+LPS25HB: Final = Kind("LPS25HB or LPS25H", 0xBD, 0x20, 0x84, 0x00, 0x80, 60_000_000, 480.0, 42.5)
 
 
 def decode(data: bytes, kind: Kind) -> tuple[float, float]:
@@ -89,7 +83,7 @@ class Lps2x:
 
     Args:
         kind: which one.
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x5C or 0x5D.
     """
 
@@ -99,11 +93,11 @@ class Lps2x:
         self.quantities: tuple[str, ...] = ("temperature_c", "pressure_pa")
 
     def probe(self) -> Iterator[int]:
-        """Identify, reset, set for one shots."""
+        """Identify, reset, configure for one-shots."""
         kind = self._kind
         identity = self._registers.read(WHO_AM_I)[0]
         if identity != kind.identity:
-            raise WrongChip(_who_is(identity, kind, self._registers.address))
+            raise _other_chip(identity, kind, self._registers.address)
         control_2 = kind.control + 1
         self._registers.write(control_2, kind.keep | SOFT_RESET)
         yield RESET_NS
@@ -116,7 +110,7 @@ class Lps2x:
         self._registers.write(kind.control, kind.asleep)
 
     def trigger(self) -> int:
-        """Start one shot. Returns the longest time it takes, ns."""
+        """Start a one-shot. Returns the longest time it takes, ns."""
         self._registers.write(self._kind.control + 1, self._kind.keep | ONE_SHOT)
         return self._kind.conversion_ns
 
@@ -124,11 +118,11 @@ class Lps2x:
         """Read configuration, status and data.
 
         Raises:
-            NotReady: the shot is not done, or has been read already.
+            NotReady: the conversion is still running, or has been read already.
             ChipWasReset: it has lost its configuration.
         """
         kind = self._kind
-        if STATUS - kind.control < 8:  # near enough for one burst
+        if STATUS - kind.control < 8:  # close enough for one burst
             burst = self._registers.read(kind.control | kind.many, STATUS + BURST_BYTES - kind.control)
             control_1, burst = burst[0], burst[STATUS - kind.control :]
             self._check(control_1)
@@ -147,14 +141,11 @@ class Lps2x:
             )
 
 
-def _who_is(identity: int, kind: Kind, address: int) -> str:
-    """Name what answers instead, and the way out."""
-    wanted, _ = IDENTITIES[kind.identity]
-    if identity in IDENTITIES:
-        name, driver = IDENTITIES[identity]
-        cure = f'set driver = "{driver}"' if driver else "there is no driver for it"
-        return f"{address:#04x} is a {name} (id {identity:#04x}), not a {wanted}: {cure}"
-    return f"{address:#04x} has the unknown chip id {identity:#04x}, so it is not a {wanted}: look at the board"
+def _other_chip(identity: int, kind: Kind, address: int) -> WrongChip:
+    """The error that names the chip and the driver for it."""
+    return named_by(WHO_AM_I, identity, address, kind.chip) or WrongChip(
+        f"{address:#04x} has the unknown chip id {identity:#04x}, so it is not a {kind.chip}: look at the board"
+    )
 
 
 def identity_is(kind: Kind, bus: I2CBus, address: int) -> bool:
@@ -168,7 +159,7 @@ def open_lps22hb(bus: I2CBus, address: int, _options: NoOptions) -> Lps2x:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """LPS22HB, by its identity; None if something else answers."""
+    """LPS22HB, by its identity; None for another chip."""
     return "LPS22HB" if identity_is(LPS22HB, bus, address) else None
 
 
@@ -189,5 +180,6 @@ DRIVERS: Final = (
         shortest_period_s=0.03,
         stuck_after=30,
         recognise=recognise,
+        identity=IdentityRegister(WHO_AM_I, {LPS22HB.identity: LPS22HB.chip}),
     ),
 )

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured, NoOptions
-from edge_agent.drivers.lps22hb import LPS22HH, Lps2x, identity_is
+from edge_agent.drivers.base import DriverInfo, IdentityRegister, Measured, NoOptions
+from edge_agent.drivers.lps22hb import LPS22HH, WHO_AM_I, Lps2x, identity_is
 
 if TYPE_CHECKING:
     from edge_agent.bus.base import I2CBus
@@ -21,7 +21,7 @@ def open_lps22hh(bus: I2CBus, address: int, _options: NoOptions) -> Lps2x:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """LPS22HH, by its identity; None if something else answers."""
+    """LPS22HH, by its identity; None for another chip."""
     return "LPS22HH" if identity_is(LPS22HH, bus, address) else None
 
 
@@ -42,5 +42,6 @@ DRIVERS: Final = (
         shortest_period_s=0.03,
         stuck_after=30,
         recognise=recognise,
+        identity=IdentityRegister(WHO_AM_I, {LPS22HH.identity: LPS22HH.chip}),
     ),
 )

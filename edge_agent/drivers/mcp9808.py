@@ -1,8 +1,8 @@
 """Microchip MCP9808: temperature.
 
 Source: MCP9808 datasheet DS25095A (sections 5.1 to 5.2.4). I2C address 0x18 to 0x1F. The chip converts all the time.
-The hysteresis of its alarm is set to 1.5 °C: after a dip of the supply it reads 0 again, and that is how the dip is
-noticed. The resolution is 0.0625 °C, the finest.
+The hysteresis of its alarm is set to 1.5 °C: after a supply dip it reads 0, and so the dip is noticed. The resolution
+is 0.0625 °C, the finest.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LOCKS: Final = 0x00C0
 FINEST: Final = 0x03
 
 CONVERSION_NS: Final = 300_000_000
-"""Section 1, t_CONV, is 250 ms and has no limit."""
+"""Section 1 gives a typical t_CONV of 250 ms, and no maximum."""
 
 # Datasheet maths
 
@@ -44,8 +44,8 @@ CONVERSION_NS: Final = 300_000_000
 def temperature_c(raw: bytes) -> float | None:
     """Temperature in °C from the two bytes of the register (section 5.1.3.1).
 
-    The upper three bits are flags of the alarm. All ones, which would be above and below its limits at the same time,
-    are a line that nobody drives: None.
+    The upper three bits are flags of the alarm. All ones, which would be above and below the limits at the same time,
+    come from a line that is not driven: None.
     """
     word = int.from_bytes(raw)
     if word == 0xFFFF:
@@ -60,7 +60,7 @@ class Mcp9808:
     """One MCP9808.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x18 to 0x1F.
         options: none.
     """

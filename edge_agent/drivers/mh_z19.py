@@ -1,11 +1,11 @@
 """Winsen MH-Z19B and MH-Z19C: carbon dioxide, over their serial line.
 
 Source: MH-Z19B user's manual version 1.6 (section UART, command 0x86). 9600 8N1. While it warms up, for up to three
-minutes, the sensor repeats one of a few round numbers: they are no values until the first other one has come.
+minutes, the sensor repeats one of a few round numbers. These give None until the first other number.
 
 Limits:
-    Which range it is set to (2000, 5000 or 10000 ppm) is not asked.
-    The temperature in the reply is that of the board, some degrees above the air, and is not in the manual.
+    The configured range (2000, 5000 or 10000 ppm) is not read.
+    The temperature in the reply is that of the board, some degrees above the air; the manual does not mention it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ REQUEST: Final = bytes((START, 0x01, READ_CO2, 0, 0, 0, 0, 0, 0x79))
 TIMEOUT_S: Final = 0.5
 
 WARMING_UP: Final = frozenset({400, 410, 500, 5000})
-"""ppm that firmware versions give until the lamp is warm."""
+"""ppm that firmware versions give during warm-up."""
 WARM_UP_POLLS: Final = 18
-"""At the default period, three minutes: what is still the same then is a value."""
+"""Three minutes at the default period: a number that repeats for longer is a value."""
 
 # The reply
 
@@ -42,10 +42,10 @@ def checksum(frame: bytes) -> int:
 
 
 def decode(received: bytes) -> tuple[float | None, float | None]:
-    """The reply in what came, as ppm and the board's °C; None for what no measurement gives.
+    """Decode a reply into ppm and the temperature of the board in °C; None for numbers that are not measured.
 
     Raises:
-        BadReply: no reply, another one, or it broke off.
+        BadReply: no reply, the reply to another command, or an incomplete one.
         ChecksumMismatch: it was damaged.
     """
     start = received.find(bytes((START, READ_CO2)))
@@ -66,41 +66,41 @@ def decode(received: bytes) -> tuple[float | None, float | None]:
 
 @dataclass(frozen=True, slots=True)
 class MhZ19Options:
-    """Whether the temperature of the board is wanted too."""
+    """Whether to read the temperature of the board too."""
 
     board_temperature: bool = False
 
 
 class MhZ19:
-    """One sensor; a line of its own, because it has no address.
+    """One sensor. It has no address and needs a port of its own.
 
     Args:
         bus: the port.
-        address: unused.
-        options: what is wanted.
+        address: not used.
+        options: quantities.
     """
 
     def __init__(self, bus: SerialPort, address: int, options: MhZ19Options) -> None:
         del address
         self._bus = bus
         self._polls_left = WARM_UP_POLLS
-        self.quantities: tuple[str, ...] = tuple(each.quantity for each in measures(options))
+        self.quantities: tuple[str, ...] = tuple(measured.quantity for measured in measures(options))
 
     def probe(self) -> Iterator[int]:
-        """Ask once. Waits for nothing; raises as `collect`."""
+        """Read once. Raises as `collect`."""
         self._polls_left = WARM_UP_POLLS
         self._ask()
         yield from ()
 
     def trigger(self) -> int:
-        """Nothing to start: the sensor measures all the time."""
+        """Start nothing: the sensor measures all the time. Returns 0."""
         return 0
 
     def collect(self) -> tuple[float | None, ...]:
-        """Ask for the concentration. None while it warms up.
+        """Read the concentration. None while it warms up.
 
         Raises:
-            BusTimeout: silence. ChecksumMismatch, BadReply: as `decode`.
+            BusTimeout: no reply. ChecksumMismatch, BadReply: as `decode`.
         """
         ppm, board_c = self._ask()
         if self._polls_left:
@@ -125,7 +125,7 @@ _OFFERED: Final = (
 
 
 def measures(options: MhZ19Options) -> tuple[Measured, ...]:
-    """Carbon dioxide, and the board's temperature if it is wanted."""
+    """Carbon dioxide, and the temperature of the board if configured."""
     return _OFFERED if options.board_temperature else _OFFERED[:1]
 
 

@@ -1,4 +1,4 @@
-"""Modbus RTU frames: the request for a range of registers, and the reply in what a line brings.
+"""Modbus RTU frames: build a request for registers, and find the reply in the received bytes.
 
 Sources: Modbus application protocol V1.1b3 (sections 6.3, 6.4, 7); Modbus over serial line V1.02 (section 2.5).
 """
@@ -36,7 +36,7 @@ def request_frame(address: int, function: int, first: int, count: int) -> bytes:
 
 
 def find_payload(received: bytes, address: int, function: int, length: int) -> tuple[bytes, int]:
-    """Find the reply in what came, behind noise that an idle line may have made.
+    """Find the reply in the received bytes, after noise that an idle line may have caused.
 
     Args:
         received: bytes from the line.
@@ -48,8 +48,8 @@ def find_payload(received: bytes, address: int, function: int, length: int) -> t
         The data bytes, and how many bytes came before the frame.
 
     Raises:
-        BadReply: an exception reply, another slave's reply, another length, or no frame at all.
-        ChecksumMismatch: a frame of ours, damaged.
+        BadReply: an exception reply, a reply of another slave or length, or no frame.
+        ChecksumMismatch: a damaged reply.
     """
     stranger: bytes | None = None
     for start in range(len(received) - OVERHEAD + 1):
@@ -78,7 +78,7 @@ def find_payload(received: bytes, address: int, function: int, length: int) -> t
 
 
 def frame_start(received: bytes, address: int, function: int, length: int) -> int:
-    """Where a reply begins by the look of its first three bytes; -1 if nowhere."""
+    """Index of the first three bytes of a reply; -1 if they are not found."""
     return received.find(bytes((address, function, length)))
 
 

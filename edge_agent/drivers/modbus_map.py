@@ -1,4 +1,4 @@
-"""Where Modbus transmitters keep their values: maps of registers, those of common devices by name.
+"""Register maps of Modbus transmitters; those of common devices by name.
 
 Sources: makers' manuals; the float32 barometer is a Campbell Scientific MetSENS300. Addresses are those on the wire,
 from 0; a manual that numbers holding registers from 40001 means 40001 = 0.
@@ -17,7 +17,7 @@ from edge_agent.quantity import QUANTITIES, Unit, find_unit, known_units
 
 RegisterType: TypeAlias = Literal["u16", "s16", "u32", "s32", "float32"]
 Order: TypeAlias = Literal["ABCD", "CDAB", "BADC", "DCBA"]
-"""In which order the bytes of a value come, A the most significant."""
+"""Order of the bytes of a value; A is the most significant."""
 
 WORDS: Final[dict[RegisterType, int]] = {"u16": 1, "s16": 1, "u32": 2, "s32": 2, "float32": 2}
 MOST_WORDS: Final = 125
@@ -29,13 +29,13 @@ class Register:
     """One value of a device.
 
     Attributes:
-        quantity: what it is.
+        quantity: of the value.
         at: address of its first register on the wire.
         function: 3 for holding registers, 4 for input registers.
-        type: how its bits make a number.
-        scale: what one count is worth, in `unit`.
+        type: number format.
+        scale: value of one count, in `unit`.
         unit: name of the unit; empty for the canonical one.
-        order: of its bytes; of 16 bits only whether the last letters are turned round matters.
+        order: of its bytes; for 16 bits only the order of the last two letters matters.
     """
 
     quantity: str
@@ -47,10 +47,10 @@ class Register:
     order: Order = "ABCD"
 
     def __post_init__(self) -> None:
-        """Refuse what is no register or no quantity.
+        """Check the register.
 
         Raises:
-            ValueError: it is not.
+            ValueError: a field has a wrong value.
         """
         if self.quantity not in QUANTITIES:
             raise ValueError(f"{self.quantity!r} is not a quantity; known: {', '.join(QUANTITIES)}")
@@ -61,14 +61,14 @@ class Register:
             raise ValueError(f"scale must be a number other than 0, not {self.scale}")
 
     def step(self) -> float | None:
-        """What one count is worth in the canonical unit; None for a float32, which has no such step."""
+        """Value of one count in the canonical unit; None for a float32, which has no fixed step."""
         if self.type == "float32":
             return None
         one, none = self._canonical(Decimal(1)), self._canonical(Decimal(0))
         return abs(one - none)
 
     def value(self, data: bytes) -> float | None:
-        """The bytes of its registers as they came, in the canonical unit; None for what is no number."""
+        """Decode the bytes of its registers into the canonical unit; None for NaN and infinity."""
         in_order = _reordered(data, self.order)
         if self.type == "float32":
             (number,) = struct.unpack(">f", in_order)
@@ -99,7 +99,7 @@ def _reordered(data: bytes, order: Order) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Registers that are asked for together, because they lie side by side: never one more than is declared.
+    """Adjacent registers that one request reads: exactly those of the map.
 
     Attributes:
         function: of the request.
@@ -113,11 +113,11 @@ class Block:
 
     @property
     def words(self) -> int:
-        """How many registers it spans."""
+        """Number of registers."""
         return sum(WORDS[register.type] for register in self.registers)
 
     def values(self, payload: bytes) -> dict[str, float | None]:
-        """What the data bytes of a reply say, by quantity."""
+        """Values of the data bytes of a reply, by quantity."""
         found: dict[str, float | None] = {}
         for register in self.registers:
             at = 2 * (register.at - self.first)
@@ -126,21 +126,21 @@ class Block:
 
 
 def blocks(registers: tuple[Register, ...]) -> tuple[Block, ...]:
-    """The fewest requests that ask for just these registers.
+    """The smallest number of requests that read exactly these registers.
 
     Raises:
-        ValueError: two registers overlap, or are of one quantity.
+        ValueError: two registers overlap, or have the same quantity.
     """
     names = [register.quantity for register in registers]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"{twice} is in two registers")
     runs: list[list[Register]] = []
-    for register in sorted(registers, key=lambda each: (each.function, each.at)):
+    for register in sorted(registers, key=lambda register: (register.function, register.at)):
         last = runs[-1][-1] if runs else None
         end = last.at + WORDS[last.type] if last is not None and last.function == register.function else None
         if end is not None and register.at < end:
             raise ValueError(f"{register.quantity} at {register.at} overlaps the register before it")
-        if end == register.at and sum(WORDS[each.type] for each in runs[-1]) < MOST_WORDS - 1:
+        if end == register.at and sum(WORDS[before.type] for before in runs[-1]) < MOST_WORDS - 1:
             runs[-1].append(register)
         else:
             runs.append([register])

@@ -1,8 +1,8 @@
 """Modbus RTU transmitters of temperature, humidity and pressure on RS-485.
 
 Sources: Modbus application protocol V1.1b3; Modbus over serial line V1.02; makers' manuals per profile. Slave addresses
-1..247. A poll asks for exactly the registers of the map, in one request where they lie side by side: an XY-MD02 refuses
-any other range.
+1..247. A poll reads exactly the registers of the map, in one request where they are adjacent: an XY-MD02 refuses any
+other range.
 
 Limits:
     A revision of the XY-MD02 answers only the text command `READ`: use driver ascii_line with `request = "READ"`.
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from edge_agent.bus.base import SerialPort
 
 _MOST_GARBAGE: Final = 8
-"""A line without bias makes a few bytes before a reply; many more mean another baud rate."""
+"""A line without bias resistors gives a few bytes before a reply; many more mean another baud rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModbusOptions:
-    """Kind of transmitter, and how long it may take to answer (slow ones need 0.2 s).
+    """Kind of transmitter, and time-out of a reply (slow ones need 0.2 s).
 
-    `registers` is a map of one's own, instead of the profile's.
+    `registers` is a map that replaces that of the profile.
     """
 
     profile: Literal[
@@ -43,17 +43,17 @@ class ModbusOptions:
     timeout_s: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse a time-out that would block the line, and a map that contradicts itself.
+        """Check the time-out and the map.
 
         Raises:
-            ValueError: one of them.
+            ValueError: the time-out is out of range, or registers overlap.
         """
         if not 0 < self.timeout_s <= 10:
             raise ValueError(f"timeout_s must be above 0 and at most 10, not {self.timeout_s}")
         blocks(self.registers)
 
     def map(self) -> tuple[Register, ...]:
-        """The registers that are read, in the order of the quantities."""
+        """The registers to read, in the order of the quantities."""
         return self.registers or PROFILES[self.profile].registers
 
 
@@ -75,20 +75,20 @@ class ModbusRtu:
         self.quantities: tuple[str, ...] = tuple(register.quantity for register in options.map())
 
     def probe(self) -> Iterator[int]:
-        """Ask once. Waits for nothing; raises as `collect` does."""
+        """Read once. Raises as `collect`."""
         self.collect()
         yield from ()
 
     def trigger(self) -> int:
-        """Nothing to start: the transmitter measures all the time."""
+        """Start nothing: the transmitter measures all the time. Returns 0."""
         return 0
 
     def collect(self) -> tuple[float | None, ...]:
-        """Ask for the registers.
+        """Read the registers.
 
         Raises:
-            BusTimeout: silence.
-            BadReply, ChecksumMismatch: as `find_payload`, or our own request came back.
+            BusTimeout: no reply.
+            BadReply, ChecksumMismatch: as `find_payload`, or the request came back as an echo.
         """
         values: dict[str, float | None] = {}
         for block in self._blocks:
@@ -101,8 +101,7 @@ class ModbusRtu:
         received = self._exchange(block, length + self._garbage)
         start = frame_start(received, self._address, block.function, length)
         if self._garbage < start <= _MOST_GARBAGE:
-            # Noise before the reply has pushed its end out of what was read. Ask again, and from now on, for
-            # as many bytes more.
+            # Noise before the reply has left its end unread. Read again, and from now on read as many bytes more.
             self._garbage = start
             received = self._exchange(block, length + start)
         try:
@@ -135,7 +134,7 @@ _OFFERED: Final = (
 
 
 def measures(options: ModbusOptions) -> tuple[Measured, ...]:
-    """What the map holds, in steps of its counts."""
+    """The quantities of the map, with the step of one count as resolution."""
     return tuple(
         replace(declared(register.quantity, _OFFERED), resolution=register.step(), lsb=register.step())
         for register in options.map()

@@ -1,7 +1,7 @@
 """TE Connectivity MS5607: pressure and temperature, by the code of the MS5611.
 
-Source: MS5607-02BA03 datasheet (2017-09). I2C address 0x77 (CSB low) or 0x76. `scan` names it as an MS5611, from which
-its calibration does not differ to the eye.
+Source: MS5607-02BA03 datasheet (2017-09). I2C address 0x77 (CSB low) or 0x76. `scan` shows it as an MS5611, because
+their calibrations have the same form.
 """
 
 from __future__ import annotations

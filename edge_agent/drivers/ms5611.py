@@ -1,15 +1,15 @@
-"""TE Connectivity MS5611: pressure and temperature. MS5607, MS5637 and MS5837 are read by the same code.
+"""TE Connectivity MS5611: pressure and temperature. The drivers of MS5607, MS5637 and MS5837 use the same code.
 
-Sources: MS5611-01BA03 datasheet (2017-10), MS5607-02BA03 (2017-09), MS5637-02BA03 (2015-09), MS5837-30BA (2019-09).
-I2C address 0x77 (CSB low) or 0x76. There are no registers but commands. Pressure and temperature are two conversions,
-and neither is of use without the other, so a poll makes both, one after the other.
+Sources: MS5611-01BA03 datasheet (2017-10), MS5607-02BA03 (2017-09), MS5637-02BA03 (2015-09), MS5837-30BA (2019-09). I2C
+address 0x77 (CSB low) or 0x76. The chip has commands instead of registers. Pressure and temperature are two
+conversions, and both are needed for either value, so a poll makes both, one after the other.
 
 Limits:
-    A conversion that is read too early is spoilt and reads 0, and so does one that a dip of the supply ended: both are
-    reported as a reset. A dip between two polls does no harm and leaves no trace, for nothing is set up; but a chip
-    that is swapped for another between two polls is read with the calibration of the first.
-    MS5611 and MS5607 look alike, but one read as the other shows half or twice the pressure: a first reading that only
-    the other one can mean is refused. A gateway that starts above 5000 m must not rely on it.
+    A conversion that is read too early reads 0, and so does one that a supply dip ended: both are reported as a reset.
+    A dip between two polls is not noticed and does no harm, because the chip has no settings; but a chip that is
+    replaced between two polls is read with the calibration of the first.
+    MS5611 and MS5607 have no identity, but one read as the other gives half or twice the pressure: a first pressure
+    that is possible only for the other chip is refused. Above 5000 m this check is not reliable.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured
-from edge_agent.drivers.ms56_maths import ALL_KINDS, MS5611, MS5637, MS5837, Kind, compensate, crc4, prom_is_whole
-from edge_agent.drivers.neighbours import IDENTITIES, wrong_chip
+from edge_agent.drivers.ms56_maths import ALL_KINDS, MS5611, MS5637, MS5837, Kind, compensate, crc4, prom_is_valid
+from edge_agent.drivers.neighbours import named_by, wrong_chip
 from edge_agent.drivers.registers import Registers
 from edge_agent.errors import BadReply, ChecksumMismatch, ChipWasReset, NotReady, WrongChip
 
@@ -54,7 +54,7 @@ CONVERSION_NS: Final = {
 """Oversampling → longest conversion, of the slowest of these chips."""
 
 AIR_PA: Final = (54_000.0, 115_000.0)
-"""What the air at a gateway can have, up to 5000 m."""
+"""Possible air pressure, up to 5000 m."""
 LOW_LAND_PA: Final = (80_000.0, 110_000.0)
 VERSION_30BA: Final = 0x1A
 VERSION_02BA: Final = 0x15
@@ -82,7 +82,7 @@ class Ms56:
     """One chip of the family.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x76 or 0x77.
         options: samples per conversion, and which chip it is.
     """
@@ -94,7 +94,7 @@ class Ms56:
         self._finer = 2 * (options.oversampling.bit_length() - 9)
         self._prom: tuple[int, ...] | None = None
         self._pressure_raw: int | None = None
-        self._believed = False
+        self._pressure_checked = False
         self.quantities: tuple[str, ...] = ("temperature_c", "pressure_pa")
 
     def probe(self) -> Iterator[int]:
@@ -103,8 +103,8 @@ class Ms56:
         self._command(RESET)
         yield RESET_NS
         prom = read_prom(self._registers)
-        if not prom_is_whole(prom, crc_in_last_word=self._kind.crc_in_last_word):
-            raise self._stranger(prom)
+        if not prom_is_valid(prom, crc_in_last_word=self._kind.crc_in_last_word):
+            raise self._explain_calibration(prom)
         version = version_of(prom)
         if not self._kind.crc_in_last_word:
             where = f"{self._registers.address:#04x}"
@@ -112,7 +112,7 @@ class Ms56:
                 raise WrongChip(f"{where} is a MS5837-02BA, not a {self._kind.title}: there is no driver for it")
             if version == VERSION_30BA and self._kind is not MS5837:
                 raise WrongChip(f'{where} is a MS5837-30BA, not a {self._kind.title}: set driver = "ms5837"')
-        self._believed = self._kind is MS5837 and version == VERSION_30BA
+        self._pressure_checked = self._kind is MS5837 and version == VERSION_30BA
         self._prom = prom
 
     def trigger(self) -> int:
@@ -126,9 +126,9 @@ class Ms56:
 
         Raises:
             NotReady: the temperature is converted now.
-            ChipWasReset: the conversion was lost, or spoilt by collecting it too early.
-            BadReply: the wires float.
-            WrongChip: it is a relative.
+            ChipWasReset: the conversion was lost, or was read too early.
+            BadReply: the lines are not driven.
+            WrongChip: it is another chip of the family.
         """
         if self._prom is None:
             raise ChipWasReset("the chip has not been probed")
@@ -143,13 +143,15 @@ class Ms56:
             raise NotReady("the temperature is being converted", wait_ns=self._conversion_ns)
         pressure_raw, self._pressure_raw = self._pressure_raw, None
         values = compensate(self._kind, self._prom, pressure_raw, raw)
-        if not self._believed:
-            self._doubt(self._prom, pressure_raw, raw, values[1])
-            self._believed = True
+        if not self._pressure_checked:
+            self._check_first_pressure(self._prom, pressure_raw, raw, values[1])
+            self._pressure_checked = True
         return values
 
-    def _doubt(self, prom: tuple[int, ...], pressure_raw: int, temperature_raw: int, pressure_pa: float) -> None:
-        """Refuse a first pressure that is no air's if a relative would make air of the same counts."""
+    def _check_first_pressure(
+        self, prom: tuple[int, ...], pressure_raw: int, temperature_raw: int, pressure_pa: float
+    ) -> None:
+        """Raise WrongChip if the first pressure is impossible for air but possible with the maths of another chip."""
         if AIR_PA[0] <= pressure_pa <= AIR_PA[1]:
             return
         for other in ALL_KINDS:
@@ -160,14 +162,15 @@ class Ms56:
                     f"{other_pa:.0f} Pa as a {other.title}, which it seems to be: set the driver for that"
                 )
 
-    def _stranger(self, prom: tuple[int, ...]) -> WrongChip | ChecksumMismatch:
-        """What to say of a calibration that is none of this chip's."""
+    def _explain_calibration(self, prom: tuple[int, ...]) -> WrongChip | ChecksumMismatch:
+        """The error for a calibration that does not fit this chip."""
         kind, where = self._kind, f"{self._registers.address:#04x}"
-        if prom_is_whole(prom, crc_in_last_word=not kind.crc_in_last_word):
-            names = " or ".join(each.title for each in ALL_KINDS if each.crc_in_last_word != kind.crc_in_last_word)
+        if prom_is_valid(prom, crc_in_last_word=not kind.crc_in_last_word):
+            names = " or ".join(other.title for other in ALL_KINDS if other.crc_in_last_word != kind.crc_in_last_word)
             return WrongChip(f"{where} is a {names}, not a {kind.title}: set the driver for that")
         identity = self._registers.read(0xD0)[0]
-        if identity in IDENTITIES[0xD0] or not all(0 < word < 0xFFFF for word in prom[1:7]):
+        known = named_by(0xD0, identity, self._registers.address, kind.title)
+        if known is not None or not all(0 < word < 0xFFFF for word in prom[1:7]):
             return wrong_chip(self._registers, kind.title, found=identity)
         received, computed = crc4(prom, crc_in_last_word=kind.crc_in_last_word)
         raw = b"".join(word.to_bytes(2) for word in prom)
@@ -178,19 +181,19 @@ class Ms56:
 
 
 def read_prom(registers: Registers) -> tuple[int, ...]:
-    """The eight words; of chips that have seven, the last one is what they answer to an unknown command."""
+    """The eight words. Chips with seven answer the read of the last one as an unknown command."""
     return tuple(int.from_bytes(registers.read(READ_PROM + 2 * word, 2)) for word in range(PROM_WORDS))
 
 
 def version_of(prom: tuple[int, ...]) -> int:
-    """Which MS5837 it is; on other chips these bits mean nothing."""
+    """Version of an MS5837; without meaning on other chips."""
     return prom[0] >> 5 & 0x7F
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
     """MS5611 or MS5607, which cannot be told apart, by the CRC over the calibration."""
     prom = read_prom(Registers(bus, address))
-    return "MS5611 or MS5607" if prom[7] and prom_is_whole(prom, crc_in_last_word=True) else None
+    return "MS5611 or MS5607" if prom[7] and prom_is_valid(prom, crc_in_last_word=True) else None
 
 
 DRIVERS: Final = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured
-from edge_agent.drivers.ms56_maths import prom_is_whole
+from edge_agent.drivers.ms56_maths import prom_is_valid
 from edge_agent.drivers.ms5611 import VERSION_02BA, VERSION_30BA, Ms56, Ms5637Options, read_prom, version_of
 from edge_agent.drivers.registers import Registers
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """MS5637, by the CRC over the calibration and no version of the MS5837; None if something else answers."""
+    """MS5637, by the CRC over the calibration and no version of the MS5837; None for another chip."""
     prom = read_prom(Registers(bus, address))
-    is_5611 = bool(prom[7]) and prom_is_whole(prom, crc_in_last_word=True)
+    is_5611 = bool(prom[7]) and prom_is_valid(prom, crc_in_last_word=True)
     if is_5611 or version_of(prom) in {VERSION_02BA, VERSION_30BA}:
         return None
-    return "MS5637" if prom_is_whole(prom, crc_in_last_word=False) else None
+    return "MS5637" if prom_is_valid(prom, crc_in_last_word=False) else None
 
 
 DRIVERS: Final = (

@@ -1,7 +1,7 @@
-"""MS5611 and its relatives: calibration in words of PROM, and how two counts become pressure and temperature. Pure.
+"""MS5611 and its relatives: calibration words of the PROM, and compensation of the two counts. Pure.
 
 Sources: datasheets MS5611-01BA03, MS5607-02BA03, MS5637-02BA03 and MS5837-30BA (flow charts "pressure and temperature
-calculation", first and second order); application note AN520 for the CRC. All in whole numbers, as published.
+calculation", first and second order); application note AN520 for the CRC. In integers, as published.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SecondOrder = tuple[int, int, int]
-"""What is taken off temperature (1/100 °C), offset and sensitivity."""
+"""Corrections to subtract from temperature (1/100 °C), offset and sensitivity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Kind:
         crc_in_last_word: low nibble of word 7; otherwise high nibble of word 0, and there are seven words.
         offset, slope: C2 times two to the first, C4·dT by two to the second.
         sensitivity, sensitivity_slope: the same with C1 and C3.
-        fraction_bits: of the pressure before it is cut off.
-        unit_pa: of the pressure after that.
+        fraction_bits: of the pressure before truncation.
+        unit_pa: unit of the pressure after truncation, Pa.
         second_order: from dT and the first temperature in 1/100 °C.
     """
 
@@ -62,11 +62,11 @@ def compensate(kind: Kind, prom: tuple[int, ...], pressure_raw: int, temperature
     return (centi_c - centi_c_less) / 100.0, float(pressure * kind.unit_pa)
 
 
-def prom_is_whole(words: tuple[int, ...], *, crc_in_last_word: bool) -> bool:
-    """Whether eight words bear their CRC and are a calibration at all: zeros and ones are none.
+def prom_is_valid(words: tuple[int, ...], *, crc_in_last_word: bool) -> bool:
+    """Whether eight words have the right CRC and are not all zeros or ones.
 
     Limits:
-        Seven words with their CRC and a zero after them pass for eight: the CRC is made so.
+        Seven words with their CRC and a zero after them are valid as eight, by the definition of the CRC.
     """
     if not all(0 < word < 0xFFFF for word in words[1:7]):
         return False
@@ -137,6 +137,6 @@ MS5611: Final = Kind("MS5611", True, 16, 7, 15, 8, 15, 1, _ms5611)
 MS5607: Final = Kind("MS5607", True, 17, 6, 16, 7, 15, 1, _ms5607)
 MS5637: Final = Kind("MS5637", False, 17, 6, 16, 7, 15, 1, _ms5637)
 MS5837: Final = Kind("MS5837-30BA", False, 16, 7, 15, 8, 13, 10, _ms5837)
-"""Made for 30 bar: its pressure counts tenths of a millibar."""
+"""Range 30 bar: its pressure counts tenths of a millibar."""
 
 ALL_KINDS: Final = (MS5611, MS5607, MS5637, MS5837)

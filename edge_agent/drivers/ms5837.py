@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured
-from edge_agent.drivers.ms56_maths import MS5837, Kind, prom_is_whole
+from edge_agent.drivers.ms56_maths import MS5837, Kind, prom_is_valid
 from edge_agent.drivers.ms5611 import VERSION_30BA, Ms56, Ms5637Options, read_prom, version_of
 from edge_agent.drivers.registers import Registers
 
@@ -26,10 +26,10 @@ class Ms5837Options(Ms5637Options):
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """MS5837-30BA, by the CRC over the calibration and its version; None if something else answers."""
+    """MS5837-30BA, by the CRC over the calibration and its version; None for another chip."""
     prom = read_prom(Registers(bus, address))
-    whole = prom_is_whole(prom, crc_in_last_word=False)
-    return "MS5837-30BA" if whole and version_of(prom) == VERSION_30BA else None
+    valid = prom_is_valid(prom, crc_in_last_word=False)
+    return "MS5837-30BA" if valid and version_of(prom) == VERSION_30BA else None
 
 
 DRIVERS: Final = (

@@ -1,13 +1,13 @@
-"""Weather stations that speak NMEA 0183: sentences XDR, MDA and MTW, from any talker.
+"""Weather stations with NMEA 0183: sentences XDR, MDA and MTW, from any talker.
 
 Source: NMEA 0183 version 2.30 (sentences XDR, MDA, MTW; section 5.3 for form and checksum). 4800 baud unless the maker
-says otherwise. What came since the last poll counts, the newest of each quantity; a poll waits until all of them have
-come, but not for those that stayed away twice.
+says otherwise. A poll returns the newest value of each quantity since the last poll. It waits until all have arrived,
+except those that were missing in two polls.
 
 Limits:
-    Of several transducers of one kind in XDR the first counts (air temperature in most stations); `transducer` names
-    another one by its text.
-    With `strict = false` sentences without a checksum are believed, and those that are longer than 82 characters.
+    Of several transducers of one kind in XDR the first is used (air temperature in most stations); `transducer` selects
+    another one by its name.
+    With `strict = false` sentences without a checksum and those longer than 82 characters are accepted.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _XDR_UNITS: Final = {
 }
 """Type and unit of a transducer → ours."""
 _POLLS_WAITED: Final = 2
-"""In so many polls a quantity may stay away before it is not waited for any more."""
+"""Number of polls without a quantity after which a poll does not wait for it any more."""
 
 Medium = Literal["air", "water"]
 
@@ -62,11 +62,11 @@ def fields_of(line: bytes, *, strict: bool) -> tuple[str, tuple[str, ...]] | Non
     """The kind and the fields of the sentence in a line.
 
     Args:
-        line: without its end. What comes before the last `$` is noise.
-        strict: whether a checksum and the longest length are insisted on.
+        line: without its end. Characters before the last `$` are noise.
+        strict: whether a checksum is required and the length is limited.
 
     Returns:
-        As `("XDR", ("C", "19.5", …))`; None if there is no sentence in it.
+        E.g. `("XDR", ("C", "19.5", …))`; None if the line has no sentence.
 
     Raises:
         ChecksumMismatch: the sentence was damaged.
@@ -89,7 +89,7 @@ def fields_of(line: bytes, *, strict: bool) -> tuple[str, tuple[str, ...]] | Non
 def values_of(
     kind: str, fields: Sequence[str], medium: Medium = "air", transducer: str | None = None
 ) -> dict[str, float]:
-    """What a sentence says of the air (or the water), in canonical units; nothing where a field is empty or odd."""
+    """Values of the air or the water in a sentence, in canonical units, without empty and invalid fields."""
     match kind:
         case "XDR":
             return _of_transducers(fields, transducer) if medium == "air" or transducer else {}
@@ -125,7 +125,7 @@ def _of_mda(fields: Sequence[str]) -> dict[str, float]:
 
 
 def _known(quantity: str, value_and_unit: Sequence[str], letter: str, unit: str) -> dict[str, float]:
-    """The value in the canonical unit, if it is a number in the unit that this letter means."""
+    """The value in the canonical unit; None if it is not a number, or the letter of the unit is unknown."""
     if len(value_and_unit) != 2 or value_and_unit[1] != letter or not _NUMBER.fullmatch(value_and_unit[0]):
         return {}
     found = find_unit(quantity, unit)
@@ -144,7 +144,7 @@ _OFFERED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class NmeaOptions:
-    """What is wanted of the station: air, or the water's temperature; and how far its sentences are trusted."""
+    """Which medium, air or water, and which quantities; and whether invalid sentences are refused."""
 
     quantities: tuple[str, ...] = ("temperature_c", "humidity_pct", "pressure_pa")
     medium: Medium = "air"
@@ -152,12 +152,12 @@ class NmeaOptions:
     strict: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse quantities that this driver does not read. Raises ValueError."""
+        """Check the quantities. Raises ValueError."""
         checked_quantities(self.quantities, _OFFERED)
 
 
 def measures(options: NmeaOptions) -> tuple[Measured, ...]:
-    """The quantities that are configured; of water only the temperature."""
+    """The configured quantities; for water only the temperature."""
     wanted = ("temperature_c",) if options.medium == "water" else options.quantities
     return checked_quantities(wanted, _OFFERED)
 
@@ -167,8 +167,8 @@ class Nmea0183:
 
     Args:
         bus: the port.
-        address: unused, stations have none.
-        options: what is wanted.
+        address: not used.
+        options: medium and quantities.
     """
 
     def __init__(self, bus: SerialPort, address: int, options: NmeaOptions) -> None:
@@ -178,30 +178,30 @@ class Nmea0183:
         self._latest: dict[str, float] = {}
         self._waiting: list[bytes] = []
         self._damage: DriverError | None = None
-        self.quantities: tuple[str, ...] = tuple(each.quantity for each in measures(options))
+        self.quantities: tuple[str, ...] = tuple(measured.quantity for measured in measures(options))
         self._missed = dict.fromkeys(self.quantities, 0)
 
     def probe(self) -> Iterator[int]:
-        """Open the port. Waits for nothing: a station cannot be asked who it is."""
+        """Open the port. A station cannot be identified."""
         self._waiting += self._reader.take()
         yield from ()
 
     def trigger(self) -> int:
-        """Nothing to start: the station measures when it likes. Returns 0."""
+        """Start nothing: the station measures by itself. Returns 0."""
         for quantity in self.quantities:
             self._missed[quantity] += quantity not in self._latest
         return 0
 
     def collect(self) -> tuple[float | None, ...]:
-        """The newest values that came since the last measurement.
+        """The newest values since the last measurement.
 
         Raises:
-            NotReady: not all of them have come yet.
-            ChecksumMismatch, BadReply: nothing but sentences that cannot be believed.
+            NotReady: not all quantities have arrived yet.
+            ChecksumMismatch, BadReply: only invalid sentences have arrived.
         """
         lines, self._waiting = self._waiting + self._reader.take(), []
         for line in lines:
-            self._hear(line)
+            self._receive(line)
         damage, self._damage = self._damage, None
         missing = [name for name in self.quantities if name not in self._latest]
         if not self._latest and damage is not None:
@@ -218,7 +218,7 @@ class Nmea0183:
         self._latest.clear()
         return values
 
-    def _hear(self, line: bytes) -> None:
+    def _receive(self, line: bytes) -> None:
         try:
             sentence = fields_of(line, strict=self._options.strict)
         except DriverError as error:

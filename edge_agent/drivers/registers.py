@@ -1,4 +1,4 @@
-"""Registers of a chip with 8-bit numbers for them, and what to do where no checksum guards them."""
+"""Access to registers with 8-bit numbers, and a checked read of calibrations without a checksum."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Registers:
     """One chip's registers. All calls raise what the bus raises.
 
     Args:
-        bus: adapter that the chip hangs on.
+        bus: its adapter.
         address: 7-bit.
     """
 
@@ -31,10 +31,10 @@ class Registers:
         self.bus.transfer(self.address, bytes((register, value)), 0)
 
     def read_calibration(self, register: int, count: int) -> bytes:
-        """Read what a chip computes with for as long as it runs: twice, for a damaged bit would stay for ever.
+        """Read a calibration twice and compare, because a damaged bit would affect all later measurements.
 
         Raises:
-            BadReply: the two readings differ, or are nothing but zeros or ones: the chip is gone or still starting.
+            BadReply: the two differ, or are all zeros or all ones: the chip is gone or still starting.
         """
         first, second = self.read(register, count), self.read(register, count)
         if first != second:

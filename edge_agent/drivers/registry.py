@@ -1,6 +1,6 @@
-"""Find a driver by its name: files of this folder, and what other packages offer by entry point.
+"""Finds drivers by name, in the files of this folder and in other packages by entry point.
 
-A module declares what it offers in `DRIVERS`. It is best called like its driver: then a gateway loads that file only.
+A module lists its drivers in `DRIVERS`. If it has the name of its driver, a gateway loads only that file.
 """
 
 from __future__ import annotations
@@ -25,17 +25,35 @@ ENTRY_POINT_GROUP: Final = "edge_agent.drivers"
 
 def find_driver(name: str) -> DriverInfo | None:
     """The driver of that name, loading as few others as possible; None if there is none."""
-    modules = [_load(name)] if name in _module_names() else _others(name)
+    modules = [_load(name)] if name in _module_names() else modules_of_others(ENTRY_POINT_GROUP, "driver", name)
     offered = [info for module in modules for info in _offered(module) if info.name == name]
     return offered[0] if offered else all_drivers().get(name)
 
 
 def all_drivers() -> dict[str, DriverInfo]:
-    """Every driver by name, sorted. One of this folder goes before one of another package with the same name."""
-    modules = _others() + [_load(name) for name in _module_names()]
+    """All drivers by name, sorted. One of this folder overrides one of another package with the same name."""
+    modules = modules_of_others(ENTRY_POINT_GROUP, "driver") + [_load(name) for name in _module_names()]
     offered = [info for module in modules for info in _offered(module)]
     known = {info.name: info for info in offered}
     return dict(sorted(known.items()))
+
+
+def modules_of_others(group: str, what: str, name: str | None = None) -> list[Any]:
+    """Modules that other packages offer by entry point. One that cannot be loaded is logged, and left out.
+
+    Args:
+        group: of the entry points.
+        what: they offer, for the log.
+        name: of the entry points to load; None loads all of the group.
+    """
+    modules = []
+    offered = entry_points(group=group)
+    for entry_point in offered if name is None else offered.select(name=name):
+        try:
+            modules.append(entry_point.load())
+        except Exception as error:  # noqa: BLE001 a file that is not ours may raise anything when it is loaded
+            log.warning("the %s %s of another package cannot be loaded: %r", what, entry_point.value, error)
+    return modules
 
 
 def _module_names() -> list[str]:
@@ -46,18 +64,6 @@ def _load(name: str) -> ModuleType:
     return importlib.import_module(f"{edge_agent.drivers.__name__}.{name}")
 
 
-def _others(name: str | None = None) -> list[Any]:
-    """Modules of other packages. One that cannot be loaded is told, and costs nobody else a driver."""
-    modules = []
-    offered = entry_points(group=ENTRY_POINT_GROUP)
-    for entry_point in offered if name is None else offered.select(name=name):
-        try:
-            modules.append(entry_point.load())
-        except Exception as error:  # noqa: BLE001 whatever a stranger's file does when it is loaded
-            log.warning("the driver %s of another package cannot be loaded: %r", entry_point.value, error)
-    return modules
-
-
 def _offered(module: Any) -> tuple[DriverInfo, ...]:
-    """What a module declares; nothing where it only holds what drivers share."""
+    """The drivers that a module declares; none for a module of shared code."""
     return tuple(getattr(module, "DRIVERS", ()))

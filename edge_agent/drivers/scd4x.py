@@ -1,14 +1,13 @@
 """Sensirion SCD40, SCD41 and SCD43: carbon dioxide, temperature and humidity.
 
 Source: Datasheet SCD4x, version 1.7 (sections 3.2 to 3.12). I2C address 0x62. The chip measures by itself every 5 s, in
-low power every 30 s, and gives each measurement once. Settings are written to its memory only, never to its EEPROM,
-which bears 2000 writes.
+low power every 30 s, and gives each measurement once. Settings are written to its RAM only, never to its EEPROM, which
+is specified for 2000 writes.
 
 Limits:
-    A chip that lost power has stopped measuring. It is told from one whose next measurement is still to come by its
-    serial number, which it does not give while it measures.
-    The temperature is too high, and the humidity too low, by the chip's own warmth unless its offset fits the housing
-    (4 °C when it leaves the factory).
+    A chip that lost power has stopped measuring. It is recognised by its serial number, which a measuring chip does not
+    give.
+    Self-heating raises the temperature and lowers the humidity, unless the offset fits the housing (4 °C by default).
 """
 
 from __future__ import annotations
@@ -54,17 +53,17 @@ INTERVAL_LOW_POWER_NS: Final = 30_000_000_000
 
 
 def temperature_c(raw: int) -> float | None:
-    """Temperature in °C (section 3.6.2); None for a word that no conversion gives."""
+    """Temperature in °C (section 3.6.2); None for a word at an end of the scale."""
     return None if raw in NO_CONVERSION else -45.0 + 175.0 * raw / 65535.0
 
 
 def humidity_pct(raw: int) -> float | None:
-    """Relative humidity in %, 0..100 (section 3.6.2); None for a word that no conversion gives."""
+    """Relative humidity in %, 0..100 (section 3.6.2); None for a word at an end of the scale."""
     return None if raw in NO_CONVERSION else 100.0 * raw / 65535.0
 
 
 def co2_ppm(raw: int) -> float | None:
-    """Carbon dioxide in ppm; None for a word that no measurement gives."""
+    """Carbon dioxide in ppm; None for a word at an end of the scale."""
     return None if raw in NO_CONVERSION else float(raw)
 
 
@@ -79,15 +78,15 @@ def decode(reply: bytes) -> tuple[float | None, float | None, float | None]:
 
 @dataclass(frozen=True, slots=True)
 class Scd4xOptions:
-    """How often the chip measures, and what it has to know of its place.
+    """Measuring interval, and corrections for the place.
 
-    What is beyond the limits of the chip is taken as its limit. What is not given stays as stored in the chip.
+    Values beyond the limits of the chip are set to its limit. Values that are not given stay as stored in the chip.
 
     Attributes:
         low_power: measure every 30 s instead of every 5 s; `period_s` is 30 or more then.
-        temperature_offset_c: by how much the chip warms itself in its housing, 0..20 °C.
-        altitude_m: of the place, 0..3000 m: carbon dioxide is measured right only at the right pressure.
-        ambient_pressure_pa: instead of the altitude where it is known better, 70 000..120 000 Pa.
+        temperature_offset_c: self-heating in the housing, 0..20 °C.
+        altitude_m: of the place, 0..3000 m, for the pressure compensation of carbon dioxide.
+        ambient_pressure_pa: overrides the altitude, 70 000..120 000 Pa.
     """
 
     low_power: bool = False
@@ -96,7 +95,7 @@ class Scd4xOptions:
     ambient_pressure_pa: float | None = None
 
     def settings(self) -> Iterator[bytes]:
-        """The commands that bring the settings into the chip."""
+        """The commands that write the settings."""
         for command, value, highest, per_unit in (
             (SET_TEMPERATURE_OFFSET, self.temperature_offset_c, 20.0, 65535.0 / 175.0),
             (SET_ALTITUDE, self.altitude_m, 3000.0, 1.0),
@@ -108,7 +107,7 @@ class Scd4xOptions:
 
 
 class _Step(Enum):
-    """What comes next in a poll."""
+    """The next step of a poll."""
 
     ASK = auto()
     FETCH = auto()
@@ -119,7 +118,7 @@ class Scd4x:
     """One SCD40, SCD41 or SCD43.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x62.
         options: interval and place.
     """
@@ -129,12 +128,12 @@ class Scd4x:
         self._address = address
         self._options = options
         self._step = _Step.ASK
-        self._doubted = False
-        """Whether the poll has found out that the chip still measures."""
+        self._serial_asked = False
+        """Whether this poll has asked for the serial number already."""
         self.quantities: tuple[str, ...] = ("co2_ppm", "temperature_c", "humidity_pct")
 
     def probe(self) -> Iterator[int]:
-        """Stop what runs, reload the stored settings, identify, set, start, and wait for the first measurement."""
+        """Stop measuring, reload the stored settings, identify, configure, start, wait for the first measurement."""
         try:
             self._send(STOP)
         except NoAcknowledge:
@@ -157,16 +156,15 @@ class Scd4x:
 
     def trigger(self) -> int:
         """Start nothing: the chip measures by itself. Returns 0."""
-        self._step, self._doubted = _Step.ASK, False
+        self._step, self._serial_asked = _Step.ASK, False
         return 0
 
     def collect(self) -> tuple[float | None, ...]:
-        """Ask for the latest measurement; when the chip has found it, read it.
+        """Request the latest measurement; at the next call, read it.
 
         Raises:
-            NotReady: just asked; or no acknowledge, which is how the chip says that it has made none since the last
-                one was read.
-            ChipWasReset: it has made none because it has stopped.
+            NotReady: just requested; or no acknowledge, which means that there is no new measurement.
+            ChipWasReset: the chip has stopped measuring.
             ChecksumMismatch, BadReply: the bytes are damaged.
         """
         step, self._step = self._step, _Step.ASK
@@ -177,17 +175,17 @@ class Scd4x:
         try:
             reply = self._receive(9)
         except NoAcknowledge as error:
-            if step is _Step.FETCH and not self._doubted:
-                self._doubt()
+            if step is _Step.FETCH and not self._serial_asked:
+                self._ask_serial()
             raise NotReady("there is no new measurement yet") from error
         if step is _Step.FETCH_SERIAL:
             checked_words(reply, 3)
             raise ChipWasReset("the chip has stopped measuring: it was reset (supply dip?), or another program did it")
         return decode(reply)
 
-    def _doubt(self) -> None:
-        """Ask for the serial number, once in a poll: a chip that measures refuses."""
-        self._doubted = True
+    def _ask_serial(self) -> None:
+        """Request the serial number, once per poll: a chip that measures refuses it."""
+        self._serial_asked = True
         with contextlib.suppress(NoAcknowledge):
             self._send(SERIAL)
             self._step = _Step.FETCH_SERIAL
@@ -201,7 +199,7 @@ class Scd4x:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """By the checksum of a word that it gives also while it measures; the request is a command of two bytes."""
+    """By the checksum of its data-ready word, which it also gives while it measures."""
     read_words(bus, address, DATA_READY, 1)
     return "SCD40, SCD41 or SCD43"
 

@@ -1,7 +1,7 @@
-"""What Sensirion's chips share: commands, and replies of 16-bit words with a checksum behind each.
+"""Common part of the Sensirion drivers: commands, and replies of 16-bit words with a checksum after each.
 
-The checksum is that of SHT3x datasheet section 4.12. A command and the read of its answer are two transfers with a
-STOP between them.
+The checksum is that of SHT3x datasheet section 4.12. A command and the read of its answer are two transfers with a STOP
+between them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SHT3X_STATUS: Final = b"\xf3\x2d"
 SHT4X_SERIAL: Final = b"\x89"
 
 NO_CONVERSION: Final = frozenset({0x0000, 0xFFFF})
-"""Words that are no conversion but an end of the scale: a dead sensor element, or power-up."""
+"""Words at an end of the scale: a defective sensor element, or power-up."""
 
 
 def checked_words(reply: bytes, count: int) -> tuple[int, ...]:
@@ -41,13 +41,13 @@ def checked_words(reply: bytes, count: int) -> tuple[int, ...]:
 
 
 def read_words(bus: I2CBus, address: int, command: bytes, count: int) -> tuple[int, ...]:
-    """Send a command whose answer is there at once, and split that. Raises as `checked_words` and the bus do."""
+    """Send a command that is answered at once, and split the reply. Raises as `checked_words` and the bus do."""
     bus.transfer(address, command, 0)
     return checked_words(bus.transfer(address, b"", 3 * count), count)
 
 
 def understands(bus: I2CBus, address: int, command: bytes, count: int) -> bool:
-    """Whether the chip there answers a command of a relative's with `count` words: then it is that relative."""
+    """Whether the chip answers a command of another chip of the family with `count` words: then it is that chip."""
     try:
         read_words(bus, address, command, count)
     except (NoAcknowledge, DriverError):
@@ -56,6 +56,6 @@ def understands(bus: I2CBus, address: int, command: bytes, count: int) -> bool:
 
 
 def with_checksum(value: int) -> bytes:
-    """One word as these chips want it behind a command."""
+    """One word as it follows a command, with its checksum."""
     word = value.to_bytes(2)
     return word + bytes((crc8_sensirion(word),))

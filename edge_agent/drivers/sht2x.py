@@ -1,11 +1,11 @@
-"""Sensirion SHT20, SHT21 and SHT25, and what is common to their relatives: temperature and humidity.
+"""Sensirion SHT20, SHT21 and SHT25, and the common part of compatible chips: temperature and humidity.
 
 Source: Datasheet SHT21, version 4 (sections 5.3 to 5.9, 6). I2C address 0x40, shared with HDC1080 and INA219.
-Temperature and humidity are conversions of their own: a poll makes the one, then the other. Commands without hold:
-a busy chip does not acknowledge. The others would stretch the clock for 85 ms, and the Pi's adapter gives up after 35.
+Temperature and humidity are separate conversions: a poll makes both, one after the other. Commands without hold: a busy
+chip does not acknowledge. Those with hold stretch the clock for 85 ms; the adapter of a Pi gives up after 35 ms.
 
 Limits:
-    SHT2x, HTU21D and Si70xx answer each other's commands, and this driver reads them all.
+    SHT2x, HTU21D and Si70xx have the same commands, and this driver reads them all.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SOFT_RESET_NS: Final = 15_000_000
 CHANGEABLE: Final = 0b1000_0101
 """Resolution (bits 7 and 0; 00 is the finest) and heater (bit 2), which a soft reset leaves on."""
 _FIXED: Final = 0b0011_1010
-"""Bits that no setting and no supply changes: with them a chip is told from another family."""
+"""Bits that neither a setting nor the supply changes; they identify the family."""
 _FIXED_SHT2X: Final = 0b0011_1010
 _FIXED_HTU21D: Final = 0b0000_0010
 
@@ -46,7 +46,7 @@ _HDC1080_ID: Final = b"\xff"
 
 STATUS_BITS: Final = 0b11
 HUMIDITY_BIT: Final = 0b10
-"""Section 5.4: the last two bits of a result are no part of it; bit 1 tells what was measured."""
+"""Section 5.4: the last two bits of a result are status bits; bit 1 tells what was measured."""
 NO_CONVERSION: Final = frozenset({0x0000, 0xFFFC})
 """Results at an end of the scale; zeros pass the checksum."""
 
@@ -54,11 +54,11 @@ NO_CONVERSION: Final = frozenset({0x0000, 0xFFFC})
 
 
 def checked_raw(reply: bytes, *, humidity: bool) -> int | None:
-    """The 16 bits of a result with its status bits cleared; None for a word that no conversion gives.
+    """The 16 bits of a result with its status bits cleared; None for a word at an end of the scale.
 
     Args:
         reply: two bytes and their checksum.
-        humidity: whether this and not the temperature was asked for.
+        humidity: whether the result is of the humidity and not of the temperature.
 
     Raises:
         ChecksumMismatch: the bytes were damaged.
@@ -85,7 +85,7 @@ def temperature_c(raw: int | None) -> float | None:
 
 
 def humidity_pct(raw: int | None) -> float | None:
-    """Relative humidity in %, 0..100 (section 6.1); the line runs from -6 to 119 %, and is cropped."""
+    """Relative humidity in %, limited to 0..100 (section 6.1); the formula gives -6 to 119 %."""
     return None if raw is None else min(100.0, max(0.0, -6.0 + 125.0 * raw / 65536.0))
 
 
@@ -104,7 +104,7 @@ class Sht2x:
     """One SHT20, SHT21 or SHT25.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x40.
         options: none.
     """
@@ -118,7 +118,7 @@ class Sht2x:
         self._bus = bus
         self._address = address
         self._humidity: tuple[float | None] | None = None
-        """What has been collected of the poll so far; the value itself may be None."""
+        """The humidity of this poll once it has been read; the value itself may be None."""
         self.quantities: tuple[str, ...] = ("temperature_c", "humidity_pct")
 
     def probe(self) -> Iterator[int]:
@@ -127,7 +127,7 @@ class Sht2x:
         yield SOFT_RESET_NS
         user = self._ask(READ_USER, 1)[0]
         if family(user) is None:
-            raise WrongChip(_who_is(self._bus, self._address, user))
+            raise WrongChip(_describe_other(self._bus, self._address, user))
         if user & CHANGEABLE:
             self._send(WRITE_USER + bytes((user & ~CHANGEABLE,)))
 
@@ -167,14 +167,14 @@ class Sht2x:
 
 
 def family(user: int) -> str | None:
-    """Whose user register this can be: "sht2x" (then also Si70xx) or "htu21d"; None where it is of neither."""
+    """Family by the user register: "sht2x" (also Si70xx) or "htu21d"; None for another chip."""
     if user in {0x00, 0xFF}:
         return None
     return {_FIXED_SHT2X: "sht2x", _FIXED_HTU21D: "htu21d"}.get(user & _FIXED)
 
 
 def identity(bus: I2CBus, address: int) -> int | None:
-    """First byte of the electronic identification; None where the chip (a copy) has none."""
+    """First byte of the electronic identification; None where a compatible chip has none."""
     try:
         return bus.transfer(address, READ_ID, 6)[0]
     except NoAcknowledge:
@@ -182,13 +182,13 @@ def identity(bus: I2CBus, address: int) -> int | None:
 
 
 def driver_for(bus: I2CBus, address: int) -> str | None:
-    """Which of the drivers sht2x, htu21d and si7021 suits best what is at the address; None where none does."""
+    """The best of the drivers sht2x, htu21d and si7021 for the chip at the address; None for another chip."""
     name = family(bus.transfer(address, READ_USER, 1)[0])
     return "si7021" if name == "sht2x" and identity(bus, address) in SI70XX else name
 
 
-def _who_is(bus: I2CBus, address: int, user: int) -> str:
-    """Name what answers instead, and the way out."""
+def _describe_other(bus: I2CBus, address: int, user: int) -> str:
+    """A sentence that names the chip and the driver for it."""
     try:
         device = int.from_bytes(bus.transfer(address, _HDC1080_ID, 2))
     except NoAcknowledge:
@@ -199,7 +199,7 @@ def _who_is(bus: I2CBus, address: int, user: int) -> str:
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """By its user register; None for the relatives, which have drivers of their own."""
+    """By its user register; None for HTU21D and Si70xx, which have drivers of their own."""
     return "SHT20, SHT21 or SHT25" if driver_for(bus, address) == "sht2x" else None
 
 
@@ -218,7 +218,7 @@ DRIVERS: Final = (
         open=Sht2x,
         conversion_s=0.029,
         checksum=True,
-        # Busy for more than a tenth of the time it warms itself (section 2.4).
+        # It warms itself if it converts for more than 10 % of the time (section 2.4).
         period_s=2.0,
         shortest_period_s=0.25,
         stuck_after=30,

@@ -1,8 +1,8 @@
 """Sensirion SHT30, SHT31 and SHT35: temperature and humidity.
 
-Source: Datasheet SHT3x-DIS, version 6 (sections 2.2, 4.3, 4.9 to 4.13). I2C address 0x44 (ADDR low) or 0x45.
-Single shot without clock stretching, which the Pi's adapter cannot do reliably: a busy chip does not
-acknowledge. The heater, which a glitch or another program may have switched on, is off after `probe`.
+Source: Datasheet SHT3x-DIS, version 6 (sections 2.2, 4.3, 4.9 to 4.13). I2C address 0x44 (ADDR low) or 0x45. Single
+shot without clock stretching, which is not reliable on a Pi: a busy chip does not acknowledge. The heater is off after
+`probe`.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ RESET_BIT: Final = 0x0010
 
 
 def temperature_c(raw: int) -> float | None:
-    """Temperature in °C (section 4.13); None for a word that no conversion gives."""
+    """Temperature in °C (section 4.13); None for a word at an end of the scale."""
     return None if raw in NO_CONVERSION else -45.0 + 175.0 * raw / 65535.0
 
 
 def humidity_pct(raw: int) -> float | None:
-    """Relative humidity in %, 0..100 (section 4.13); None for a word that no conversion gives."""
+    """Relative humidity in %, 0..100 (section 4.13); None for a word at an end of the scale."""
     return None if raw in NO_CONVERSION else 100.0 * raw / 65535.0
 
 
@@ -72,7 +72,7 @@ def decode(reply: bytes) -> tuple[float | None, float | None]:
 
 @dataclass(frozen=True, slots=True)
 class Sht3xOptions:
-    """How long a conversion may average: high takes 15.5 ms, low 4.5 ms and is noisier."""
+    """Averaging of a conversion: high takes 15.5 ms; low takes 4.5 ms and has more noise."""
 
     repeatability: Repeatability = "high"
 
@@ -81,7 +81,7 @@ class Sht3x:
     """One SHT30, SHT31 or SHT35.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x44 or 0x45.
         options: repeatability.
     """
@@ -117,8 +117,8 @@ class Sht3x:
         """Read the conversion.
 
         Raises:
-            NotReady: no acknowledge, which is how the chip says that it is busy.
-            ChipWasReset: it still has nothing to give when asked again, and its status tells why.
+            NotReady: no acknowledge, which means that the chip is busy.
+            ChipWasReset: it still has no reply when asked again, and its status shows a reset or the heater on.
             ChecksumMismatch, BadReply: the bytes are damaged.
         """
         try:

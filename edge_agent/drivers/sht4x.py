@@ -5,7 +5,7 @@ Source: Datasheet SHT4x, version 6.6 (sections 3.1, 4.1, 4.4 to 4.6, 4.8). I2C a
 commands, which are never sent.
 
 Limits:
-    The chip holds no setting, so a dip of its supply between two polls leaves no trace, and does no harm.
+    The chip has no settings, so a supply dip between two polls is not noticed and does no harm.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SOFT_RESET: Final = b"\x94"
 SOFT_RESET_NS: Final = 1_000_000
-"""Section 3.1, t_SR; also what the serial number is given."""
+"""Section 3.1, t_SR; also the wait for the serial number."""
 
 Repeatability = Literal["high", "medium", "low"]
 MEASURE: Final[dict[str, tuple[bytes, int]]] = {
@@ -46,14 +46,14 @@ MEASURE: Final[dict[str, tuple[bytes, int]]] = {
 
 
 def temperature_c(raw: int) -> float | None:
-    """Temperature in °C (section 4.6); None for a word that no conversion gives."""
+    """Temperature in °C (section 4.6); None for a word at an end of the scale."""
     return None if raw in NO_CONVERSION else -45.0 + 175.0 * raw / 65535.0
 
 
 def humidity_pct(raw: int) -> float | None:
-    """Relative humidity in %, 0..100; None for a word that no conversion gives.
+    """Relative humidity in %, 0..100; None for a word at an end of the scale.
 
-    The line runs from -6 to 119 %: what lies beyond the ends of the scale is cropped (section 4.6).
+    The formula gives -6 to 119 %; the result is limited to 0..100 (section 4.6).
     """
     return None if raw in NO_CONVERSION else min(100.0, max(0.0, -6.0 + 125.0 * raw / 65535.0))
 
@@ -69,7 +69,7 @@ def decode(reply: bytes) -> tuple[float | None, float | None]:
 
 @dataclass(frozen=True, slots=True)
 class Sht4xOptions:
-    """How long a conversion may average: high takes 8.3 ms, low 1.6 ms and is noisier."""
+    """Averaging of a conversion: high takes 8.3 ms; low takes 1.6 ms and has more noise."""
 
     repeatability: Repeatability = "high"
 
@@ -78,7 +78,7 @@ class Sht4x:
     """One SHT40, SHT41, SHT43 or SHT45.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x44, 0x45 or 0x46.
         options: repeatability.
     """
@@ -112,7 +112,7 @@ class Sht4x:
         """Read the conversion.
 
         Raises:
-            NotReady: no acknowledge, which is how the chip says that it is busy.
+            NotReady: no acknowledge, which means that the chip is busy.
             ChecksumMismatch, BadReply: the bytes are damaged.
         """
         try:

@@ -1,11 +1,11 @@
 """Sensirion SHTC3: temperature and humidity.
 
-Source: Datasheet SHTC3, version 4 (sections 3.1, 5.1 to 5.10). I2C address 0x70, which is also the first of the
-multiplexer TCA9548A. The chip sleeps between polls, because awake it warms itself a little; a poll is wake, measure,
-read, sleep. Commands without clock stretching: a busy or sleeping chip does not acknowledge.
+Source: Datasheet SHTC3, version 4 (sections 3.1, 5.1 to 5.10). I2C address 0x70, which is also the default of the
+multiplexer TCA9548A. The chip sleeps between polls, to avoid self-heating; a poll is wake, measure, read, sleep.
+Commands without clock stretching: a busy or sleeping chip does not acknowledge.
 
 Limits:
-    The chip holds no setting, so a dip of its supply between two polls leaves no trace, and does no harm.
+    The chip has no settings, so a supply dip between two polls is not noticed and does no harm.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ ID: Final = 0x0807
 
 
 def temperature_c(raw: int) -> float | None:
-    """Temperature in °C (section 5.10); None for a word that no conversion gives."""
+    """Temperature in °C (section 5.10); None for a word at an end of the scale."""
     return None if raw in NO_CONVERSION else -45.0 + 175.0 * raw / 65536.0
 
 
 def humidity_pct(raw: int) -> float | None:
-    """Relative humidity in %, 0..100 (section 5.10); None for a word that no conversion gives."""
+    """Relative humidity in %, 0..100 (section 5.10); None for a word at an end of the scale."""
     return None if raw in NO_CONVERSION else 100.0 * raw / 65536.0
 
 
@@ -66,7 +66,7 @@ def decode(reply: bytes) -> tuple[float | None, float | None]:
 
 @dataclass(frozen=True, slots=True)
 class Shtc3Options:
-    """Low power measures in 0.8 instead of 12.1 ms, and is noisier."""
+    """Low power measures in 0.8 ms instead of 12.1 ms, with more noise."""
 
     low_power: bool = False
 
@@ -75,7 +75,7 @@ class Shtc3:
     """One SHTC3.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x70.
         options: low power.
     """
@@ -89,8 +89,8 @@ class Shtc3:
         self.quantities: tuple[str, ...] = ("temperature_c", "humidity_pct")
 
     def probe(self) -> Iterator[int]:
-        """Make sure that it is no multiplexer, wake, reset, identify, and send it to sleep."""
-        if _speaks_unasked(self._bus, self._address):
+        """Check that it is not a multiplexer, wake, reset, identify, and send it to sleep."""
+        if _answers_unasked(self._bus, self._address):
             raise WrongChip(
                 f"{self._address:#04x} answers without a question, as a TCA9548A multiplexer does and an SHTC3 never: "
                 "move one of them, the multiplexer has address pins"
@@ -114,7 +114,7 @@ class Shtc3:
         """Start the conversion; when it is done read it, and send the chip to sleep.
 
         Raises:
-            NotReady: just started; or no acknowledge, which is how the chip says that it is busy.
+            NotReady: just started; or no acknowledge, which means that the chip is busy.
             ChecksumMismatch, BadReply: the bytes are damaged.
         """
         try:
@@ -125,7 +125,7 @@ class Shtc3:
             reply = self._bus.transfer(self._address, b"", 6)
         except NoAcknowledge as error:
             raise NotReady("the chip does not acknowledge: asleep, still converting, or it lost power") from error
-        with contextlib.suppress(NoAcknowledge):  # what has been read is true all the same
+        with contextlib.suppress(NoAcknowledge):  # the measurement has been read already
             self._send(SLEEP)
         return decode(reply)
 
@@ -133,8 +133,8 @@ class Shtc3:
         self._bus.transfer(self._address, command, 0)
 
 
-def _speaks_unasked(bus: I2CBus, address: int) -> bool:
-    """Whether a read is answered that nothing preceded, and not with a measurement that somebody left behind."""
+def _answers_unasked(bus: I2CBus, address: int) -> bool:
+    """Whether a read without a command is answered, and not with a measurement that was not read before."""
     try:
         checked_words(bus.transfer(address, b"", 6), 2)
     except NoAcknowledge:
@@ -148,15 +148,15 @@ _WAKING_LOOKS: Final = 4
 
 
 def recognise(bus: I2CBus, address: int) -> str | None:
-    """By its id, in two tries, because it may sleep; never asks what might be a multiplexer."""
-    if _speaks_unasked(bus, address):
+    """By its id, after waking it up. Sends nothing to a chip that may be a multiplexer."""
+    if _answers_unasked(bus, address):
         return None
     bus.transfer(address, WAKE, 0)
     for look in range(1, _WAKING_LOOKS + 1):
         try:
             (identity,) = read_words(bus, address, READ_ID, 1)
         except NoAcknowledge:
-            # A refused address takes 0.1 ms, so a few of them outlast the waking.
+            # Each refused address takes 0.1 ms, so a few tries are longer than the wake-up time.
             if look == _WAKING_LOOKS:
                 raise
         else:

@@ -3,7 +3,7 @@
 Source: Si7021-A20 datasheet, revision 1.2 (tables 2 and 11, sections 5.1 and 5.5). I2C address 0x40.
 
 Limits:
-    The temperature that belongs to a humidity comes without a checksum (section 5.1.2).
+    The temperature of a humidity conversion has no checksum (section 5.1.2).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ READ_TEMPERATURE_OF_HUMIDITY: Final = b"\xe0"
 
 
 def previous_temperature_c(reply: bytes) -> float | None:
-    """Temperature in °C from the two bytes that a humidity leaves behind; None for a word that no conversion gives.
+    """Temperature in °C from the two bytes of the last humidity conversion; None for a word at an end of the scale.
 
     Raises:
-        BadReply: what came is no temperature.
+        BadReply: the bytes are not a temperature.
     """
     word = int.from_bytes(reply)
     raw = word & ~STATUS_BITS
@@ -56,7 +56,7 @@ class Si7021(Sht2x):
     """12 ms at most, and 10.8 ms for the temperature that is measured with it."""
 
     def probe(self) -> Iterator[int]:
-        """As the SHT2x, and make sure that the temperature can be had with the humidity."""
+        """As the SHT2x, and check that the temperature of a humidity conversion can be read."""
         yield from super().probe()
         first = identity(self._bus, self._address)
         if first not in SI70XX:
@@ -67,7 +67,7 @@ class Si7021(Sht2x):
         """Read the humidity, then the temperature that was measured for it.
 
         Raises:
-            NotReady: no acknowledge, which is how the chip says that it is busy.
+            NotReady: no acknowledge, which means that the chip is busy.
             ChecksumMismatch, BadReply: the bytes are damaged, or not what was asked for.
         """
         humidity = humidity_pct(checked_raw(self._result(), humidity=True))

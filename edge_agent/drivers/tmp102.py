@@ -4,7 +4,7 @@ Source: TMP102 datasheet SBOS397H (sections 6.4 and 6.5). I2C address 0x48 to 0x
 a configuration of two bytes.
 
 Limits:
-    The chip has no identity: it is taken for one when it keeps its configuration.
+    The chip has no identity: a chip that stores the configuration is read as a TMP102.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ EXTENDED: Final = 0x10
 
 
 def extended_temperature_c(raw: bytes) -> float | None:
-    """Temperature in °C from the register in either mode (section 6.5.2), whose last bit tells which.
+    """Temperature in °C from the register (section 6.5.2); its last bit tells the mode.
 
     Raises:
-        BadReply: bits are set that belong to neither.
+        BadReply: bits are set that are zero in both modes.
     """
     if raw == b"\xff\xff":
         return None
@@ -50,13 +50,13 @@ class Tmp102(Lm75):
     """One TMP102.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x48 to 0x4B.
         options: mode.
     """
 
     kept: ClassVar[bytes] = b"\x7f\xd0"
-    """Bit 7 tells of single conversions, bit 5 of the second byte of the alarm."""
+    """Without bit 7 of the first byte (one-shot) and bit 5 of the second (alarm)."""
 
     def __init__(self, bus: I2CBus, address: int, options: Any) -> None:
         super().__init__(bus, address, options)

@@ -1,4 +1,4 @@
-"""Texas Instruments TMP105: temperature; in all that can be seen a TMP75 at one of two addresses.
+"""Texas Instruments TMP105: temperature; same registers as the TMP75, with two addresses.
 
 Source: TMP105 datasheet SBOS648B. I2C address 0x48 or 0x49.
 """

@@ -1,10 +1,10 @@
 """Texas Instruments TMP117 and TMP119: temperature.
 
-Source: TMP117 datasheet SNOSD82D (sections 7.3, 7.4, 7.6). I2C address 0x48 to 0x4B. One-shot: one conversion per
-poll keeps the die cool. Nothing is written to its EEPROM, so that an offset stored there stays in force.
+Source: TMP117 datasheet SNOSD82D (sections 7.3, 7.4, 7.6). I2C address 0x48 to 0x4B. One-shot: one conversion per poll
+avoids self-heating. Nothing is written to its EEPROM, so an offset stored there stays in effect.
 
 Limits:
-    All ones are -0.0078 °C and a value; a line that floats shows in the configuration, which is read with each value.
+    All ones are a value, -0.0078 °C; a line that is not driven is noticed by the configuration, which is read too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ONE_SHOT: Final = 0b11 << 10
 SHUTDOWN: Final = 0b01 << 10
 RESET: Final = 0x0002
 _SETTINGS: Final = 0x0FFE
-"""What is written and reads back: mode, cycle, averaging, alert pin."""
+"""Bits that read back as written: mode, cycle, averaging, alert pin."""
 
 RESET_NS: Final = 2_000_000
 STARTUP_LOOKS: Final = 5
@@ -53,7 +53,7 @@ _SINGLE_NS: Final = 17_500_000
 
 
 def temperature_c(raw: bytes) -> float | None:
-    """Temperature in °C from the two bytes of the result (section 7.6.1.1); None for what stands there at power-up."""
+    """Temperature in °C from the two bytes of the result (section 7.6.1.1); None for the power-on value."""
     return None if raw == NEVER_CONVERTED else int.from_bytes(raw, signed=True) * 0.0078125
 
 
@@ -62,7 +62,7 @@ def temperature_c(raw: bytes) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Tmp117Options:
-    """How many conversions one value averages: 8 take 140 ms, and their noise is about one count, 0.0078 °C."""
+    """Number of conversions averaged into one value: 8 take 140 ms, with a noise of about one count, 0.0078 °C."""
 
     averaging: Averaging = 8
 
@@ -71,7 +71,7 @@ class Tmp117:
     """One TMP117 or TMP119.
 
     Args:
-        bus: adapter that it hangs on.
+        bus: its adapter.
         address: 0x48 to 0x4B.
         options: averaging.
     """
@@ -84,7 +84,7 @@ class Tmp117:
         self.quantities: tuple[str, ...] = ("temperature_c",)
 
     def probe(self) -> Iterator[int]:
-        """Identify, reset, and shut down until the first conversion."""
+        """Identify, reset, and set shutdown mode."""
         identity = self._read(DEVICE_ID)
         if identity & DEVICE_ID_MASK != TMP117_ID:
             raise WrongChip(
@@ -107,7 +107,7 @@ class Tmp117:
         return self._conversion_ns
 
     def collect(self) -> tuple[float | None, ...]:
-        """Read the configuration, which tells that the conversion is done, and the result.
+        """Read the configuration, which shows whether the conversion is done, and the result.
 
         Raises:
             NotReady: the conversion is still running, or was read before.

@@ -3,7 +3,7 @@
 Source: TMP75 datasheet SBOS288O (sections 7.3 and 7.5). I2C address 0x48 to 0x4F; as the LM75, with 12 bits.
 
 Limits:
-    The chip has no identity: a TMP105 is the same in all that can be seen, and a TMP102 in its usual mode too.
+    The chip has no identity: a TMP105 has the same registers, and so has a TMP102 in its normal mode.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Tmp75(Lm75):
     bits: int = 12
 
     def decode(self, raw: bytes) -> float | None:
-        """Turn the two bytes of the register into °C. Raises BadReply where they are not of 12 bits."""
+        """Turn the two bytes of the register into °C. Raises BadReply if they are not a value of 12 bits."""
         celsius = temperature_c(raw, self.bits)
         if celsius is not None and raw[1] & 0x0F:
             raise BadReply(f"{raw.hex()} is no temperature of 12 bits: another chip, or a TMP102 in its extended mode")

@@ -1,12 +1,12 @@
-"""Vaisala transmitters that are asked in text: PTB330, PTU300, HMT330, HMP155, PTB220 and their like.
+"""Vaisala transmitters with text commands: PTB330, PTU300, HMT330, HMP155, PTB220 and compatible ones.
 
 Sources: PTU300 User's Guide M210796EN (serial line operation, table 29, FORM and SEND); PTB330 User's Guide M210855EN;
-HMP155 User's Guide M210912EN. Address 0 is asked with plain `SEND`, others with `SEND 5`, as mode POLL wants it.
+HMP155 User's Guide M210912EN. The request is `SEND` for address 0, otherwise e.g. `SEND 5`, as mode POLL needs it.
 Factory settings of PTU300 and HMP155 are 4800 7E1, of PTB330 9600 7E1: `bytesize = 7`, `parity = "E"`.
 
 Limits:
-    Each value must be followed by its unit, as in the default FORM: the device may have been set to other units.
-    A reply carries no checksum unless FORM says so: what was changed on the way into other digits is believed.
+    Each value must be followed by its unit, as in the default FORM, because the device may be set to other units.
+    A reply has no checksum unless FORM adds one: a transmission error that gives other digits is not noticed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LABELS: Final = {
     "rh": "humidity_pct",
 }
 _UNLABELLED: Final = {"hpa": "pressure_pa", "mbar": "pressure_pa", "%rh": "humidity_pct"}
-"""What a value without a label is, by its unit: an old barometer says just `1013.25 hPa`."""
+"""Quantity of a value without a label, by its unit: old barometers send only `1013.25 hPa`."""
 _NO_UNIT: Final = "set FORM so that each value is followed by its unit (U), or restore it with FORM /"
 
 # The reply
@@ -53,10 +53,10 @@ def request_for(address: int) -> bytes:
 
 
 def parse(line: str) -> dict[str, float | None]:
-    """The values in a line of a reply, in canonical units; None for stars, which mean that there is none.
+    """The values in a line of a reply, in canonical units; None for asterisks, which mean a missing value.
 
     Raises:
-        BadReply: a value has no unit, or one that is not known.
+        BadReply: a value has no unit, or an unknown one.
     """
     found: dict[str, float | None] = {}
     for quantity, text, unit in _readings(line):
@@ -74,7 +74,7 @@ def parse(line: str) -> dict[str, float | None]:
 
 
 def _readings(line: str) -> Iterator[tuple[str, str, str]]:
-    """Quantity, number or stars, and unit of each value in a line."""
+    """Quantity, number or asterisks, and unit of each value in a line."""
     for match in _VALUE.finditer(line):
         label, unit = (match["label"] or "").lower(), match["unit"] or ""
         quantity = _LABELS.get(label) if label else _UNLABELLED.get(unit.lower())
@@ -83,10 +83,10 @@ def _readings(line: str) -> Iterator[tuple[str, str, str]]:
 
 
 def find_values(received: bytes) -> dict[str, float | None]:
-    """The values in what came: behind an echo of the command and a prompt, up to a line end.
+    """The values in the received bytes, after an echo of the command and a prompt, up to a line end.
 
     Raises:
-        BadReply: there are none, the line is not complete, or as `parse`.
+        BadReply: there are none, or the line is not complete; or as `parse`.
     """
     *lines, rest = _ENDS.split(received)
     for line in reversed(lines):
@@ -98,7 +98,7 @@ def find_values(received: bytes) -> dict[str, float | None]:
 
 
 def is_complete(received: bytes) -> bool:
-    """Whether a line with values has come to its end."""
+    """Whether a complete line with values has arrived."""
     return any(any(_readings(_text(line))) for line in _ENDS.split(received)[:-1])
 
 
@@ -118,13 +118,13 @@ _OFFERED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class VaisalaOptions:
-    """What is wanted, of what the device has; and how long it may take to answer."""
+    """Which quantities of the device, and the time-out of a reply."""
 
     quantities: tuple[str, ...] = ("pressure_pa", "temperature_c", "humidity_pct")
     timeout_s: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what this driver does not read, and a time-out that would block the line. Raises ValueError."""
+        """Check quantities and time-out. Raises ValueError."""
         checked_quantities(self.quantities, _OFFERED)
         if not 0 < self.timeout_s <= 10:
             raise ValueError(f"timeout_s must be above 0 and at most 10, not {self.timeout_s}")
@@ -139,23 +139,23 @@ class Vaisala:
     """One transmitter.
 
     Args:
-        bus: the line, perhaps shared with others in mode POLL.
-        address: 0, or its own in mode POLL.
-        options: what is wanted.
+        bus: the line; in mode POLL it may be shared.
+        address: 0, or in mode POLL that of the device.
+        options: quantities and time-out.
     """
 
     def __init__(self, bus: SerialPort, address: int, options: VaisalaOptions) -> None:
         self._bus = bus
         self._request = request_for(address)
         self._timeout_s = options.timeout_s
-        self._wanted = tuple(each.quantity for each in measures(options))
+        self._wanted = tuple(measured.quantity for measured in measures(options))
         self.quantities: tuple[str, ...] = self._wanted
 
     def probe(self) -> Iterator[int]:
-        """Ask once, and see what it measures. Waits for nothing; raises as `collect`.
+        """Read once, to find the quantities that it sends. Raises as `collect`.
 
         Raises:
-            BadReply: it measures nothing of what is wanted.
+            BadReply: it sends none of the configured quantities.
         """
         values = self._ask()
         if not any(name in values for name in self._wanted):
@@ -164,14 +164,14 @@ class Vaisala:
         yield from ()
 
     def trigger(self) -> int:
-        """Nothing to start: the transmitter measures all the time."""
+        """Start nothing: the transmitter measures all the time. Returns 0."""
         return 0
 
     def collect(self) -> tuple[float | None, ...]:
-        """Ask for one message.
+        """Request one message.
 
         Raises:
-            BusTimeout: silence. BadReply: as `find_values`.
+            BusTimeout: no reply. BadReply: as `find_values`.
         """
         values = self._ask()
         return tuple(values.get(name) for name in self.quantities)

@@ -1,1 +1,1 @@
-"""From chips to measurements: one worker per bus, and what becomes of a sensor or a bus that fails."""
+"""Sampling: one worker per bus, the states of sensors and buses, and recorded readings as a source."""

@@ -1,7 +1,7 @@
-"""Recorded readings, from a CSV file into the pipeline at the times that the file tells.
+"""Recorded readings: delivers the rows of a CSV file to the pipeline at their times.
 
-The file has a header with `timestamp_ms`, optionally `sensor_id`, and one column per recorded field. A mapping says
-what a column is: `column=sensor.quantity[:unit]`; with a `sensor_id` column the sensor's name gets it appended.
+The file has a header with `timestamp_ms`, optionally `sensor_id`, and one column per recorded field. Mappings describe
+the columns: `column=sensor.quantity[:unit]`; if there is a `sensor_id`, it is appended to the name of the sensor.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NS_PER_MS: Final = 1_000_000
 MAX_LINE_BYTES: Final = 65_536
 _MOST_SHOWN: Final = 40
-"""Characters of a broken cell that are worth showing."""
+"""Most characters of an invalid cell that a message shows."""
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _NO_NUMBER: Final = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
@@ -36,7 +36,7 @@ _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The measurements of one line of the file. `wall_ns` is the file's own time."""
+    """The measurements of one line. `wall_ns` is its time in the file, ns since 1970."""
 
     line: int
     wall_ns: int
@@ -48,8 +48,8 @@ class Recording:
 
     Args:
         path: of the file.
-        mappings: what its columns are.
-        broken: called with a sentence for each row that cannot be used.
+        mappings: of its columns.
+        broken: called with a sentence for each invalid row.
 
     Raises:
         DataError: the header is unusable.
@@ -77,7 +77,7 @@ class Recording:
         self._sensor_column = self._columns.get("sensor_id")
 
     def sensors(self) -> dict[str, list[str]]:
-        """Every sensor that the file's usable rows speak of, with its quantities. Reads the file through."""
+        """All sensors of the valid rows, with their quantities. Reads the whole file."""
         found: dict[str, list[str]] = {}
         for row in self._rows(lambda _sentence: None):
             for sensor, (quantities, _values) in row.values.items():
@@ -86,12 +86,12 @@ class Recording:
         return found
 
     def first_ns(self) -> int | None:
-        """Time of the first usable row, ns since 1970; None if there is none."""
+        """Time of the first valid row, ns since 1970; None if there is none."""
         row = next(self._rows(lambda _sentence: None), None)
         return None if row is None else row.wall_ns
 
     def rows(self) -> Iterator[Row]:
-        """Usable rows in the order of the file; tells of the others."""
+        """Valid rows in the order of the file; reports the others."""
         return self._rows(self._complain)
 
     def _complain(self, sentence: str) -> None:
@@ -107,7 +107,7 @@ class Recording:
             raise DataError(f"{self.path}:1: {error}") from None
 
     def _rows(self, complain: Callable[[str], object]) -> Iterator[Row]:
-        """Line by line, so that what is wrong with one of them, be it an open quote, ends with it."""
+        """The rows. Parses line by line, so that an error, e.g. an open quote, affects only its line."""
         with self._open() as file:
             _read_line(file)
             number = 1
@@ -142,7 +142,7 @@ class Recording:
 
 
 def _read_line(file: BinaryIO) -> bytes:
-    """The next line; of one that is too long, as much as shows that. Empty at the end of the file."""
+    """The next line; of a line that is too long only the start. Empty at the end of the file."""
     line = rest = file.readline(MAX_LINE_BYTES + 1)
     while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
         rest = file.readline(MAX_LINE_BYTES + 1)
@@ -198,7 +198,7 @@ def _shown(text: str) -> str:
 
 
 class ReplayWorker:
-    """Delivers rows when their time has come.
+    """Delivers rows at their times.
 
     Args:
         recording: gives the rows.

@@ -1,4 +1,4 @@
-"""A configured sensor: how it is doing, and the changes of that which people are told."""
+"""A configured sensor: its state, its counts, and the events that report a change of state."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _NO_FLAG: Final = Flag(0)
 
 
 class SensorState(Enum):
-    """Where a sensor stands. The text is what people and events see.
+    """State of a sensor. The text stands in events and reports.
 
     starting → sampling → degraded → offline → sampling → …; a chip that was reset goes back to starting.
     """
 
     ABSENT = "absent"
-    """It has never answered. It is looked for again and again."""
+    """It has never answered. It is tried again and again."""
     STARTING = "starting"
     """It is being identified, reset, calibrated and configured."""
     SAMPLING = "sampling"
     DEGRADED = "degraded"
     """Its last measurements failed."""
     OFFLINE = "offline"
-    """It was there and is lost. It is looked for again and again."""
+    """It has answered and does not any more. It is tried again and again."""
 
 
 LOST: Final = frozenset({SensorState.ABSENT, SensorState.OFFLINE})
@@ -42,7 +42,7 @@ LOST: Final = frozenset({SensorState.ABSENT, SensorState.OFFLINE})
 
 @dataclass(slots=True)
 class SensorOnBus:
-    """A configured sensor and how it is doing.
+    """A configured sensor, with its state and counts.
 
     Attributes:
         id: as configured.
@@ -51,8 +51,9 @@ class SensorOnBus:
         expected: quantities that the driver declares; the chip that is found may measure fewer.
         settling: how many measurements after each start are suspect.
         stuck_after: so many equal measurements in a row are impossible; 0 where they are not.
-        locate: asked when it is lost, with the error: what may help to find it, as the end of a sentence, or nothing.
-        last: its latest measurement, for people to look at.
+        locate: called with the error when the sensor is lost. Returns what may help to find it as the end of a
+            sentence; empty if nothing does.
+        last: its latest measurement, for display.
         measurements, errors, missed: counts; `missed` are slots that passed while the bus was busy or stuck.
     """
 
@@ -66,14 +67,14 @@ class SensorOnBus:
     state: SensorState = SensorState.STARTING
     due_ns: int = 0
     phase_ns: int = 0
-    """Its slots are whole periods since boot plus this: a device that runs by itself has moments of its own."""
+    """Its slots are whole periods since boot plus this. Only a device that runs by itself has one."""
     measurements: int = 0
     errors: int = 0
     missed: int = 0
     last: Measurement | None = None
     cause: str = ""
     notice: str = ""
-    """What a person should know of it although it works."""
+    """What a person should know about it although it works."""
     ready: bool = False
     """Whether it has been probed and configured since it was last lost."""
     failures: int = 0
@@ -82,12 +83,17 @@ class SensorOnBus:
     """Attempts in a row to bring it back."""
     probing: Iterator[int] | None = None
     mistakes: set[type[Exception]] = field(default_factory=set)
-    """What its driver raised and should not have; each is logged once."""
+    """Kinds of errors that its driver raised and should not have."""
     unsettled: int = 0
     repeats: int = 0
 
-    def starts(self) -> None:
-        """It has been set up: what it measures next is its first."""
+    @property
+    def lost_state(self) -> SensorState:
+        """The state of this sensor when it is lost."""
+        return SensorState.OFFLINE if self.measurements else SensorState.ABSENT
+
+    def set_up(self) -> None:
+        """Note that the driver has set the chip up: its next measurement is its first."""
         self.probing, self.ready = None, True
         self.unsettled, self.repeats = self.settling, 0
         missing = [quantity for quantity in self.expected if quantity not in self.driver.quantities]
@@ -95,8 +101,17 @@ class SensorOnBus:
             f"measures no {', '.join(missing)}: the board carries a smaller relative of the chip" if missing else ""
         )
 
-    def has_measured(self, measured_ns: int, values: tuple[float | None, ...]) -> Measurement:
-        """Make its measurement, with a flag where the chip is not settled yet or repeats itself."""
+    def restart_at(self, due_ns: int) -> None:
+        """Measure nothing before `due_ns`, and then begin by setting the chip up."""
+        self.probing, self.ready, self.due_ns = None, False, due_ns
+
+    def move_slots(self, due_ns: int) -> None:
+        """Let `due_ns` be one of its slots, and the one after it the next."""
+        self.phase_ns = due_ns % self.period_ns
+        self.due_ns = due_ns + self.period_ns
+
+    def make_measurement(self, measured_ns: int, values: tuple[float | None, ...]) -> Measurement:
+        """Its measurement, with a flag where the chip is not settled yet or repeats itself."""
         flags = _NO_FLAG
         if self.unsettled:
             self.unsettled -= 1
@@ -121,7 +136,7 @@ class SensorOnBus:
         return slot_ns
 
     def change(self, state: SensorState, now_ns: int, cause: str, errno: int | None = None) -> Event | None:
-        """Go into a state. The event is None if that is no news; the log is told as well."""
+        """Go into a state, and log it. Returns the event; None if it was in that state or has just come up."""
         before, self.state, self.cause = self.state, state, cause
         if state is before:
             return None
@@ -134,8 +149,8 @@ class SensorOnBus:
             log.warning("sensor %s is %s: %s", self.id, state.value, cause)
         return Event(EventKind.SENSOR_STATE, now_ns, self.id, state.value, cause, errno)
 
-    def told(self, error: Exception) -> str:
-        """One sentence. An error that no driver should raise is a mistake in it, and is logged with its place once."""
+    def describe_error(self, error: Exception) -> str:
+        """One sentence. An error of a kind that no driver should raise is logged once with its traceback."""
         if isinstance(error, EdgeAgentError | OSError):
             return str(error)
         kind = type(error)

@@ -1,1 +1,1 @@
-"""Simulated hardware below the production drivers: one world, chips that measure it, buses to them."""
+"""Simulated hardware below the production drivers: the air, chip models that measure it, and buses to the chips."""

@@ -1,4 +1,4 @@
-"""What can happen to a rig: the actions of a scenario. No list but `ACTIONS`."""
+"""The actions of a scenario: faults of buses and chips, and changes of the air. All are listed in `ACTIONS`."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that happens.
+    """One step of a scenario: an action, its target, its time and its parameters.
 
     Attributes:
-        at_s: when, seconds since the start.
-        do: what, a key of `ACTIONS`.
-        sensor, bus: to whom; an action needs the one or the other.
-        count: how often in a row, for faults of single transfers or replies.
-        errno: name of the kernel's reason, for `fail`.
-        byte, mask: which bits of a reply are turned over, for `corrupt`.
+        at_s: time, seconds since the start.
+        do: the action, a key of `ACTIONS`.
+        sensor, bus: the target; an action needs the one or the other.
+        count: number of transfers or replies in a row that a fault hits.
+        errno: name of the error code, for `fail`.
+        byte, mask: which bits of a reply are inverted, for `corrupt`.
         duration_ms: for `delay` and `stretch`.
-        driver: which other chip takes its place, for `plug`; not given: the same.
-        fault: what becomes of serial replies, for `spoil`.
-        temperature_c, humidity_pct, pressure_pa: what the air is to be, for `air`; not given: as the weather is.
-        repeat_s: it happens again after so many seconds, and so on; 0 does not repeat.
+        driver: for `plug`, the driver whose chip takes the place; None puts the same chip back.
+        fault: name of a `SerialFault`, for `spoil`.
+        temperature_c, humidity_pct, pressure_pa: values of the air, for `air`; None leaves the value to the weather.
+        repeat_s: period in seconds at which the step is repeated; 0 does not repeat it.
     """
 
     at_s: float
@@ -55,12 +55,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something that a step can do.
+    """One kind of action.
 
     Attributes:
-        target: what it happens to: `sensor` or `bus`.
-        meaning: for people.
-        act: does it.
+        target: kind of its target: `sensor` or `bus`.
+        meaning: description for the documentation.
+        act: carries it out.
     """
 
     target: str
@@ -83,7 +83,7 @@ def _line(rig: Rig, bus: str) -> PtyDevice:
 
 
 class Impossible(Exception):
-    """An action that its target cannot undergo; says why."""
+    """The action cannot be applied to its target; the message says why."""
 
 
 def _unplug(rig: Rig, name: str, _step: Step) -> None:
@@ -96,7 +96,7 @@ def _unplug(rig: Rig, name: str, _step: Step) -> None:
     elif isinstance(bus, SimulatedKernel) and isinstance(chip, KernelChip):
         bus.unbind(chip)
     elif isinstance(bus, SimulatedW1):
-        bus.vanish(str(getattr(chip, "name", "")))
+        bus.remove(str(getattr(chip, "name", "")))
     else:
         raise Impossible(f"nothing can be unplugged from {sensor.bus!r}")
 
@@ -115,7 +115,7 @@ def _plug(rig: Rig, name: str, step: Step) -> None:
     elif isinstance(bus, SimulatedKernel) and isinstance(chip, KernelChip):
         bus.bind(chip)
     elif isinstance(bus, SimulatedW1):
-        bus.return_(str(getattr(chip, "name", "")))
+        bus.restore(str(getattr(chip, "name", "")))
     else:
         raise Impossible(f"nothing can be plugged into {sensor.bus!r}")
 
@@ -170,7 +170,7 @@ def _spoil(rig: Rig, name: str, step: Step) -> None:
 def _gone(rig: Rig, name: str, *, gone: bool) -> None:
     bus = rig.buses[name]
     if isinstance(bus, PtyDevice):
-        (bus.hang_up if gone else bus.come_back)()
+        (bus.unplug if gone else bus.plug_in)()
     else:
         _i2c(rig, name).gone = gone
 

@@ -50,7 +50,7 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """URL for clients, `mqtt://127.0.0.1:PORT`."""
         return f"mqtt://{HOST}:{self.port}"
 
     def __enter__(self) -> Self:
@@ -81,7 +81,7 @@ class EmbeddedBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop it."""
-        # Closing its standard input is what the child takes for the end of its parent; it ignores SIGTERM.
+        # The child ends when its standard input is closed, as it is when the parent ends; it ignores SIGTERM.
         child = self._broker._process  # noqa: SLF001 there is no other way to it
         if child is not None and child.stdin is not None:
             child.stdin.close()
@@ -91,7 +91,7 @@ class EmbeddedBroker:
 
 @contextmanager
 def _signals_ignored() -> Iterator[None]:
-    """A child that is started now ignores what ends us: the broker must not go before we said goodbye to it."""
+    """A child that is started meanwhile ignores SIGINT and SIGTERM: the broker must outlive the client's disconnect."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python leaves signals to the main thread
         return

@@ -1,4 +1,4 @@
-"""The simulated adapter in the shape of CircuitPython's `busio.I2C`, so that Adafruit's drivers can read our chips."""
+"""The simulated adapter with the interface of CircuitPython's `busio.I2C`, for Adafruit's drivers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _BYTE_NS: Final = 90_000
 
 
 class CircuitPythonFacade:
-    """Calls of `busio.I2C` upon a simulated adapter. Fails with a plain OSError, as Blinka does on Linux.
+    """Implements `busio.I2C` on a simulated adapter. Raises OSError, as Blinka does on Linux.
 
     Args:
         bus: adapter.
-        clock: goes on by what each transfer takes at 100 kHz, because some drivers poll without sleeping.
+        clock: advanced by the duration of each transfer at 100 kHz, because some drivers poll without sleeping.
     """
 
     def __init__(self, bus: SimulatedI2C, clock: SimulatedClock) -> None:
@@ -30,22 +30,22 @@ class CircuitPythonFacade:
         self._locked = False
 
     def try_lock(self) -> bool:
-        """Take the bus. False if somebody has it."""
+        """Lock the bus. False if it is locked already."""
         if self._locked:
             return False
         self._locked = True
         return True
 
     def unlock(self) -> None:
-        """Give the bus back."""
+        """Unlock the bus."""
         self._locked = False
 
     def scan(self) -> list[int]:
-        """Addresses that acknowledge a write of nothing."""
+        """Addresses that acknowledge an empty write."""
         return [address for address in range(0x08, 0x78) if self._bus.ping(address)]
 
     def writeto(self, address: int, buffer: bytes | bytearray, *, start: int = 0, end: int | None = None) -> None:
-        """Write `buffer[start:end]`; nothing at all only probes the address."""
+        """Write `buffer[start:end]`; an empty write probes the address."""
         self._transfer(address, bytes(buffer[start:end]), 0)
 
     def readfrom_into(self, address: int, buffer: bytearray, *, start: int = 0, end: int | None = None) -> None:

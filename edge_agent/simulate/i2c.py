@@ -1,4 +1,4 @@
-"""A simulated I2C adapter: one transfer core above segments of chips, faults on command, a log for tests."""
+"""A simulated I2C adapter: transfers to the chip models on it, faults that can be injected, and a log for tests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from edge_agent.simulate.chips.base import Nack
 from edge_agent.simulate.segment import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from edge_agent.clock import Clock
-    from edge_agent.simulate.chips.base import I2CChip
 
 _BITS_PER_BYTE: Final = 9
 """Eight and the acknowledge."""
@@ -46,7 +43,7 @@ class Transaction(NamedTuple):
 
 @dataclass(slots=True)
 class _Failure:
-    """The next transfers (of one address, or of any) that end with an errno."""
+    """The next `count` transfers, with one address or with any, that fail with an error code."""
 
     count: int
     code: int
@@ -55,7 +52,7 @@ class _Failure:
 
 @dataclass(slots=True)
 class _Damage:
-    """Bits to turn over in one byte of the next reply (of one address, or of any) that is long enough."""
+    """Bits to invert in one byte of the next reply that is long enough, from one address or from any."""
 
     byte_index: int
     mask: int
@@ -66,12 +63,12 @@ class SimulatedI2C(Segment):
     """One adapter with chips on it. Implements `bus.base.I2CBus`.
 
     Args:
-        clock: stamps the log; what takes time on the bus passes on it, for the caller.
+        clock: stamps the log. The duration of each transfer passes on it, for the caller.
         name: for messages.
         log_limit: how many transactions `log` keeps; 0 keeps none.
-        timeout_s: how long the adapter waits on a stuck bus before it gives up.
-        bit_hz: speed of the bus, 100 000 in standard mode; 0 takes no time for bytes.
-        absent_errno: what an adapter says of silence: EREMOTEIO, or ENXIO as i2c-gpio does.
+        timeout_s: how long the adapter waits on a stuck bus.
+        bit_hz: clock rate of the bus, 100 000 in standard mode; 0: transfers take no time.
+        absent_errno: error code for a missing acknowledge: EREMOTEIO, or ENXIO as with i2c-gpio.
     """
 
     def __init__(
@@ -97,6 +94,7 @@ class SimulatedI2C(Segment):
         self._claimed: dict[int, str] = {}
         self._sticks_after: int | None = None
         self._thread: int | None = None
+        self._never = threading.Event()
         self.gone = False
         self.stuck = False
         self.transfers = 0
@@ -104,47 +102,47 @@ class SimulatedI2C(Segment):
         self.log: deque[Transaction] = deque(maxlen=log_limit)
 
     def power_cycle(self) -> None:
-        """Switch the supply of every chip off and on, which also frees a stuck bus."""
+        """Switch the supply of every chip off and on. This also frees a stuck bus."""
         self.recover()
         super().power_cycle()
 
     def stick_after(self, transfers: int) -> None:
-        """Let a chip hold the data line from the transfer after so many more, until `recover` or a power cycle."""
+        """After so many more transfers a chip holds the data line low, until `recover` or a power cycle."""
         self._sticks_after = transfers
 
     def recover(self) -> None:
-        """Clock out whoever holds the data line (UM10204 section 3.1.16)."""
+        """Free the data line, as clock pulses do (UM10204 section 3.1.16)."""
         self.stuck = False
         self._sticks_after = None
 
     def fail_next(self, count: int = 1, code: int = errno.EREMOTEIO, *, address: int | None = None) -> None:
-        """Let the next `count` transfers fail with an errno: those of one address, or any."""
+        """Let the next `count` transfers fail with an error code: those with one address, or all."""
         self._failures.append(_Failure(count, code, address))
 
     def corrupt_next(self, byte_index: int, mask: int, *, address: int | None = None) -> None:
-        """Turn the bits of `mask` over in one byte of the next reply that is long enough."""
+        """Invert the bits of `mask` in one byte of the next reply that is long enough."""
         self._damages.append(_Damage(byte_index, mask, address))
 
     def stretch_next(self, stretch_ns: int, *, address: int) -> None:
-        """Let a chip hold the clock line in its next transfer; the adapter gives up after 35 ms with EIO."""
+        """Let a chip stretch the clock in its next transfer; the adapter gives up after 35 ms with EIO."""
         self._stretches_ns[address] = stretch_ns
 
     def delay(self, address: int, delay_ns: int) -> None:
-        """Let each transfer with the address take so much longer."""
+        """Let each transfer with the address take longer by `delay_ns`."""
         self._delays_ns[address] = delay_ns
 
     def claim(self, address: int, owner: str) -> None:
-        """Let a kernel driver own the address: EBUSY for everybody else."""
+        """Let a kernel driver own the address: transfers with it fail with EBUSY."""
         self._claimed[address] = owner
 
     def transfer(self, address: int, write: bytes, read: int) -> bytes:
         """Write, then read with a repeated start.
 
         Raises:
-            NoAcknowledge: errno 121; nobody is there, or busy, or does not know the command.
+            NoAcknowledge: errno 121; no chip is there, it is busy, or it does not know the command.
             BusTimeout: errno 110; the bus is stuck.
             BusDenied: errno 16; a kernel driver owns the address. BusGone: errno 19; the adapter is unplugged.
-            BusError: another errno that `fail_next` was told.
+            BusError: another error code, given to `fail_next`.
             AssertionError: two threads share the adapter without a lock.
         """
         entered, self._thread = self._thread, threading.get_ident()
@@ -162,7 +160,7 @@ class SimulatedI2C(Segment):
         return reply
 
     def ping(self, address: int) -> bool:
-        """Whether something acknowledges the address. Raises as `transfer` when it is not for want of a chip."""
+        """Whether a chip acknowledges the address. Raises as `transfer`, but not NoAcknowledge."""
         try:
             self.transfer(address, b"", 0)
         except NoAcknowledge:
@@ -170,7 +168,7 @@ class SimulatedI2C(Segment):
         return True
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: no device is held open."""
 
     def _transfer(self, address: int, write: bytes, read: int) -> bytes:
         if self._sticks_after is not None:
@@ -179,34 +177,41 @@ class SimulatedI2C(Segment):
         if self.gone:
             raise self._failure(address, errno.ENODEV)
         if self.stuck:
-            self._pass(self._timeout_ns)
+            self._let_time_pass(self._timeout_ns)
             raise self._failure(address, errno.ETIMEDOUT)
         if address in self._claimed:
             raise self._failure(address, errno.EBUSY)
         parts = bool(write) + bool(read) or 1
-        self._pass(self._bit_ns * (_BITS_AROUND + _BITS_PER_BYTE * (len(write) + read + parts)))
-        self._pass(self._delays_ns.get(address, 0))
         stretch_ns = self._stretches_ns.pop(address, 0)
-        self._pass(min(stretch_ns, _LONGEST_STRETCH_NS))
+        self._let_time_pass(
+            self._bit_ns * (_BITS_AROUND + _BITS_PER_BYTE * (len(write) + read + parts))
+            + self._delays_ns.get(address, 0)
+            + min(stretch_ns, _LONGEST_STRETCH_NS)
+        )
         if stretch_ns > _LONGEST_STRETCH_NS:
             raise self._failure(address, errno.EIO)
-        if (code := self._next_failure(address)) is not None:
+        if self._failures and (code := self._next_failure(address)) is not None:
             raise self._failure(address, code)
-        chips = self.answering(address)
-        if write or not read:
-            chips = [chip for chip in chips if _acknowledges(chip.write, write)]
-        if not read and chips:
-            return b""
-        replies = [reply for chip in chips if (reply := _read(chip, read)) is not None]
-        if not replies:
-            raise self._failure(address, self._absent_errno)
-        # An open-drain line is low when anyone pulls it low.
-        reply = reduce(lambda one, other: bytes(a & b for a, b in zip(one, other, strict=True)), replies)
+        reply = self._ask_chips(address, write, read)
         return self._damaged(address, reply) if self._damages else reply
 
-    def _pass(self, duration_ns: int) -> None:
+    def _ask_chips(self, address: int, write: bytes, read: int) -> bytes:
+        """Write to the chips at the address and read from them. Raises NoAcknowledge if none acknowledges."""
+        replies = []
+        for chip in self.answering(address):
+            try:
+                if write or not read:
+                    chip.write(write)
+                replies.append(chip.read(read) if read else b"")
+            except Nack:
+                continue
+        if not replies:
+            raise self._failure(address, self._absent_errno)
+        return replies[0] if len(replies) == 1 else reduce(_wired_and, replies)
+
+    def _let_time_pass(self, duration_ns: int) -> None:
         if duration_ns:
-            self._clock.wait(threading.Event(), self._clock.now_ns() + duration_ns)
+            self._clock.wait(self._never, self._clock.now_ns() + duration_ns)
 
     def _next_failure(self, address: int) -> int | None:
         for failure in self._failures:
@@ -241,16 +246,6 @@ class SimulatedI2C(Segment):
         return BusError(f"the transfer with {where} broke off", errno=code)
 
 
-def _acknowledges(call: Callable[[bytes], None], data: bytes) -> bool:
-    try:
-        call(data)
-    except Nack:
-        return False
-    return True
-
-
-def _read(chip: I2CChip, count: int) -> bytes | None:
-    try:
-        return chip.read(count)
-    except Nack:
-        return None
+def _wired_and(one: bytes, other: bytes) -> bytes:
+    """The reply of chips that answer at once: an open-drain line is low when any of them pulls it low."""
+    return bytes(a & b for a, b in zip(one, other, strict=True))

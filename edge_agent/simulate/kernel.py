@@ -1,6 +1,6 @@
-"""Simulated kernel drivers: the trees of Industrial I/O and of hardware monitoring with chips in them.
+"""Simulated kernel drivers: the sysfs trees of Industrial I/O and of hardware monitoring, with chip models in them.
 
-Sources: Linux Documentation/ABI/testing/sysfs-bus-iio and sysfs-class-hwmon; the links are those of a Raspberry Pi.
+Sources: Linux Documentation/ABI/testing/sysfs-bus-iio and sysfs-class-hwmon; links are laid out as on a Raspberry Pi.
 """
 
 from __future__ import annotations
@@ -21,49 +21,50 @@ _CPU_FILES: Final = {"name": "cpu_thermal\n", "temp1_input": "48686\n"}
 
 
 class SimulatedKernel(SimulatedTree):
-    """`/sys/bus/iio/devices` or `/sys/class/hwmon` in a directory of ours.
+    """`/sys/bus/iio/devices` or `/sys/class/hwmon` in a temporary directory.
 
     Args:
         directory: an empty directory; the tree is made in it.
         subsystem: which of the two.
+        label: what messages call it; by default `directory`.
     """
 
-    def __init__(self, directory: Path, subsystem: Subsystem) -> None:
+    def __init__(self, directory: Path, subsystem: Subsystem, label: str = "") -> None:
         root = directory / "tree"
         root.mkdir()
-        super().__init__(root)
+        super().__init__(root, label)
         self._devices = directory / "devices"
         self._subsystem = subsystem
         self._entries: dict[str, KernelChip] = {}
         self._chips: list[KernelChip] = []
-        if subsystem == "hwmon":  # every Pi has this one, and it is no sensor of the air
+        if subsystem == "hwmon":  # every Pi has this one, and it does not measure the air
             home = self._home("virtual/thermal/thermal_zone0", "hwmon0")
             for file, text in _CPU_FILES.items():
                 (home / file).write_text(text, encoding="ascii")
-        else:  # not a device
+        else:  # an entry that is not a device
             (root / "iio_sysfs_trigger").mkdir()
 
     def attach(self, chip: KernelChip) -> None:
-        """Bind the kernel's driver to a chip; it gets the next free number."""
+        """Bind the kernel driver to a chip; it gets the lowest free number."""
         self._chips.append(chip)
         self.bind(chip)
 
     def entry(self, chip: KernelChip) -> str:
-        """The directory of a chip, as `iio:device0`. Raises KeyError while it is not bound."""
+        """Name of the directory of a chip, e.g. `iio:device0`. Raises KeyError while it is not bound."""
         for entry, bound in self._entries.items():
             if bound is chip:
                 return entry
         raise KeyError(chip.device)
 
     def unbind(self, chip: KernelChip) -> None:
-        """Take the directory away, as when an adapter is unplugged or the driver unloaded. Raises as `entry`."""
+        """Remove the directory, as when an adapter is unplugged or a driver is unloaded. Raises as `entry`."""
         entry = self.entry(chip)
         shutil.rmtree((self.directory / entry).resolve())
         (self.directory / entry).unlink()
         del self._entries[entry]
 
     def bind(self, chip: KernelChip) -> None:
-        """Make the directory appear, under the lowest number that is free; nothing if it is there."""
+        """Create the directory under the lowest free number. Does nothing if the chip is bound."""
         if chip in self._entries.values():
             return
         number = 0
@@ -78,7 +79,7 @@ class SimulatedKernel(SimulatedTree):
         self._entries[entry] = chip
 
     def renumber(self) -> None:
-        """Bind all chips again in another order, as after another start."""
+        """Bind all chips again in reverse order, as may happen at the next start."""
         for chip in self._chips:
             self.unbind(chip)
         self._chips.reverse()

@@ -1,4 +1,4 @@
-"""The production serial port on a simulated line whose devices also send by themselves, on the simulated clock."""
+"""The production serial port on a simulated line. Devices that send by themselves do so by the simulated clock."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class SimulatedPort:
-    """Implements `bus.base.SerialPort`: before anybody listens, the devices send what is due by their clock.
+    """Implements `bus.base.SerialPort`. Before each read the devices send what is due by the simulated clock.
 
     Args:
-        device: the line.
-        port: the production port, opened on the line's `path`.
+        device: the simulated line.
+        port: the production port, opened on the `path` of the line.
     """
 
     def __init__(self, device: PtyDevice, port: SerialPort) -> None:
         self._device = device
         self._port = port
-        self._ear = port.listen()
+        self._listener = port.listen()
 
     def exchange(
         self,
@@ -34,7 +34,7 @@ class SimulatedPort:
     ) -> bytes:
         """As the production port."""
         if self._device.talkers:
-            self.hear()
+            self.receive_due()
         return self._port.exchange(request, reply_length=reply_length, timeout_s=timeout_s, complete=complete)
 
     def listen(self) -> SimulatedListener:
@@ -42,13 +42,13 @@ class SimulatedPort:
         return SimulatedListener(self, self._port.listen())
 
     def close(self) -> None:
-        """Close the production port; the line stays."""
+        """Close the production port; the simulated line stays."""
         self._port.close()
 
-    def hear(self) -> None:
-        """Let the devices send what is due, and the production port take it. Raises as that does."""
-        self._ear.take()  # open it first: what came before is not for us
-        self._device.speak(self._ear.take)
+    def receive_due(self) -> None:
+        """Let the devices send what is due, and the production port read it. Raises as that port does."""
+        self._listener.take()  # opens the port first: what was sent before is lost
+        self._device.speak(self._listener.take)
 
 
 class SimulatedListener:
@@ -65,5 +65,5 @@ class SimulatedListener:
 
     def take(self) -> bytes:
         """As the production listener."""
-        self._port.hear()
+        self._port.receive_due()
         return self._listener.take()

@@ -1,36 +1,32 @@
 """A rig: simulated buses with the chips of given sensors, in one world. Owns temporary directories and ptys.
 
-What a rig hands out stands where the hardware would stand; everything above it is the production code.
+Its buses replace the hardware; everything above them is the production code.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import random
 import tempfile
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-import edge_agent.simulate.chips
 from edge_agent.bus.base import BusKind
 from edge_agent.errors import Unavailable
 from edge_agent.simulate.chips.base import AnyChip, I2CChip, KernelChip, Part, SerialSlave, SerialTalker, W1Chip
 from edge_agent.simulate.chips.tca9548a import Tca9548a
 from edge_agent.simulate.i2c import SimulatedI2C
 from edge_agent.simulate.kernel import SimulatedKernel
+from edge_agent.simulate.registry import find_chip
 from edge_agent.simulate.uart import PtyDevice
 from edge_agent.simulate.w1 import SimulatedW1
 from edge_agent.simulate.world import Air, Place, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from edge_agent.clock import Clock
-    from edge_agent.simulate.chips.base import Makers
     from edge_agent.simulate.segment import Segment
 
 SimulatedBus: TypeAlias = SimulatedI2C | SimulatedW1 | SimulatedKernel | PtyDevice
@@ -42,13 +38,15 @@ class SimulatedBusSpec:
 
     Attributes:
         name: as in the configuration.
-        kind: I2C, serial, or one of the kernel's trees: that of the chips on it.
-        echo: of a serial line, whether it gives back what is sent.
+        kind: I2C, serial or sysfs; which sysfs tree it is follows from the chips on it.
+        echo: whether a serial line returns what is sent.
+        device: as configured, e.g. `/dev/i2c-1`. Messages name it, and not the temporary path.
     """
 
     name: str
     kind: BusKind
     echo: bool = False
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,9 +57,9 @@ class SimulatedSensor:
         driver: name of the driver that will read it.
         bus: name of its bus.
         address: I2C or Modbus address; 0 where the bus has none.
-        options: the driver's options by name: which device of many, the number burnt into the chip.
+        options: the driver's options by name, e.g. a profile or a serial number.
         id: as configured, for scenarios.
-        mux, channel: of the TCA9548A that it hangs behind; None if behind none.
+        mux, channel: address and channel of the TCA9548A before it; `mux` is None without one.
     """
 
     driver: str
@@ -78,19 +76,19 @@ class Rig:
 
     Attributes:
         world: the weather that all sensors share.
-        buses: by name: an `I2CBus`, a `Sysfs`, or for a serial bus the device whose `path` is to be opened.
+        buses: by name: an `I2CBus`, a `Sysfs`, or for a serial bus the device whose `path` the port opens.
 
     Args:
-        seed: of everything that is drawn.
+        seed: of all random numbers.
         clock: simulated time.
         buses: to simulate.
         sensors: on them.
         world: the weather; one of its own by default.
-        bit_hz: speed of the I2C buses, 100 000 in standard mode.
+        bit_hz: clock rate of the I2C buses, 100 000 in standard mode.
 
     Raises:
-        Unavailable: a driver has no chip model, a sensor names no bus of the list, or a bus of another kind, or one
-            tree of the kernel is to hold chips of several.
+        Unavailable: a driver has no chip model; a sensor names an unknown bus or one of the wrong kind; or chips of
+            several subsystems are on one sysfs bus.
     """
 
     def __init__(
@@ -103,7 +101,7 @@ class Rig:
         world: World | None = None,
         bit_hz: int = 100_000,
     ) -> None:
-        # The air goes by true time: it does not jump when the gateway's idea of the wall clock is stepped.
+        # The weather follows true time: it does not jump when the gateway's wall clock is stepped.
         self._offset_ns = clock.anchor().offset_ns
         self._clock = clock
         self._seed = seed
@@ -121,12 +119,12 @@ class Rig:
         self.buses: Mapping[str, SimulatedBus] = {bus.name: self._wire(bus) for bus in specs}
 
     def chip(self, sensor: SimulatedSensor) -> AnyChip:
-        """The model behind a sensor, to inject faults into."""
+        """The chip model of a sensor, for fault injection."""
         return self._chips[sensor]
 
     @property
     def sensor_ids(self) -> tuple[str, ...]:
-        """Ids of all sensors that have one."""
+        """Ids of the sensors that have an id."""
         return tuple(sensor.id for sensor in self._chips if sensor.id)
 
     def sensor(self, name: str) -> SimulatedSensor:
@@ -137,21 +135,21 @@ class Rig:
         raise KeyError(name)
 
     def force_air(self, sensor: SimulatedSensor, values: Mapping[str, float]) -> None:
-        """Set some of the air around a sensor, by quantity, whatever the weather is; the rest is as it is."""
+        """Fix some quantities of the air around a sensor. The weather determines the others."""
         self._forced[sensor] = dict(values)
 
     def segment(self, sensor: SimulatedSensor) -> Segment:
-        """The stretch of I2C wire that a sensor hangs on, to unplug it from."""
+        """The segment of the I2C bus that a sensor is on."""
         return self._segments[sensor]
 
     def truth(self, sensor: SimulatedSensor, boot_ns: int) -> Air:
-        """The air that really was around a sensor at a moment in ns since boot."""
+        """The true air around a sensor at a time in ns since boot."""
         air = self._places[sensor].air(boot_ns + self._offset_ns)
         forced = self._forced.get(sensor)
         return air._replace(**forced) if forced else air
 
     def close(self) -> None:
-        """End the ptys and remove the directories. Twice is harmless."""
+        """Close the ptys and remove the directories. Closing twice is harmless."""
         for bus in self.buses.values():
             bus.close()
         self._directory.cleanup()
@@ -165,11 +163,11 @@ class Rig:
         self.close()
 
     def another_chip(self, sensor: SimulatedSensor, driver: str) -> AnyChip:
-        """A chip of another kind in the air of a sensor, to put in its place. Raises Unavailable if unknown."""
-        return _maker(driver)(self._part(sensor, random.Random(f"{self._seed}/{sensor.id}/{driver}")))
+        """A chip of another kind to replace that of a sensor. Raises Unavailable if there is no model."""
+        return find_chip(driver)(self._part(sensor, random.Random(f"{self._seed}/{sensor.id}/{driver}")))
 
     def _make(self, sensor: SimulatedSensor, kinds: Mapping[str, BusKind]) -> AnyChip:
-        make = _maker(sensor.driver)
+        make = find_chip(sensor.driver)
         draw = random.Random(f"{self._seed}/{sensor.bus}/{sensor.address}/{sensor.options.get('serial')}")
         self._places[sensor] = Place(
             self.world,
@@ -197,7 +195,7 @@ class Rig:
         root = Path(self._directory.name)
         match spec.kind:
             case BusKind.I2C:
-                i2c = SimulatedI2C(self._clock, name=spec.name, bit_hz=self._bit_hz)
+                i2c = SimulatedI2C(self._clock, name=spec.device or spec.name, bit_hz=self._bit_hz)
                 for sensor, chip in here:
                     if isinstance(chip, I2CChip):
                         self._segments[sensor] = segment = _segment(i2c, sensor)
@@ -205,49 +203,32 @@ class Rig:
                 return i2c
             case BusKind.SYSFS:
                 (root / spec.name).mkdir()
-                return self._wire_tree(spec.name, root / spec.name, [chip for _, chip in here])
+                return self._wire_tree(spec, root / spec.name, [chip for _, chip in here])
             case BusKind.SERIAL:
                 devices = [chip for _, chip in here if isinstance(chip, SerialSlave | SerialTalker)]
                 return PtyDevice(devices, link=root / f"{spec.name}-port", echo=spec.echo)
 
-    def _wire_tree(self, name: str, directory: Path, chips: Sequence[AnyChip]) -> SimulatedBus:
-        """The tree in which the kernel shows such chips; 1-Wire if there are none."""
+    def _wire_tree(self, spec: SimulatedBusSpec, directory: Path, chips: Sequence[AnyChip]) -> SimulatedBus:
+        """The sysfs tree for the chips; that of 1-Wire if there are none."""
         subsystems = {chip.subsystem if isinstance(chip, KernelChip) else "w1" for chip in chips}
         if len(subsystems) > 1:
-            raise Unavailable(f'"{name}" is one tree of the kernel and cannot hold {" and ".join(sorted(subsystems))}')
+            kinds = " and ".join(sorted(subsystems))
+            raise Unavailable(f'"{spec.name}" is one tree of the kernel and cannot hold {kinds}')
         kernel_chips = [chip for chip in chips if isinstance(chip, KernelChip)]
         if kernel_chips:
-            kernel = SimulatedKernel(directory, kernel_chips[0].subsystem)
+            kernel = SimulatedKernel(directory, kernel_chips[0].subsystem, spec.device)
             for kernel_chip in kernel_chips:
                 kernel.attach(kernel_chip)
             return kernel
-        w1 = SimulatedW1(directory, self._clock)
+        w1 = SimulatedW1(directory, self._clock, spec.device)
         for chip in chips:
             if isinstance(chip, W1Chip):
                 w1.attach(chip)
         return w1
 
 
-def _maker(driver: str) -> Callable[[Part], AnyChip]:
-    makers = chip_makers()
-    if driver not in makers:
-        raise Unavailable(f'there is no simulated chip for driver "{driver}"; there are: {", ".join(sorted(makers))}')
-    return makers[driver]
-
-
-@cache
-def chip_makers() -> Makers:
-    """Every chip model, by the name of the driver that reads it: what the modules in `chips/` offer."""
-    package = edge_agent.simulate.chips
-    modules = [
-        importlib.import_module(f"{package.__name__}.{module.name}")
-        for module in pkgutil.iter_modules(package.__path__)
-    ]
-    return {name: make for module in modules for name, make in getattr(module, "CHIPS", {}).items()}
-
-
 def _segment(bus: SimulatedI2C, sensor: SimulatedSensor) -> Segment:
-    """Where the sensor hangs; the multiplexer before it is put in if it is not there yet."""
+    """The segment for a sensor. Adds the multiplexer before it if it is not there yet."""
     if sensor.mux is None:
         return bus
     there = [chip for chip in bus.chips_at(sensor.mux) if isinstance(chip, Tca9548a)]

@@ -1,7 +1,7 @@
-"""What happens to a rig, and when: a script of faults and weather, played on the simulated clock.
+"""Scenarios: scripts of faults and weather that are applied to a rig on the simulated clock.
 
-A scenario is a TOML file of `[[step]]` tables; what they can do stands in `actions.ACTIONS`. Times are seconds since
-the start of the run.
+A scenario is a TOML file of `[[step]]` tables; `actions.ACTIONS` lists the actions. Times are seconds since the start
+of the run.
 
     title = "The air sensor is unplugged, and plugged in again without its settings"
     [[step]]
@@ -39,17 +39,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A script, checked as far as that is possible without a rig."""
+    """A scenario, checked as far as possible without a rig."""
 
     name: str
     steps: tuple[Step, ...]
 
 
 def load_scenario(path_or_name: str) -> Scenario:
-    """Read a file, or a scenario that comes with the program, by its name.
+    """Read a scenario from a file, or one that is part of the package by its name.
 
     Raises:
-        ConfigError: with every problem.
+        ConfigError: lists every problem.
     """
     path = Path(path_or_name)
     if path.suffix == ".toml" or "/" in path_or_name:
@@ -58,7 +58,8 @@ def load_scenario(path_or_name: str) -> Scenario:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError((f"{path}: cannot be read: {error}",)) from None
     shipped = {
-        each.name.removesuffix(".toml"): each for each in files("edge_agent.simulate").joinpath("scenarios").iterdir()
+        entry.name.removesuffix(".toml"): entry
+        for entry in files("edge_agent.simulate").joinpath("scenarios").iterdir()
     }
     if path_or_name not in shipped:
         raise ConfigError(
@@ -68,12 +69,12 @@ def load_scenario(path_or_name: str) -> Scenario:
 
 
 def parse_scenario(text: str, name: str) -> Scenario:
-    """Check a scenario's text. Raises ConfigError with every problem."""
+    """Parse and check the text of a scenario. Raises ConfigError with every problem."""
     return Scenario(name, parse_tables(text, name, "step", Step, check=_problem_of))
 
 
 def _problem_of(step: Step) -> tuple[str, str] | None:
-    """Which key of a step is wrong, and why."""
+    """Name of the first key of a step that is wrong, and the reason; None if all are right."""
     action = ACTIONS.get(step.do)
     if action is None:
         return "do", f"unknown action {step.do!r}; known: {', '.join(sorted(ACTIONS))}"
@@ -84,11 +85,11 @@ def _problem_of(step: Step) -> tuple[str, str] | None:
         ("errno", not isinstance(getattr(errno, step.errno, None), int), f"unknown errno {step.errno!r}"),
         ("fault", step.fault not in SerialFault.__members__, f"known: {', '.join(SerialFault.__members__)}"),
     )
-    return next(((key, said) for key, is_wrong, said in wrong if is_wrong), None)
+    return next(((key, problem) for key, is_wrong, problem in wrong if is_wrong), None)
 
 
 class ScenarioPlayer:
-    """Lets the steps of a scenario happen when it is time. A worker that shares the clock with those it disturbs."""
+    """A worker that applies the steps of a scenario at their times."""
 
     def __init__(self, scenario: Scenario, rig: Rig, clock: Clock) -> None:
         self.name = "scenario"
@@ -110,7 +111,7 @@ class ScenarioPlayer:
             raise ConfigError(problems)
 
     def step(self) -> int | None:
-        """Do what is due."""
+        """Apply the steps that are due. Returns the time of the next one."""
         now_ns = self._clock.now_ns()
         later: list[tuple[int, Step]] = []
         for due_ns, step in self._plan:

@@ -1,4 +1,4 @@
-"""A stretch of I2C wire with the chips on it, and the multiplexers behind which there are more."""
+"""A segment of an I2C bus: the chips on it, and the multiplexers that connect further segments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Multiplexer(Protocol):
     segments: tuple[Segment, ...]
 
     def open_segments(self) -> Iterator[Segment]:
-        """Those connected now."""
+        """The segments that are connected now."""
 
 
 class Segment:
@@ -25,31 +25,36 @@ class Segment:
 
     def __init__(self) -> None:
         self._chips: dict[int, list[I2CChip]] = {}
+        self._multiplexers: dict[int, list[Multiplexer]] = {}
+        """Those of the chips that are multiplexers. Checked when a chip is attached, because transfers are frequent."""
         self._unplugged: dict[int, list[I2CChip]] = {}
 
     def attach(self, address: int, chip: I2CChip) -> None:
-        """Wire a chip that has long been powered."""
+        """Add a chip without a power-on reset."""
         self._chips.setdefault(address, []).append(chip)
+        if isinstance(chip, Multiplexer):
+            self._multiplexers.setdefault(address, []).append(chip)
 
     def chips_at(self, address: int) -> tuple[I2CChip, ...]:
-        """What is wired at the address on this segment."""
+        """The chips at the address on this segment."""
         return tuple(self._chips.get(address, ()))
 
     def answering(self, address: int) -> list[I2CChip]:
-        """What hears the address now: here, and behind the open channels of multiplexers."""
-        heard = list(self._chips.get(address, ()))
-        for chips in self._chips.values():
-            for chip in chips:
-                if isinstance(chip, Multiplexer):
-                    heard += [each for segment in chip.open_segments() for each in segment.answering(address)]
-        return heard
+        """Chips that the address reaches now: here, and behind the open channels of multiplexers."""
+        reached = list(self._chips.get(address, ()))
+        for multiplexers in self._multiplexers.values():
+            for multiplexer in multiplexers:
+                for segment in multiplexer.open_segments():
+                    reached += segment.answering(address)
+        return reached
 
     def unplug(self, address: int) -> None:
-        """Take away everything at the address. Twice is harmless."""
+        """Remove all chips at the address. Calling it twice is harmless."""
         self._unplugged.setdefault(address, []).extend(self._chips.pop(address, []))
+        self._multiplexers.pop(address, None)
 
     def plug(self, address: int, chip: I2CChip | None = None) -> None:
-        """Put in `chip`, or what was unplugged there; it starts afresh."""
+        """Add `chip`, or the chips that were unplugged there, with a power-on reset."""
         for arrival in [chip] if chip is not None else self._unplugged.pop(address, []):
             arrival.power_cycle()
             self.attach(address, arrival)
@@ -59,6 +64,7 @@ class Segment:
         for chips in self._chips.values():
             for chip in chips:
                 chip.power_cycle()
-                if isinstance(chip, Multiplexer):
-                    for segment in chip.segments:
-                        segment.power_cycle()
+        for multiplexers in self._multiplexers.values():
+            for multiplexer in multiplexers:
+                for segment in multiplexer.segments:
+                    segment.power_cycle()

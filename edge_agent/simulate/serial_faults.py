@@ -1,4 +1,4 @@
-"""What can happen to bytes on a serial line."""
+"""Faults of replies on a serial line."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 
 class SerialFault(Enum):
-    """What can happen to one reply, or to one line of a device that sends by itself."""
+    """A fault of one reply, or of one line of a device that sends by itself."""
 
     SILENCE = auto()
     GARBAGE = auto()
-    """Two stray bytes before it, as from a line without bias."""
+    """Two extra bytes before it, as from a line without bias resistors."""
     TRAILING = auto()
-    """Two stray bytes after it, as from a driver that is switched off late."""
+    """Two extra bytes after it, as from a line driver that is switched off late."""
     NULS = auto()
-    """Zeros before it, as from a device that was just switched on."""
+    """Zero bytes before it, as from a device that was just switched on."""
     BAD_CRC = auto()
     TRUNCATED = auto()
     """Its second half is missing."""
@@ -27,9 +27,9 @@ class SerialFault(Enum):
     FLOOD = auto()
     """64 kB without a line end instead of it, as from another baud rate."""
     CHUNKED = auto()
-    """In pieces of three bytes with pauses between them."""
+    """It comes in pieces of three bytes with pauses between them."""
     LATE = auto()
-    """It comes when the next request does, before the answer to that."""
+    """It comes after the next request, before the reply to that."""
 
 
 _SPOILT: Final[dict[SerialFault, Callable[[bytes], list[bytes]]]] = {
@@ -46,5 +46,5 @@ _SPOILT: Final[dict[SerialFault, Callable[[bytes], list[bytes]]]] = {
 
 
 def spoil(fault: SerialFault, whole: bytes) -> list[bytes]:
-    """A reply or a line as the fault leaves it, in the pieces in which it travels. Not for LATE, which takes a line."""
+    """The pieces in which a reply or a line arrives with a fault. Not for LATE, which the line itself handles."""
     return _SPOILT[fault](whole)

@@ -1,6 +1,6 @@
-"""The simulated adapter in the shape of `smbus2.SMBus`, so that drivers of other people can read our chips.
+"""The simulated adapter with the interface of `smbus2.SMBus`, so that drivers of other projects read the chip models.
 
-Agreement between a mock and a driver by the same author proves little; this lets strangers judge the mock.
+A model and a driver by the same author may share a mistake; an independent driver shows it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BLOCK_BYTES: Final = 32
 
 
 class Message(Protocol):
-    """What is used of `smbus2.i2c_msg`: `flags` bit 0 is set for a read, `buf` is C memory of `len` bytes."""
+    """The part of `smbus2.i2c_msg` that is used: `flags` bit 0 is set for a read, `buf` is C memory of `len` bytes."""
 
     addr: int
     flags: int
@@ -32,7 +32,7 @@ class Message(Protocol):
 
 
 class SmbusFacade:
-    """SMBus calls upon a simulated adapter. Fails with a plain OSError, as the kernel does."""
+    """Implements SMBus calls on a simulated adapter. Raises OSError, as the kernel does."""
 
     def __init__(self, bus: SimulatedI2C) -> None:
         self._bus = bus
@@ -42,7 +42,7 @@ class SmbusFacade:
         self._transfer(address, b"", 0)
 
     def read_byte(self, address: int) -> int:
-        """Read one byte from where the chip's pointer stands."""
+        """Read one byte from the register that the chip's pointer selects."""
         return self._transfer(address, b"", 1)[0]
 
     def write_byte(self, address: int, value: int) -> None:

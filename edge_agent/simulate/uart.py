@@ -1,6 +1,6 @@
-"""A simulated serial line: a pseudo-terminal whose far end is answered by a thread of ours.
+"""A simulated serial line: a pseudo-terminal, at whose far end a thread answers for the devices.
 
-A pty and not an object, because the errors of a serial port come from the kernel, and so must these.
+A real pty, because the errors of a serial port come from the kernel.
 
 Limits: a pty has no baud rate and no parity; bytes arrive at once.
 """
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 __all__ = ["PtyDevice", "SerialFault"]
 
 _GAP_S: Final = 0.02
-"""A request that pauses for so long in its middle is over. Real time, longer than a scheduler's hiccup."""
+"""A pause of this length ends a request. Real time; longer than the delays of a busy machine."""
 _CHUNK_BYTES: Final = 4096
 _PIECE_BYTES: Final = 1024
-"""What is said at a time: less than the kernel keeps."""
+"""Bytes that are sent at a time: fewer than the kernel buffers."""
 _ARRIVAL_NS: Final = NS_PER_S
-"""How long bytes may be on their way through the kernel."""
+"""How long the kernel may take to pass bytes on."""
 _TICK_NS: Final = NS_PER_S // 1000
 
 
@@ -43,13 +43,13 @@ class PtyDevice:
     """One serial port with the devices that share its line.
 
     Attributes:
-        path: what a serial library opens; it keeps across `hang_up` and `come_back` if there is a `link`.
+        path: for a serial library to open; stays the same across `unplug` and `plug_in` if there is a `link`.
 
     Args:
-        devices: those that answer are asked in turn, and the first that does is heard; those that send by themselves
-            do so whenever `speak` is called.
+        devices: of those that answer requests, the first that answers counts; those that send by themselves do so
+            when `speak` is called.
         link: where to put a symbolic link to the pty, as udev does under /dev/serial/by-id.
-        echo: whether everything sent comes back at once, as on a two-wire line with a live receiver.
+        echo: whether everything sent comes back at once, as on a two-wire line whose receiver stays on.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PtyDevice:
         self._last_path = ""
         self.requests = 0
         self.path = ""
-        self.come_back()
+        self.plug_in()
 
     def attach(self, device: SerialSlave | SerialTalker) -> None:
         """Connect a device to the line."""
@@ -82,18 +82,18 @@ class PtyDevice:
         self.talkers = tuple(talker for talker in self.talkers if talker is not device)
 
     def fail_next(self, fault: SerialFault, count: int = 1) -> None:
-        """Spoil the next `count` replies or lines."""
+        """Apply a fault to the next `count` replies or lines."""
         self._faults.extend([fault] * count)
 
-    def hang_up(self) -> None:
-        """Unplug the adapter: whoever has the port open gets the kernel's errors. Twice is harmless."""
+    def unplug(self) -> None:
+        """Unplug the adapter: an open port then raises the kernel's errors. Calling it twice is harmless."""
         if self._session is not None:
             if self._link is not None:
                 self._link.unlink(missing_ok=True)
             self._session.end()
             self._session = None
 
-    def come_back(self) -> None:
+    def plug_in(self) -> None:
         """Plug the adapter in again, under another device name; the link points to the new one."""
         if self._session is None:
             spare = os.openpty() if self._last_path else ()  # has the number of the last one, if that is free
@@ -107,29 +107,29 @@ class PtyDevice:
 
     def close(self) -> None:
         """End the thread and close both ends."""
-        self.hang_up()
+        self.unplug()
 
-    def speak(self, heard: Callable[[], object] = lambda: None) -> None:
-        """Let those devices that send by themselves send what is due. See `say`."""
+    def speak(self, received: Callable[[], object] = lambda: None) -> None:
+        """Let the devices that send by themselves send what is due. See `send`."""
         for talker in self.talkers:
             for line in talker.speak().splitlines(keepends=True):
                 for piece in self._spoilt(line):
-                    self.say(piece, heard)
+                    self.send(piece, received)
 
-    def say(self, data: bytes, heard: Callable[[], object] = lambda: None) -> None:
-        """Put bytes on the line that nobody asked for, and wait until they can be read.
+    def send(self, data: bytes, received: Callable[[], object] = lambda: None) -> None:
+        """Put bytes on the line without a request, and wait until they can be read.
 
         Args:
-            data: as many as the other side wants to take.
-            heard: called whenever there is something to take; what is not taken in time is lost, as in the kernel.
+            data: of any length.
+            received: called after each piece, to read it: what the kernel has no room for is lost.
         """
         for start in range(0, len(data), _PIECE_BYTES):
             if self._session is not None:
-                self._session.say(data[start : start + _PIECE_BYTES])
-                heard()
+                self._session.send(data[start : start + _PIECE_BYTES])
+                received()
 
     def reply_to(self, frame: bytes) -> Sequence[bytes]:
-        """What the line carries after a request, faults included, in pieces; empty for silence."""
+        """The reply to a request in pieces, with faults applied; empty for silence."""
         self.requests += 1
         held, self._held = self._held, b""
         reply = next((answer for slave in self.slaves if (answer := slave.respond(frame))), b"")
@@ -137,11 +137,11 @@ class PtyDevice:
         return [held, *pieces] if held else pieces
 
     def frame_length(self, received: bytes) -> int | None:
-        """How long the request at the start of `received` is, as the first device that answers sees it."""
+        """Length of the request at the start of `received`, by the first device that answers requests."""
         return self.slaves[0].frame_length(received) if self.slaves else None
 
     def _spoilt(self, whole: bytes) -> list[bytes]:
-        """A reply or a line with the fault that is next, in the pieces in which it travels."""
+        """A reply or a line in pieces, with the next fault applied."""
         fault = self._faults.popleft() if self._faults else None
         if fault is SerialFault.LATE:
             self._held = whole
@@ -150,13 +150,13 @@ class PtyDevice:
 
 
 class _Session:
-    """One life of the pty: two file descriptors, a pipe to wake the thread, the thread."""
+    """A pty from plugging in to unplugging: two file descriptors, a pipe that wakes the thread, the thread."""
 
     def __init__(self, device: PtyDevice) -> None:
         self._device = device
         self._clock, self._never = SystemClock(), threading.Event()
         self._near, self._far = os.openpty()
-        # The far end stays open here too, so that a client may close and open it without hanging us up.
+        # The client's end stays open here too: otherwise the pty hangs up when the client closes it.
         tty.setraw(self._far)
         os.set_blocking(self._near, False)
         self.path = os.ttyname(self._far)
@@ -170,8 +170,8 @@ class _Session:
         for descriptor in (self._near, self._far, self._woken, self._wake):
             os.close(descriptor)
 
-    def say(self, data: bytes) -> None:
-        """Write, and wait in real time until the kernel has passed it on; what it has no room for is lost."""
+    def send(self, data: bytes) -> None:
+        """Write, and wait in real time until the bytes can be read; those that the kernel has no room for are lost."""
         before = self._pending()
         try:
             count = os.write(self._near, data)

@@ -1,10 +1,10 @@
-"""A simulated 1-Wire bus as the kernel shows it: a true tree of files, refreshed just before each is read.
+"""A simulated 1-Wire bus as the kernel shows it: a tree of files whose texts are made at each read.
 
 Source: Linux drivers/w1/slaves/w1_therm.c (0554d731) and Documentation/w1/slaves/w1_therm.rst.
 
 Reading `w1_slave` without a bulk conversion blocks for 750 ms, as in the kernel: that time passes for the reader.
 
-Limits: writing `trigger` blocks in some kernels, and here never.
+Limits: writing `trigger` never blocks; some kernels block for the conversion.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ _BULK: Final = "therm_bulk_read"
 
 
 class SimulatedW1(SimulatedTree):
-    """`/sys/bus/w1/devices` in a directory of ours.
+    """`/sys/bus/w1/devices` in a temporary directory.
 
     Args:
-        directory: an empty directory; the tree is made in it and left to its owner to remove.
+        directory: an empty directory; the tree is made in it, and the owner removes it.
         clock: conversions pass on it.
+        label: what messages call it; by default `directory`.
     """
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
-        super().__init__(directory)
+    def __init__(self, directory: Path, clock: Clock, label: str = "") -> None:
+        super().__init__(directory, label)
         self._clock = clock
         self._chips: dict[str, W1Chip] = {}
         self._last_good: dict[str, bytes] = {}
@@ -50,22 +51,22 @@ class SimulatedW1(SimulatedTree):
         self._provide(directory / _MASTER / _BULK, self._bulk_text)
 
     def attach(self, chip: W1Chip) -> None:
-        """Let the kernel find a thermometer, as after its search."""
+        """Add a thermometer, as when the kernel's search finds one."""
         self._chips[chip.name] = chip
-        self.return_(chip.name)
+        self.restore(chip.name)
 
     def chip(self, name: str) -> W1Chip:
-        """The model behind a directory, e.g. `28-0123456789ab`, whether it is there now or not."""
+        """The chip model of a directory, e.g. `28-0123456789ab`, also while that is removed."""
         return self._chips[name]
 
-    def vanish(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Remove the directory, as the kernel does after ten searches without an answer."""
         shutil.rmtree(self.directory / _MASTER / name)
         (self.directory / name).unlink()
         self._triggered.discard(name)
 
-    def return_(self, name: str) -> None:
-        """Make the directory appear again."""
+    def restore(self, name: str) -> None:
+        """Create the directory again; nothing if it is there."""
         device = self.directory / _MASTER / name
         if device.exists():
             return
@@ -77,11 +78,11 @@ class SimulatedW1(SimulatedTree):
             self._provide(device / file, partial(self._device_text, name, file))
 
     def damage_next(self, name: str, count: int = 1) -> None:
-        """Turn a bit over in the next `count` scratchpads that are read: the CRC then says NO."""
+        """Invert a bit in the next `count` scratchpads that are read: their CRC is then wrong."""
         self._damaged[name] += count
 
     def empty_next(self, name: str, count: int = 1) -> None:
-        """Let the next `count` reads of a device give nothing, as the kernel does when nobody answers."""
+        """Let the next `count` reads of a device be empty, as when the kernel gets no answer."""
         self.fail_next(f"{name}/w1_slave", 0, count)
 
     def _stored(self, path: str, content: bytes) -> None:
@@ -101,7 +102,7 @@ class SimulatedW1(SimulatedTree):
         return f"{state}\n"
 
     def _device_text(self, name: str, leaf: str) -> str:
-        """What the kernel prints: without a bulk conversion it converts, with one it takes what is there."""
+        """Text of a device file. Converts first, unless a bulk conversion was made."""
         chip = self._chips[name]
         if name in self._triggered:
             self._triggered.remove(name)
@@ -119,14 +120,14 @@ class SimulatedW1(SimulatedTree):
         good = crc == data[8]
         if good:
             self._last_good[name] = data
-        # The second line repeats the last good bytes but tells the temperature of the present ones.
+        # The second line repeats the last good bytes, but its temperature is that of the present ones.
         kept = self._last_good.get(name, bytes(9))
         verdict = "YES" if good else "NO"
         return f"{data.hex(' ')} : crc={crc:02x} {verdict}\n{kept.hex(' ')} t={millidegrees}\n"
 
 
 def kernel_millidegrees(family: str, data: bytes) -> int:
-    """The figure `t=` that w1_therm.c makes of a scratchpad, in m°C."""
+    """The temperature in m°C that w1_therm.c computes from a scratchpad, shown as `t=`."""
     raw = int.from_bytes(data[:2], "little", signed=True)
     if family == "10":
         half_degrees = data[0] >> 1 if data[1] == 0 else -(0x100 - data[0]) >> 1

@@ -6,7 +6,7 @@ import pytest
 
 from edge_agent.agent.build import sampled_buses
 from edge_agent.bus.base import BusKind
-from edge_agent.bus.mux import Trunk
+from edge_agent.bus.mux import MuxAdapter
 from edge_agent.clock import NS_PER_S, SimulatedClock
 from edge_agent.config.load import parse_config
 from edge_agent.errors import NoAcknowledge
@@ -48,8 +48,8 @@ def adapter() -> SimulatedI2C:
 
 
 def test_every_channel_is_a_bus_of_its_own(adapter: SimulatedI2C) -> None:
-    trunk = Trunk(adapter)
-    branches = {number: trunk.channel(0x70 + (number >> 4), number & 0xF) for number in (0x00, 0x03, 0x10, 0x13)}
+    mux_adapter = MuxAdapter(adapter)
+    branches = {number: mux_adapter.channel(0x70 + (number >> 4), number & 0xF) for number in (0x00, 0x03, 0x10, 0x13)}
     for number in (0x00, 0x10, 0x03, 0x13, 0x13, 0x00):
         assert branches[number].transfer(0x76, b"\xd0", 1)[0] == number
         assert branches[number].ping(0x76)
@@ -57,16 +57,16 @@ def test_every_channel_is_a_bus_of_its_own(adapter: SimulatedI2C) -> None:
 
 
 def test_a_direct_transfer_closes_what_was_open(adapter: SimulatedI2C) -> None:
-    trunk = Trunk(adapter)
-    trunk.channel(0x70, 0).transfer(0x76, b"\xd0", 1)
-    assert trunk.transfer(0x77, b"\xd0", 1) == b"\xd0"
-    assert not trunk.ping(0x76)
+    mux_adapter = MuxAdapter(adapter)
+    mux_adapter.channel(0x70, 0).transfer(0x76, b"\xd0", 1)
+    assert mux_adapter.transfer(0x77, b"\xd0", 1) == b"\xd0"
+    assert not mux_adapter.ping(0x76)
     with pytest.raises(NoAcknowledge):
-        trunk.transfer(0x76, b"\xd0", 1)
+        mux_adapter.transfer(0x76, b"\xd0", 1)
 
 
 def test_the_channel_is_selected_each_time_because_a_mux_that_lost_power_forgets_it(adapter: SimulatedI2C) -> None:
-    branch = Trunk(adapter).channel(0x70, 3)
+    branch = MuxAdapter(adapter).channel(0x70, 3)
     branch.transfer(0x76, b"\xd0", 1)
     (mux,) = adapter.chips_at(0x70)
     mux.power_cycle()
@@ -75,26 +75,26 @@ def test_the_channel_is_selected_each_time_because_a_mux_that_lost_power_forgets
 
 
 def test_what_an_earlier_program_left_open_is_closed_first(adapter: SimulatedI2C) -> None:
-    Trunk(adapter).channel(0x70, 3).transfer(0x76, b"\xd0", 1)
-    trunk = Trunk(adapter)
-    other = trunk.channel(0x71, 0)
-    trunk.channel(0x70, 0)
+    MuxAdapter(adapter).channel(0x70, 3).transfer(0x76, b"\xd0", 1)
+    mux_adapter = MuxAdapter(adapter)
+    other = mux_adapter.channel(0x71, 0)
+    mux_adapter.channel(0x70, 0)
     assert other.transfer(0x76, b"\xd0", 1) == b"\x10"
     assert [entry.write for entry in adapter.log if entry.address == 0x70] == [b"\x08", b"\x00"]
 
 
 def test_a_mux_that_does_not_answer_is_named(adapter: SimulatedI2C) -> None:
-    branch = Trunk(adapter).channel(0x72, 0)
+    branch = MuxAdapter(adapter).channel(0x72, 0)
     with pytest.raises(NoAcknowledge, match="multiplexer does not answer: nothing answers at 0x72") as caught:
         branch.transfer(0x76, b"\xd0", 1)
     assert caught.value.errno == 121
 
 
 def test_a_mux_that_vanished_does_not_keep_the_others_from_working(adapter: SimulatedI2C) -> None:
-    trunk = Trunk(adapter)
-    trunk.channel(0x70, 0).transfer(0x76, b"\xd0", 1)
+    mux_adapter = MuxAdapter(adapter)
+    mux_adapter.channel(0x70, 0).transfer(0x76, b"\xd0", 1)
     adapter.unplug(0x70)
-    assert trunk.channel(0x71, 3).transfer(0x76, b"\xd0", 1) == b"\x13"
+    assert mux_adapter.channel(0x71, 3).transfer(0x76, b"\xd0", 1) == b"\x13"
 
 
 def test_sixteen_bme280_behind_two_muxes_take_one_conversion_time_per_cycle() -> None:

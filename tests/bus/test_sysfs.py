@@ -130,3 +130,11 @@ def test_a_folder_that_may_not_be_listed_is_denied(root: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "listdir", fail)
     with pytest.raises(BusDenied):
         SysfsTree(str(root)).names()
+
+
+def test_messages_name_the_label_instead_of_the_root(root: Path) -> None:
+    tree = SysfsTree(str(root), label="/sys/bus/w1/devices")
+    with pytest.raises(BusGone, match=r"^/sys/bus/w1/devices/28-0/w1_slave is not there"):
+        tree.read("28-0/w1_slave")
+    with pytest.raises(BusDenied, match="not a path below /sys/bus/w1/devices"):
+        tree.read("../secret")

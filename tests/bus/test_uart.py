@@ -19,7 +19,8 @@ import pytest
 import serial
 
 from edge_agent.bus import uart
-from edge_agent.bus.uart import MOST_UNHEARD, Uart, _errno_of
+from edge_agent.bus.uart import MOST_KEPT, Uart, _errno_of
+from edge_agent.clock import NS_PER_S, SystemClock
 from edge_agent.errors import BusDenied, BusError, BusGone, BusTimeout
 
 if TYPE_CHECKING:
@@ -310,7 +311,7 @@ def test_a_listener_that_does_not_listen_keeps_the_newest_64_kilobytes_and_knows
         arrive(line, bytes([number]) * 1000)
         busy.take()
     kept = lazy.take()
-    assert len(kept) == MOST_UNHEARD
+    assert len(kept) == MOST_KEPT
     assert kept[-1000:] == bytes([99]) * 1000
     assert lazy.lost > lost
     assert busy.lost == lost
@@ -480,3 +481,23 @@ def test_lines_that_a_board_needs_can_be_raised(line: Line, monkeypatch: pytest.
 )
 def test_the_kernels_reason_is_found_wherever_pyserial_hides_it(error: Exception, number: int | None) -> None:
     assert _errno_of(error) == number
+
+
+def test_a_pty_is_named_as_the_port_that_it_stands_in_for_and_needs_no_gap_between_frames(line: Line) -> None:
+    slow_baud, gap_s = 50, 3.5 * 11 / 50
+    port = Uart(line.device, baud=slow_baud, simulates="/dev/ttyUSB7")
+    clock = SystemClock()
+
+    def slave() -> None:
+        for _ in range(2):
+            line.read_exactly(len(REQUEST))
+            os.write(line.far, REPLY)
+
+    with answering(slave):
+        started_ns = clock.now_ns()
+        for _ in range(2):
+            assert port.exchange(REQUEST, reply_length=9, timeout_s=5) == REPLY
+        assert clock.now_ns() - started_ns < gap_s * NS_PER_S
+    line.hang_up()
+    with pytest.raises(BusGone, match=r"^/dev/ttyUSB7 failed"):
+        port.exchange(REQUEST, reply_length=9, timeout_s=SHORT_S)

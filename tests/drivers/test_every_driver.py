@@ -18,7 +18,8 @@ from edge_agent.reading import Event, Measurement
 from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.sampling.worker import BusWorker, SampledBus
 from edge_agent.simulate.i2c import SimulatedI2C
-from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor, chip_makers
+from edge_agent.simulate.registry import chip_makers
+from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

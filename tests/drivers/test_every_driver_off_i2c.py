@@ -23,7 +23,8 @@ from edge_agent.sampling.worker import BusWorker, SampledBus
 from edge_agent.simulate.chips.base import KernelChip, SerialSlave, SerialTalker, W1Chip
 from edge_agent.simulate.kernel import SimulatedKernel
 from edge_agent.simulate.port import SimulatedPort
-from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor, chip_makers
+from edge_agent.simulate.registry import chip_makers
+from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
 from edge_agent.simulate.uart import PtyDevice, SerialFault
 from edge_agent.simulate.w1 import SimulatedW1
 
@@ -149,26 +150,26 @@ class Bench:
         chip = self.rig.chip(self.sensor)
         match self.bus:
             case PtyDevice():
-                self.bus.hang_up()
+                self.bus.unplug()
             case SimulatedKernel():
                 assert isinstance(chip, KernelChip)
                 self.bus.unbind(chip)
             case SimulatedW1():
                 assert isinstance(chip, W1Chip)
-                self.bus.vanish(chip.name)
+                self.bus.remove(chip.name)
 
     def bring_back(self) -> None:
         """Undo that."""
         chip = self.rig.chip(self.sensor)
         match self.bus:
             case PtyDevice():
-                self.bus.come_back()
+                self.bus.plug_in()
             case SimulatedKernel():
                 assert isinstance(chip, KernelChip)
                 self.bus.bind(chip)
             case SimulatedW1():
                 assert isinstance(chip, W1Chip)
-                self.bus.return_(chip.name)
+                self.bus.restore(chip.name)
 
 
 @contextmanager
@@ -314,7 +315,7 @@ def test_stray_text_on_the_line_gives_no_wrong_number(name: str) -> None:
         here.probe()
         here.poll()
         here.hurry()
-        here.bus.say(b"\x00\xff 4.2,4.2 P= 42\r\n")
+        here.bus.send(b"\x00\xff 4.2,4.2 P= 42\r\n")
         here.wait(NS_PER_S)
         with suppress(EdgeAgentError):
             assert here.wrong(here.poll(NS_PER_S)) == []

@@ -6,7 +6,7 @@ import pytest
 
 from edge_agent.bus.base import BusKind
 from edge_agent.drivers.base import DriverInfo, Measured, NoOptions
-from edge_agent.drivers.identify import Identity, identify, whereabouts
+from edge_agent.drivers.identify import Identity, identify, locate_lost
 from edge_agent.drivers.registry import all_drivers
 from edge_agent.errors import BadReply, BusTimeout, NoAcknowledge, WrongChip
 
@@ -110,6 +110,6 @@ def test_who_was_lost_is_looked_for_where_it_could_be(
 ) -> None:
     bus = Air(*there)
     info = all_drivers()["bme280"]
-    assert whereabouts(bus, info, 0x76, frozenset(taken), error) == said
+    assert locate_lost(bus, info, 0x76, frozenset(taken), error) == said
     assert 0x76 not in bus.asked
     assert not set(taken) & set(bus.asked)

@@ -18,7 +18,7 @@ from edge_agent.drivers.ms56_maths import (
     Kind,
     compensate,
     crc4,
-    prom_is_whole,
+    prom_is_valid,
 )
 from edge_agent.drivers.ms5607 import Ms5607Options
 from edge_agent.drivers.ms5611 import Ms56, Ms5611Options, Ms5637Options
@@ -91,7 +91,7 @@ def test_every_shared_row_agrees_with_the_kernel_to_the_last_digit(shared_dir: P
     rows = json.loads((shared_dir / "data/vectors/ms5611.json").read_text())["vectors"]
     for row in rows:
         prom = struct.unpack(">8H", bytes.fromhex(row["calib_hex"]["prom"]))
-        assert prom_is_whole(prom, crc_in_last_word=True) == row["prom_crc4_ok"]
+        assert prom_is_valid(prom, crc_in_last_word=True) == row["prom_crc4_ok"]
         temperature, pressure = compensate(kinds[row["chip"]], prom, row["adc"]["d1"], row["adc"]["d2"])
         assert temperature == row["expect"]["temperature_c"]
         assert pressure == row["expect"]["pressure_pa"]
@@ -101,26 +101,26 @@ def test_every_shared_row_agrees_with_the_kernel_to_the_last_digit(shared_dir: P
 def test_crc_is_that_of_the_application_note() -> None:
     words = (0x3132, 0x3334, 0x3536, 0x3738, 0x3940, 0x4142, 0x4344, 0x4500)
     assert crc4(words, crc_in_last_word=True) == (0, 0xB)
-    assert prom_is_whole((*words[:7], 0x450B), crc_in_last_word=True)
+    assert prom_is_valid((*words[:7], 0x450B), crc_in_last_word=True)
 
 
 def test_seven_words_and_a_zero_pass_for_eight() -> None:
-    assert prom_is_whole(with_crc_first(0x1A, *PROM[1:7]), crc_in_last_word=True)
+    assert prom_is_valid(with_crc_first(0x1A, *PROM[1:7]), crc_in_last_word=True)
 
 
 @given(st.integers(0, 111))
 def test_any_damaged_bit_of_the_calibration_is_seen(bit: int) -> None:
     sent = with_crc_first(0x01, *PROM[1:7])
-    assert prom_is_whole(sent, crc_in_last_word=False)
+    assert prom_is_valid(sent, crc_in_last_word=False)
     damaged = list(sent)
     damaged[bit // 16] ^= 1 << bit % 16
-    assert not prom_is_whole(tuple(damaged), crc_in_last_word=False)
+    assert not prom_is_valid(tuple(damaged), crc_in_last_word=False)
 
 
 @pytest.mark.parametrize("word", [0x0000, 0xFFFF])
 def test_zeros_and_ones_are_no_calibration_whatever_their_crc(word: int) -> None:
     for last in (True, False):
-        assert not prom_is_whole((word,) * 8, crc_in_last_word=last)
+        assert not prom_is_valid((word,) * 8, crc_in_last_word=last)
 
 
 @given(st.lists(st.integers(0, 0xFFFF), min_size=8, max_size=8), st.integers(0, 2**24), st.integers(0, 2**24))

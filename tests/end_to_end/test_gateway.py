@@ -67,7 +67,7 @@ def devices() -> Iterator[tuple[str, str]]:
         assert isinstance(port, PtyDevice)
         assert isinstance(tree, SimulatedW1)
         (thermometer,) = [name for name in tree.names() if name.startswith("28-")]
-        tree.read(f"{thermometer}/w1_slave")  # the kernel would write it at each read; here it stays as it is
+        tree.refresh(f"{thermometer}/w1_slave")  # the kernel makes the text at each read; here it stays the same
         (tree.directory / "w1_bus_master1" / "therm_bulk_read").unlink()
         yield str(port.path), str(tree.directory)
 

@@ -197,3 +197,27 @@ def test_a_bad_day_is_told_as_it_went_and_costs_only_what_was_not_there_to_be_re
     hot = [row["raw"] for row in sampled if (row["sensor"], row["quantity"]) == ("canopy", "temperature_c")][-300:]
     assert min(hot) > 41
     assert max(hot) < 42
+
+
+@pytest.mark.broker
+def test_two_runs_of_a_scenario_with_one_seed_give_the_same_bytes_and_name_the_configured_devices(
+    mosquitto: Mosquitto, record: Callable[[int], Recorder]
+) -> None:
+    runs = []
+    for _ in range(2):
+        recorder = record(mosquitto.port)
+        ended = edge_agent(
+            *("--simulate", "--scenario", "bad-day", "--speed", "max", "--duration", 3600, "--broker", mosquitto.url)
+        )
+        assert ended.code == 0, ended.err
+        committed = re.search(r"(\d+) committed", ended.out)
+        assert committed is not None, ended.out
+        recorder.wait_for(lambda each, records=int(committed[1]): len(each.records()) == records)  # type: ignore[misc]
+        runs.append(recorder.records())
+        recorder.__exit__()
+    first, second = ([message.payload for message in run] for run in runs)
+    assert first == second
+    causes = "\n".join(row["cause"] for message in runs[0] for row in message.objects() if row.get("kind") == "event")
+    for device in ("/dev/i2c-1", "/sys/bus/w1/devices/28-", "/dev/ttyUSB0"):
+        assert device in causes
+    assert "/tmp" not in causes

@@ -15,7 +15,7 @@ from edge_agent.drivers.sht3x import Sht3x, Sht3xOptions
 from edge_agent.errors import BusDenied
 from edge_agent.reading import Event, Measurement
 from edge_agent.runtime import Pace, run_simulated
-from edge_agent.sampling.breaker import Rung
+from edge_agent.sampling.recovery import RecoveryStep
 from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.sampling.worker import BusWorker, SampledBus
 from edge_agent.simulate.chips import bme280, sht3x
@@ -25,7 +25,7 @@ from edge_agent.simulate.world import World
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 START_NS = 1_750_000_000_000_000_000
 
@@ -33,10 +33,10 @@ START_NS = 1_750_000_000_000_000_000
 class Site:
     """Two buses with two sensors each, and their workers."""
 
-    def __init__(self, *, ladder: list[str] | None = None) -> None:
+    def __init__(self, *, steps: Sequence[str] = ()) -> None:
         self.clock = SimulatedClock(START_NS)
         self.delivered: list[tuple[int, Measurement | Event]] = []
-        self.climbed: list[tuple[str, int]] = []
+        self.tried: list[tuple[str, int]] = []
         self.cures: set[str] = set()
         world = World(1, START_NS)
         self.buses = [SimulatedI2C(self.clock, name=name, log_limit=10_000) for name in ("i2c1", "i2c3")]
@@ -48,10 +48,10 @@ class Site:
                 SensorOnBus(f"air{number}", Bme280(bus, 0x76, Bme280Options()), NS_PER_S),
                 SensorOnBus(f"leaf{number}", Sht3x(bus, 0x44, Sht3xOptions()), NS_PER_S),
             ]
-            rungs = [Rung(name, partial(self._climb, name, bus)) for name in ladder or ()]
+            recovery = [RecoveryStep(name, partial(self._recover, name, bus)) for name in steps]
             self.workers.append(
                 BusWorker(
-                    SampledBus(f"i2c{number}", sensors, rungs, shared_lines=True),
+                    SampledBus(f"i2c{number}", sensors, recovery, shared_lines=True),
                     clock=self.clock,
                     rng=random.Random(1),
                     deliver=self._deliver,
@@ -77,8 +77,8 @@ class Site:
         self.delivered.append((self.clock.now_ns(), item))
         return True
 
-    def _climb(self, name: str, bus: SimulatedI2C) -> Iterator[int]:
-        self.climbed.append((name, self.clock.now_ns()))
+    def _recover(self, name: str, bus: SimulatedI2C) -> Iterator[int]:
+        self.tried.append((name, self.clock.now_ns()))
         yield NS_PER_S // 10
         if name == "forbidden":
             raise BusDenied("only root may do that")
@@ -91,7 +91,7 @@ def stop() -> threading.Event:
     return __import__("threading").Event()  # type: ignore[no-any-return]
 
 
-def test_a_stuck_bus_is_left_in_peace_and_the_other_bus_stays_on_time(stop: threading.Event) -> None:
+def test_a_stuck_bus_is_left_alone_and_the_other_bus_stays_on_time(stop: threading.Event) -> None:
     site = Site()
     site.run(5.5, stop)
     site.buses[0].stick_after(0)
@@ -123,14 +123,14 @@ def test_a_bus_that_answers_again_is_noticed_and_every_chip_on_it_is_set_up_anew
     assert [state for state, _ in site.events("i2c0")] == ["stuck", "working"]
 
 
-def test_the_ladder_is_climbed_rung_by_rung_with_a_minute_between_them(stop: threading.Event) -> None:
-    site = Site(ladder=["reopen", "forbidden", "clock", "power"])
+def test_the_recovery_steps_are_run_one_after_the_other_with_a_minute_between_them(stop: threading.Event) -> None:
+    site = Site(steps=["reopen", "forbidden", "clock", "power"])
     site.cures = {"clock"}
     site.run(5.5, stop)
     site.buses[0].stick_after(0)
     site.run(400, stop)
-    assert [name for name, _ in site.climbed] == ["reopen", "forbidden", "clock"]
-    times_ns = [when for _, when in site.climbed]
+    assert [name for name, _ in site.tried] == ["reopen", "forbidden", "clock"]
+    times_ns = [when for _, when in site.tried]
     gaps_s = [(late - early) / NS_PER_S for early, late in pairwise(times_ns)]
     assert all(60 <= gap < 92 for gap in gaps_s), gaps_s
     assert site.events("i2c0")[-1] == ("working", None)
@@ -138,7 +138,7 @@ def test_the_ladder_is_climbed_rung_by_rung_with_a_minute_between_them(stop: thr
 
 
 def test_when_nothing_helps_a_person_is_called_once(stop: threading.Event, caplog: pytest.LogCaptureFixture) -> None:
-    site = Site(ladder=["reopen"])
+    site = Site(steps=["reopen"])
     site.run(2.5, stop)
     site.buses[0].stick_after(0)
     site.run(600, stop)
@@ -157,15 +157,26 @@ def test_one_stuck_transfer_is_not_a_stuck_bus(stop: threading.Event) -> None:
 
 
 def test_a_bus_on_which_nobody_answers_any_more_is_recovered_too(stop: threading.Event) -> None:
-    site = Site(ladder=["reopen"])
+    site = Site(steps=["reopen"])
     site.run(5.5, stop)
     for address in (0x76, 0x44):
         site.buses[0].unplug(address)
     site.run(30, stop)
-    assert site.climbed
+    assert site.tried
     assert site.events("i2c0") == [("stuck", 121)]
     for address in (0x76, 0x44):
         site.buses[0].plug(address)
     site.run(60, stop)
     assert site.events("i2c0")[-1][0] == "working"
     assert site.events("leaf0")[-1][0] == "sampling"
+
+
+def test_a_bus_that_is_stuck_again_begins_with_the_first_recovery_step(stop: threading.Event) -> None:
+    site = Site(steps=["reopen", "clock"])
+    site.cures = {"reopen"}
+    site.run(5.5, stop)
+    for _ in range(2):
+        site.buses[0].stick_after(0)
+        site.run(30, stop)
+        assert site.events("i2c0")[-1] == ("working", None)
+    assert [name for name, _ in site.tried] == ["reopen", "reopen"]

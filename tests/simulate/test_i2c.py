@@ -7,6 +7,7 @@ import pytest
 from edge_agent.clock import SimulatedClock
 from edge_agent.errors import BusError, BusTimeout, NoAcknowledge
 from edge_agent.simulate.chips.base import Nack
+from edge_agent.simulate.chips.tca9548a import Tca9548a
 from edge_agent.simulate.i2c import SimulatedI2C
 
 
@@ -128,3 +129,14 @@ def test_log_tells_what_passed_and_keeps_to_its_bound(bus: SimulatedI2C, clock: 
         bus.ping(0x76)
     assert len(bus.log) == 8
     assert bus.transfers == 22
+
+
+def test_a_power_cycle_reaches_the_chips_behind_a_multiplexer(bus: SimulatedI2C) -> None:
+    mux, chip = Tca9548a(), Memory()
+    mux.segments[3].attach(0x50, chip)
+    bus.attach(0x70, mux)
+    bus.transfer(0x70, b"\x08", 0)
+    assert bus.ping(0x50)
+    bus.power_cycle()
+    assert chip.starts == 1
+    assert not bus.ping(0x50), "the multiplexer has closed its channels"

@@ -118,7 +118,7 @@ def test_an_unplugged_line_comes_back_under_another_name_and_what_was_said_meanw
 ) -> None:
     listener = port.listen()
     listener.take()
-    line.hang_up()
+    line.unplug()
     wait(clock, 3)
     with pytest.raises(BusGone):
         listener.take()
@@ -126,7 +126,7 @@ def test_an_unplugged_line_comes_back_under_another_name_and_what_was_said_meanw
         listener.take()
     lost = listener.lost
     line.speak()
-    line.come_back()
+    line.plug_in()
     wait(clock, 2)
     assert listener.take() == b"14\r\n15\r\n"
     assert listener.lost > lost

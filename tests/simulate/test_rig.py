@@ -10,7 +10,8 @@ from edge_agent.clock import Anchor, ClockQuality, SimulatedClock
 from edge_agent.errors import Unavailable
 from edge_agent.simulate.chips.sht3x import Sht3x
 from edge_agent.simulate.i2c import SimulatedI2C
-from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor, chip_makers
+from edge_agent.simulate.registry import chip_makers
+from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor
 from edge_agent.simulate.uart import PtyDevice
 from edge_agent.simulate.w1 import SimulatedW1
 

@@ -99,7 +99,7 @@ def test_client_that_never_reads_does_not_hold_up_the_line(device: PtyDevice) ->
         for _ in range(1000):
             port.write(REQUEST)
         assert port.read(1)
-        device.hang_up()
+        device.unplug()
         with pytest.raises(serial.SerialException):
             port.write(REQUEST)
 
@@ -111,7 +111,7 @@ def test_port_can_be_closed_and_opened_again(device: PtyDevice) -> None:
 
 
 def test_hang_up_reaches_the_client_as_the_kernels_errors(port: serial.Serial, device: PtyDevice) -> None:
-    device.hang_up()
+    device.unplug()
     with pytest.raises(serial.SerialException, match="returned no data"):
         port.read(1)
     with pytest.raises(serial.SerialException, match="Errno 5"):
@@ -123,8 +123,8 @@ def test_hang_up_reaches_the_client_as_the_kernels_errors(port: serial.Serial, d
 
 def test_line_comes_back_under_the_same_link_to_another_device(device: PtyDevice) -> None:
     path, before = device.path, Path(device.path).resolve()
-    device.hang_up()
-    device.come_back()
+    device.unplug()
+    device.plug_in()
     assert device.path == path
     assert Path(path).resolve() != before
     with serial.Serial(path, 9600) as port:
@@ -161,7 +161,7 @@ def test_a_late_reply_comes_before_the_next_one(port: serial.Serial, device: Pty
 
 
 def test_bytes_that_nobody_asked_for_can_be_put_on_the_line(port: serial.Serial, device: PtyDevice) -> None:
-    device.say(b"hello")
+    device.send(b"hello")
     assert port.read(5) == b"hello"
 
 

@@ -1,4 +1,4 @@
-"""Models of chips, written from their datasheets and ignorant of our drivers.
+"""Chip models, written from datasheets and independent of the drivers of this package.
 
-A module offers its models in `CHIPS`, by the name of the driver that reads them; `rig.py` finds them there.
+A module lists its models in `CHIPS`, by the names of the drivers that read them; see `simulate/registry.py`.
 """

@@ -1,10 +1,10 @@
 """Aosong AHT20 and AHT10, command by command.
 
 Sources: AHT20 product manual version 1.1 and AHT10 technical manual version 1.1, sections 5 (commands, status) and 6
-(conversion). What the manuals leave open is as drivers in wide use expect it: a chip refuses the other's way to
-initialise it, and the AHT10 leaves the line high behind its data.
+(conversion). Where the manuals say nothing, the model does what widely used drivers expect: a chip refuses the
+initialisation command of the other kind, and the AHT10 sends ones after its data.
 
-Limits: the cyclic mode of the AHT10 is not there.
+Limits: the cyclic mode of the AHT10 is not modelled.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FULL_SCALE: Final = 1 << 20
 
 
 class Aht:
-    """One chip. `name` is `aht20` or `aht10`, which has no checksum. Made ready once; a power cycle undoes that."""
+    """One chip. `name` is `aht20` or `aht10`, which has no checksum. A power cycle undoes the initialisation."""
 
     def __init__(self, name: str, part: Part) -> None:
         self._clock, self._air, self._random = part.clock, part.air, part.random
@@ -66,7 +66,7 @@ class Aht:
             raise Nack
 
     def read(self, count: int) -> bytes:
-        """Status, data of the last conversion, checksum; behind the end the line stays high."""
+        """Status, data of the last conversion, checksum; ones after the end."""
         self._settle()
         busy = self._clock.now_ns() < self._busy_until_ns
         if self._fixed is not None and self._data != bytes(5) and not busy:
@@ -89,7 +89,7 @@ class Aht:
         self._silent_until_ns = self._clock.now_ns() + silent_ns
 
     def _settle(self) -> None:
-        """Finish the conversion that has ended; answer nothing while starting."""
+        """Finish a conversion that has ended. Raises Nack while the chip starts."""
         now_ns = self._clock.now_ns()
         if now_ns < self._silent_until_ns:
             raise Nack

@@ -1,6 +1,6 @@
-"""A microcontroller that sends its readings as text each second, or answers to a word.
+"""A microcontroller that sends its readings as text each second, or on request.
 
-Source: none; it writes what its options say. For `regex` it writes `name=value`, which the pattern has to find.
+Source: none; the options define the text. For `regex` it writes `name=value`, which the pattern has to match.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 INTERVAL_NS: Final = 1_000_000_000
 GREETING: Final = b"\x00\x00\r\nweather, node, v1.0\r\n"
-"""Zeros of a line that is being switched on, and a banner that has as many commas as the lines after it."""
+"""Zero bytes as at power-on, and a banner with as many commas as the lines after it."""
 _COLUMN: Final = re.compile(r"(?:([^=*]+)=)?([a-z0-9_]+)(?::([^*]+))?(?:\*(.+))?")
 _SIGMAS: Final = {"temperature_c": 0.02, "humidity_pct": 0.1, "pressure_pa": 2.0, "co2_ppm": 3.0}
 
 
 class Writer:
-    """Writes one line with the air of a moment."""
+    """Formats the air of one moment as a line of text."""
 
     def __init__(self, part: Part) -> None:
         self._air, self._random = part.air, part.random
@@ -53,7 +53,7 @@ class Writer:
 
 
 def _nested(fields: dict[str, str]) -> dict[str, Any]:
-    """`a.b` is `b` inside `a`."""
+    """A nested JSON object: `a.b` becomes `b` inside `a`."""
     document: dict[str, Any] = {}
     for name, value in fields.items():
         *outer, last = name.split(".")
@@ -65,26 +65,26 @@ def _nested(fields: dict[str, str]) -> dict[str, Any]:
 
 
 class Answerer:
-    """A device that sends one line for a word, without a line end as some do."""
+    """A device that answers a request with one line, without a line end as some do."""
 
     def __init__(self, part: Part) -> None:
         self._clock, self._writer = part.clock, Writer(part)
         self._word: bytes = part.options["request"].encode()
 
     def frame_length(self, received: bytes) -> int | None:
-        """The word's, once it can be one."""
+        """Length of the request word, once as many bytes have come."""
         return len(self._word) if len(received) >= len(self._word) else None
 
     def respond(self, frame: bytes) -> bytes | None:
-        """One line for the word, silence for all else."""
+        """One line for the request word; None for other requests."""
         return self._writer.line(self._clock.now_ns()).rstrip() if frame == self._word else None
 
     def power_cycle(self) -> None:
-        """Forget nothing."""
+        """Has no volatile state."""
 
 
 def make_device(part: Part) -> Talker | Answerer:
-    """One that sends by itself, unless the options say what to ask it."""
+    """A device that answers requests if the options define one, otherwise one that sends by itself."""
     if part.options.get("request"):
         return Answerer(part)
     return Talker(part.clock, INTERVAL_NS, GREETING, Writer(part).line)

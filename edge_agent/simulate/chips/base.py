@@ -1,4 +1,4 @@
-"""What a chip model is made from, and how each kind of bus speaks to one."""
+"""Interfaces of chip models for each kind of bus, and what a model is made from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
 
 AirAt: TypeAlias = Callable[[int], Air]
-"""The air around a chip at a moment in ns since boot."""
+"""Gives the air around a chip at a time in ns since boot."""
 
 
 class Nack(Exception):
@@ -26,22 +26,22 @@ class I2CChip(Protocol):
     """A chip on an I2C bus. Each call is one direction of a transaction; a STOP follows the last."""
 
     def write(self, data: bytes) -> None:
-        """Take what the controller sends after the address; nothing at all is an address probe.
+        """Take the bytes that the controller sends after the address; none at all are an address probe.
 
         Raises:
-            Nack: not now, or not that.
+            Nack: the chip is busy, or does not know the command.
         """
 
     def read(self, count: int) -> bytes:
         """Give exactly `count` bytes. Raises Nack when there is nothing to give."""
 
     def power_cycle(self) -> None:
-        """Lose everything that is volatile, and start now."""
+        """Lose all volatile state, and start."""
 
 
 @runtime_checkable
 class W1Chip(Protocol):
-    """A thermometer on a 1-Wire bus, as the kernel's w1_therm speaks to one.
+    """A thermometer on a 1-Wire bus, as the kernel driver w1_therm uses it.
 
     Attributes:
         name: family and serial, e.g. `28-0123456789ab`.
@@ -50,10 +50,10 @@ class W1Chip(Protocol):
     name: str
 
     def start(self) -> None:
-        """Start a conversion, which ends after its own time."""
+        """Start a conversion."""
 
     def convert(self) -> None:
-        """Convert at once, as if the kernel had waited."""
+        """Convert at once, as when the kernel waits for the conversion."""
 
     def scratchpad(self) -> bytes:
         """The nine bytes of the scratchpad, with its CRC."""
@@ -67,11 +67,11 @@ Subsystem: TypeAlias = Literal["iio", "hwmon"]
 
 @runtime_checkable
 class KernelChip(Protocol):
-    """A chip that a driver of the kernel reads, as that driver shows it.
+    """A chip that a kernel driver reads, as that driver shows it in sysfs.
 
     Attributes:
-        subsystem: whose tree it is in.
-        name: what the kernel calls it, e.g. `bme280`.
+        subsystem: the tree that it is in.
+        name: the kernel's name of it, e.g. `bme280`.
         device: where it is connected, e.g. `1-0077`.
     """
 
@@ -80,42 +80,42 @@ class KernelChip(Protocol):
     device: str
 
     def files(self) -> tuple[str, ...]:
-        """Names of the files that it has beside `name`."""
+        """Names of its files other than `name`."""
 
     def show(self, file: str) -> str:
         """The text of one file, made at this moment.
 
         Raises:
-            OSError: as the kernel's driver; there is no conversion.
+            OSError: as from the kernel driver when there is no conversion.
         """
 
     def power_cycle(self) -> None:
-        """Lose what is volatile; the kernel's driver does not notice."""
+        """Lose all volatile state; the kernel driver does not notice."""
 
 
 @runtime_checkable
 class SerialTalker(Protocol):
-    """A device that sends of its own accord."""
+    """A device that sends by itself, without a request."""
 
     def speak(self) -> bytes:
-        """What it has sent since the last call, or since it was switched on; only the last of it after a long time."""
+        """What it has sent since the last call or since power-on; after a long time only the newest part."""
 
     def power_cycle(self) -> None:
-        """Start anew, with what it says at its start."""
+        """Start, and send the power-on text."""
 
 
 @runtime_checkable
 class SerialSlave(Protocol):
-    """A device that speaks when it is spoken to, on a line that it may share."""
+    """A device that answers requests, on a line that it may share with others."""
 
     def frame_length(self, received: bytes) -> int | None:
-        """How long the request at the start of `received` is; None while that cannot be told."""
+        """Length of the request at the start of `received`; None while too few bytes have come."""
 
     def respond(self, frame: bytes) -> bytes | None:
         """The answer to one request, or None to stay silent."""
 
     def power_cycle(self) -> None:
-        """Lose what is volatile, and start now."""
+        """Lose all volatile state, and start."""
 
 
 AnyChip: TypeAlias = I2CChip | W1Chip | KernelChip | SerialSlave | SerialTalker
@@ -123,15 +123,15 @@ AnyChip: TypeAlias = I2CChip | W1Chip | KernelChip | SerialSlave | SerialTalker
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a maker of chips is given.
+    """What a chip model is made from.
 
     Attributes:
-        clock: time as the chip knows it; only read.
+        clock: the time; only read.
         air: what it measures.
-        random: calibration spread and noise; belongs to this chip alone.
-        address: where it answers on its bus; 0 where the bus has none.
-        options: what the driver that will read it was told, by name: which of several kinds it is to expect
-            (`profile`), the number burnt in (`serial`). What is not there is the model's to choose.
+        random: for calibration values and noise; used by this chip only.
+        address: on its bus; 0 where the bus has none.
+        options: the options of the driver that will read it, by name: e.g. `profile` or `serial`. The model chooses
+            what is not given.
     """
 
     clock: Clock
@@ -142,4 +142,4 @@ class Part:
 
 
 Makers: TypeAlias = Mapping[str, Callable[[Part], AnyChip]]
-"""Type of `CHIPS` in a chip's module: makes a chip, by the name of the driver that reads it."""
+"""Type of `CHIPS` in a chip's module: functions that make a chip, by the name of the driver that reads it."""

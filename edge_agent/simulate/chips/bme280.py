@@ -4,7 +4,7 @@ Source: Bosch BST-BME280-DS002 sections 3.3 (modes), 3.4 and 3.5.3 (noise, filte
 6.2 (I2C), 9.1 (times); BST-BMP280-DS001 where the two differ.
 
 Limits: SPI is not modelled. The datasheets leave open where the pointer goes from the last register; here
-it wraps. Self-heating belongs to the place where the chip hangs.
+it wraps. Self-heating is not modelled.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Bosch280:
         self._reset(nvm_ready_ns=0)
 
     def load(self, blocks: Mapping[int, bytes]) -> None:
-        """Put bytes into the chip as if made so; those at 0xF7 become the result of every conversion."""
+        """Set register contents, as from the factory; those at 0xF7 become the result of every conversion."""
         for start, content in blocks.items():
             self._nvm[start : start + len(content)] = content
             self._registers[start : start + len(content)] = content
@@ -91,9 +91,11 @@ class Bosch280:
             self._pointer = data[-1]
 
     def read(self, count: int) -> bytes:
-        """Registers from the pointer on; it stays behind the last one."""
+        """Registers from the pointer on. The pointer then follows the last one."""
         self._settle()
         start, self._pointer = self._pointer, (self._pointer + count) % 256
+        if start + count <= len(self._registers):
+            return bytes(self._registers[start : start + count])
         return bytes(self._registers[(start + offset) % 256] for offset in range(count))
 
     def power_cycle(self) -> None:
@@ -120,7 +122,7 @@ class Bosch280:
         elif register == _CTRL_HUM and self._has_humidity:
             self._registers[_CTRL_HUM] = value & 0x07
         elif register == _CONFIG and self._registers[_CTRL_MEAS] & 3 != _NORMAL:
-            # In normal mode writes to config may be ignored (section 5.4.6); the strict chip always does.
+            # In normal mode writes to config may be ignored (section 5.4.6); this model always ignores them.
             self._registers[_CONFIG] = value & 0xFD
             self._filtered = None
         elif register == _CTRL_MEAS:
@@ -140,6 +142,8 @@ class Bosch280:
 
     def _settle(self) -> None:
         """Bring the registers up to the present moment."""
+        if self._started_ns is None and self._nvm_ready_ns is None and self._queued is None:
+            return  # it sleeps
         now_ns = self._clock.now_ns()
         if self._nvm_ready_ns is not None and now_ns >= self._nvm_ready_ns:
             for register in _CALIBRATION:
@@ -153,7 +157,7 @@ class Bosch280:
         self._registers[_STATUS] = measuring << 3 | (self._nvm_ready_ns is not None)
 
     def _advance(self, now_ns: int) -> bool:
-        """Finish the conversions that have ended by then. Returns whether another is running."""
+        """Finish the conversions that have ended by `now_ns`. Returns whether another is running."""
         if self._started_ns is None:
             return False
         ctrl_meas = self._registers[_CTRL_MEAS]
@@ -184,7 +188,7 @@ class Bosch280:
         return half_ms * 500_000
 
     def _convert(self, boot_ns: int, conversions: int) -> None:
-        """Put the air of that moment into the data registers, as the last of so many conversions."""
+        """Put the air at `boot_ns` into the data registers, as the last of `conversions` conversions."""
         data = self._fixed or self._measure(self._air(boot_ns), conversions)
         self._registers[_DATA : _DATA + len(data)] = data
 
@@ -229,7 +233,7 @@ class Bosch280:
     def _filter(self, counts_t: int, counts_p: int, conversions: int) -> tuple[int, int]:
         """The IIR filter (section 3.4.4), which humidity does not pass.
 
-        Conversions that nobody read are taken to have seen the same air as the last one.
+        Conversions that were not read are treated as if they had measured the same air as the last one.
         """
         coefficient = _FILTER[self._registers[_CONFIG] >> 2 & 7]
         if coefficient == 1:

@@ -2,9 +2,8 @@
 
 Source: Bosch BST-BME680-DS001 sections 3 (modes, noise) and 5 (registers); BST-BME688-DS000 where the two differ.
 
-Limits: forced mode only; the gas resistance is one fixed value, and the heater does not warm the chip's own
-temperature sensor; the filter settles at once. The datasheets leave open where the pointer goes from the last
-    register; here it wraps.
+Limits: forced mode only; the gas resistance is one fixed value; the heater does not warm the temperature sensor; the
+filter settles at once. The datasheets leave open where the pointer goes from the last register; here it wraps.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class Bosch680(RegisterFile):
         self._reset(nvm_ready_ns=0)
 
     def load(self, blocks: Mapping[int, bytes]) -> None:
-        """Put bytes into the chip as if made so; those at 0x1D become the result of every conversion."""
+        """Set register contents, as from the factory; those at 0x1D become the result of every conversion."""
         for start, content in blocks.items():
             if start == _FIELD:
                 self._fixed = content
@@ -89,7 +88,7 @@ class Bosch680(RegisterFile):
         self._reset(nvm_ready_ns=self._clock.now_ns() + _NVM_COPY_NS)
 
     def store(self, register: int, value: int) -> None:
-        """Settings; a reset; or the mode, which starts a conversion."""
+        """Write a setting, a reset, or the mode, which starts a conversion."""
         if register == _RESET and value == 0xB6:
             self.power_cycle()
         elif register in _SETTINGS:
@@ -104,7 +103,7 @@ class Bosch680(RegisterFile):
                 self._ends_ns = self._started_ns + self._conversion_ns()
 
     def settle(self) -> None:
-        """Finish what has come to its end."""
+        """Finish a conversion or start-up that has ended."""
         now_ns = self._clock.now_ns()
         if self._nvm_ready_ns is not None and now_ns >= self._nvm_ready_ns:
             for register in _CALIBRATION:

@@ -2,7 +2,7 @@
 
 Source: Bosch BST-BMP388-DS001 sections 3 (modes, times, noise), 4.3 (registers), 8.4 to 8.6 (integer compensation);
 BST-BMP390-DS002 for the identity. The counts are found by inverting the integer formulas, so that a driver which
-computes in floats is judged by other arithmetic than its own.
+computes in floats is tested against different arithmetic.
 
 Limits: forced mode only; no FIFO, no interrupts; the filter settles at once.
 """
@@ -129,7 +129,7 @@ class BoschBmp3(RegisterFile):
         self._reset(ready_ns=0)
 
     def load(self, blocks: Mapping[int, bytes]) -> None:
-        """Put in calibration from 0x31, or data from 0x04, which become the result of every conversion."""
+        """Set the calibration from 0x31, or data from 0x04, which become the result of every conversion."""
         for start, content in blocks.items():
             if start == _DATA:
                 self._fixed = content
@@ -138,11 +138,11 @@ class BoschBmp3(RegisterFile):
             self.registers[start : start + len(content)] = content
 
     def power_cycle(self) -> None:
-        """Start: 2 ms until commands are taken; the event register remembers it."""
+        """Start: commands are accepted after 2 ms; the event register records the reset."""
         self._reset(ready_ns=self._clock.now_ns() + _START_NS)
 
     def store(self, register: int, value: int) -> None:
-        """Settings, the mode, or a command."""
+        """Write a setting, the mode, or a command."""
         if register == _CMD:
             if not self.registers[_STATUS] & _CMD_READY:
                 self.registers[_ERR] |= 0x02
@@ -157,7 +157,7 @@ class BoschBmp3(RegisterFile):
                 self._ends_ns = self._started_ns + self._conversion_ns()
 
     def fetch(self, register: int) -> int:
-        """Data take their ready flag with them; events and errors are gone once they are read."""
+        """Read a register. Reading data clears its ready flag; reading events or errors clears them."""
         value = self.registers[register]
         if _DATA <= register < _DATA + 3:
             self.registers[_STATUS] &= ~_PRESSURE_READY
@@ -168,7 +168,7 @@ class BoschBmp3(RegisterFile):
         return value
 
     def settle(self) -> None:
-        """Finish what has come to its end, and count the sensor time (25 600 Hz)."""
+        """Finish a conversion or start-up that has ended, and count the sensor time (25 600 Hz)."""
         now_ns = self._clock.now_ns()
         if now_ns >= self._ready_ns:
             self.registers[_STATUS] |= _CMD_READY

@@ -1,8 +1,8 @@
 """BME280 and BMP280: calibration, and which ADC counts a given air makes. Pure.
 
 Source: Bosch BST-BME280-DS002 sections 4.2.2 (memory map) and 4.2.3 (integer compensation, 64-bit pressure).
-The counts are found by inverting the integer formulas, so that a driver which computes in floats is judged
-by other arithmetic than its own.
+The counts are found by inverting the integer formulas, so that a driver which computes in floats is tested against
+different arithmetic.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ FULL_SCALE_16_BIT: Final = (1 << 16) - 1
 
 LOW_BLOCK: Final = 0x88
 HIGH_BLOCK: Final = 0xE1
+_STRIDE: Final = 256
+"""Distance in counts of the two points of the secant: many steps of the coarsest formula."""
 _LOW: Final = struct.Struct("<HhhHhhhhhhhhxB")
 _HIGH: Final = struct.Struct("<hBBBBb")
 
@@ -49,7 +51,7 @@ class Calibration:
 
     @staticmethod
     def of_some_part(draw: random.Random) -> Calibration:
-        """Values within the spread of real parts. H5 comes with either sign: drivers like to get it wrong."""
+        """Values within the spread of real parts. H5 has either sign: a common mistake of drivers."""
         return Calibration(
             t1=draw.randint(26_900, 28_400),
             t2=draw.randint(25_700, 27_100),
@@ -127,11 +129,16 @@ class Calibration:
 def counts_for(target: int, function: Callable[[int], int], guess: int, full_scale: int, *, rising: bool = True) -> int:
     """Find the first counts at which a monotonic function has reached `target`, or an end of the scale.
 
-    The bracket grows from `guess`, which is the last conversion's result: air changes little between two.
+    `guess` is best the result of the last conversion. A secant through it gives the start of the bracket.
     """
+    guess = min(max(guess, 0), full_scale - _STRIDE)
+    here = function(guess)
+    there = function(guess + _STRIDE)
+    if here != there:
+        guess += (target - here) * _STRIDE // (there - here)
     low = high = min(max(guess, 0), full_scale)
     upwards = (function(low) < target) == rising
-    step = 8
+    step = 2
     while True:
         if upwards:
             low, high = high, min(high + step, full_scale)

@@ -1,8 +1,8 @@
 """Infineon DPS310 and DPS368, register by register.
 
 Source: Infineon DPS310 datasheet rev. 1.2, sections 3 (noise), 4 (modes, start-up, compensation), 7 and 8 (registers).
-Every chip here has the wrong fuse that some real ones have, and the other thermometer reads other counts: a driver that
-forgets the repair or the coefficient source is far off.
+Every chip has the wrong fuse setting of some real ones, and its second thermometer gives other counts: a driver that
+leaves out the correction or the coefficient source is far off.
 
 Limits: no FIFO, no interrupts.
 """
@@ -115,7 +115,7 @@ class Dps310(RegisterFile):
         self._reset(self._powered_ns)
 
     def load(self, blocks: Mapping[int, bytes]) -> None:
-        """Put in coefficients from 0x10, their source at 0x28, or data from 0x00, which every conversion then gives."""
+        """Set coefficients from 0x10, their source at 0x28, or data from 0x00 as the result of every conversion."""
         for start, content in blocks.items():
             if start == _DATA:
                 self._fixed = content
@@ -130,7 +130,7 @@ class Dps310(RegisterFile):
         self._reset(self._clock.now_ns())
 
     def store(self, register: int, value: int) -> None:
-        """Settings, the mode, the reset, or the hidden fuse."""
+        """Write a setting, the mode, a reset, or the hidden fuse register."""
         if register == _RESET and value & 0x0F == 0x09:
             self.power_cycle()
         elif register in {_PRS_CFG, _TMP_CFG, _CFG_REG}:
@@ -145,13 +145,13 @@ class Dps310(RegisterFile):
             self._repaired = value == 0x02
 
     def fetch(self, register: int) -> int:
-        """Data take their ready flag with them."""
+        """Read a register. Reading data clears its ready flag."""
         if register in {_DATA, _DATA + 3}:
             self.registers[_MEAS_CFG] &= ~_READY[_PRESSURE if register == _DATA else _TEMPERATURE]
         return self.registers[register]
 
     def settle(self) -> None:
-        """Finish the conversions that have come to their end."""
+        """Finish the conversions that have ended."""
         now_ns = self._clock.now_ns()
         if now_ns - self._powered_ns >= _SENSOR_NS:
             self.registers[_MEAS_CFG] |= 0x40
@@ -195,7 +195,7 @@ class Dps310(RegisterFile):
         return 1_000_000 * 2 + 1_600_000 * (1 << (self.registers[_CONFIG_OF[kind]] & 0x07))
 
     def _convert(self, kind: int, boot_ns: int) -> None:
-        """Put the air of that moment into one of the two results."""
+        """Put the air at that time into one of the two results."""
         self.registers[_MEAS_CFG] |= _READY[kind]
         at = _DATA if kind == _PRESSURE else _DATA + 3
         if self._fixed is not None:

@@ -1,4 +1,4 @@
-"""Maxim DS18B20 and its relatives DS18S20, DS1822, DS1825, DS28EA00: the scratchpad, and how it is filled.
+"""Maxim DS18B20 and its relatives DS18S20, DS1822, DS1825, DS28EA00: the scratchpad, and its conversions.
 
 Sources: Maxim DS18B20 datasheet 19-7487 rev 6, DS18S20 19-5474 rev 8/10: temperature register, memory, CRC.
 
@@ -23,9 +23,9 @@ _SIGMA_C: Final = 0.02
 
 
 class Ds18b20:
-    """One thermometer in a bus of the kernel's. It has converted before; `power_cycle` makes it forget.
+    """One thermometer. It holds a conversion from the start; `power_cycle` clears it.
 
-    Its family is that of its serial number: 10 is a DS18S20, all others keep sixteenths of a degree.
+    The serial number gives the family: 10 is a DS18S20, all others count sixteenths of a degree.
     """
 
     def __init__(self, part: Part) -> None:
@@ -69,7 +69,7 @@ class Ds18b20:
 
     @staticmethod
     def _half_degrees(celsius: float) -> bytes:
-        """A DS18S20 counts half degrees, and sixteenths down from 16 beside them: T = whole − 0.25 + (16 − rest)/16."""
+        """The counts of a DS18S20: half degrees, and a rest in sixteenths: T = whole − 0.25 + (16 − rest)/16."""
         sixteenths = round(celsius * 16.0)
         whole = math.floor((sixteenths + 4) / 16)
         rest = 16 - (sixteenths + 4 - 16 * whole)

@@ -2,7 +2,7 @@
 
 Source: TI datasheet SNAS672A, sections 6.5 (times), 8.3 (heater), 8.4 and 8.5 (measurement), 8.6 (registers).
 
-Limits: the heater does not warm; one conversion alone takes as long as its own.
+Limits: the heater does not warm the chip.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Hdc1080:
         self._fixed = results
 
     def write(self, data: bytes) -> None:
-        """The pointer, then perhaps a value of two bytes. Raises Nack while busy."""
+        """Set the pointer, and optionally a register of two bytes. Raises Nack while busy."""
         self._refuse_while_busy()
         if not data:
             return
@@ -62,7 +62,7 @@ class Hdc1080:
             self._config = value & _WRITABLE
 
     def read(self, count: int) -> bytes:
-        """The register that the pointer names. Raises Nack while busy, and for a result that was not asked for."""
+        """The register that the pointer selects. Raises Nack while busy, and for a result without a conversion."""
         self._refuse_while_busy()
         if self._pointer in {_TEMPERATURE, _HUMIDITY}:
             if not self._results:
@@ -110,7 +110,7 @@ class Hdc1080:
 
 
 def _counts(fraction: float, bits: int) -> bytes:
-    """A fraction of the scale as 16 bits of which the converter has the upper ones."""
+    """A fraction of full scale as 16 bits, with the bits below the resolution cleared."""
     counts = min(max(round(fraction * (1 << bits)), 0), (1 << bits) - 1)
     return (counts << (16 - bits)).to_bytes(2, "big")
 

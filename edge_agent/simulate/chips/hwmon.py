@@ -1,4 +1,4 @@
-"""Chips as the kernel's hardware monitoring shows them: an SHT3x by default, an LM75, a converter with a fault line.
+"""Chips as the hardware monitoring of the kernel shows them: an SHT3x, an LM75, a MAX31722 with a fault file.
 
 Source: Linux Documentation/hwmon/sysfs-interface.rst, sht3x.rst, lm75.rst, max31722.rst (units: m°C, m%).
 """
@@ -20,14 +20,14 @@ FILES: Final = {
     "tmp102": ("temp1_input", "temp1_max"),
     "tmp421": ("temp1_input", "temp2_input", "temp2_fault"),
 }
-"""By the kernel's name; any other name shows what an SHT3x shows."""
+"""Files by the kernel's name of the chip; any other name has those of an SHT3x."""
 
 
 class HwmonChip:
-    """One device of the kernel's.
+    """One device as the kernel shows it.
 
     Attributes:
-        broken: whether the wire of the second element is open.
+        broken: whether the second element has an open circuit.
     """
 
     subsystem: Subsystem = "hwmon"
@@ -41,15 +41,15 @@ class HwmonChip:
         self._lost = False
 
     def files(self) -> tuple[str, ...]:
-        """Names of the files beside `name`."""
+        """Names of the files other than `name`."""
         return FILES.get(self.name, _SHT)
 
     def power_cycle(self) -> None:
-        """Let the next read find nobody, as while the chip starts."""
+        """Let the next read fail without an acknowledge, as while the chip starts."""
         self._lost = True
 
     def show(self, file: str) -> str:
-        """The text of a file. Raises OSError 121 once after the power was away."""
+        """The text of a file. Raises OSError 121 once after a power cycle."""
         if file == "temp1_max":
             return "80000\n"
         if file == "temp2_fault":

@@ -1,4 +1,4 @@
-"""Chips as the kernel's Industrial I/O shows them: processed values of a BME280, or counts with scale and offset.
+"""Chips as the Industrial I/O subsystem of the kernel shows them: processed values, or counts with scale and offset.
 
 Source: Linux Documentation/ABI/testing/sysfs-bus-iio, drivers/iio/pressure/bmp280-core.c, humidity/si7020.c,
 chemical/scd30_core.c (units: m°C, kPa, m%, %).
@@ -36,7 +36,7 @@ FILES: Final = {
     "si7020": _SI7020,
     "scd30": _SCD30,
 }
-"""By the kernel's name; any other name shows what a BME280 shows."""
+"""Files by the kernel's name of the chip; any other name has those of a BME280."""
 _CONSTANTS: Final = {
     "in_temp_scale": "10.725097656",
     "in_temp_offset": "-4368",
@@ -47,10 +47,10 @@ _CONSTANTS: Final = {
 
 
 class IioChip:
-    """One device of the kernel's.
+    """One device as the kernel shows it.
 
     Attributes:
-        old_percent: whether humidity is in percent with a point, as the kernel of 2016 gave it.
+        old_percent: whether humidity is in percent as a decimal number, as in kernels of 2016.
     """
 
     subsystem: Subsystem = "iio"
@@ -63,15 +63,15 @@ class IioChip:
         self._skipped = False
 
     def files(self) -> tuple[str, ...]:
-        """Names of the files beside `name`."""
+        """Names of the files other than `name`."""
         return FILES.get(self.name, _BOSCH)
 
     def power_cycle(self) -> None:
-        """Let the next read find no conversion, which the driver calls an error of the bus."""
+        """Let the next read find no conversion, which the kernel driver reports as EIO."""
         self._skipped = True
 
     def show(self, file: str) -> str:
-        """The text of a file. Raises OSError 5 once after the power was away."""
+        """The text of a file. Raises OSError 5 once after a power cycle."""
         if file in _CONSTANTS:
             return f"{_CONSTANTS[file]}\n"
         if self._skipped:

@@ -3,7 +3,7 @@
 Sources: NXP LM75B revision 6.1 section 7; TI TMP75 SBOS288O section 7.5; TMP1075 SBOS854F section 8.6; TMP102 SBOS397H
 section 6.5.
 
-Limits: no alarm pin. Behind the end of a register the line stays high.
+Limits: no alarm pin. Reads beyond the end of a register give ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SIGMA_C: Final = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What sets one relative apart.
+    """What differs between the chips.
 
     Attributes:
         config: at power-up, one or two bytes.
@@ -65,7 +65,7 @@ class Thermometer:
         self._fixed = raw
 
     def write(self, data: bytes) -> None:
-        """The pointer, then perhaps the bytes of a register."""
+        """Set the pointer, and optionally the bytes of a register."""
         self._settle()
         if data:
             self._pointer = data[0] if self._kind.identity and data[0] == _ID else data[0] & 0x03
@@ -75,7 +75,7 @@ class Thermometer:
             self._limits[self._pointer] = data[1:3]
 
     def read(self, count: int) -> bytes:
-        """The register that the pointer names; behind its end the line stays high."""
+        """The register that the pointer selects; ones after its end."""
         self._settle()
         if self._pointer == _TEMPERATURE:
             content = self._temperature
@@ -117,7 +117,7 @@ class Thermometer:
         self._finished = 0
 
     def _cycle_ns(self) -> int:
-        """At twice the resolution twice as long, where that can be set."""
+        """Time of one conversion: doubled with each bit of resolution, where that can be set."""
         return self._kind.cycle_ns << (self._bits() - 9 if not self._kind.bits else 0)
 
     def _bits(self) -> int:

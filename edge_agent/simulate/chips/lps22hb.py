@@ -26,12 +26,12 @@ _BOOT_NS: Final = 2_200_000
 _SOFT_RESET_NS: Final = 50_000
 _ONE_SHOT, _SOFT_RESET, _INCREMENT = 0x01, 0x04, 0x10
 _HIGH_BYTES: Final = {0x2A: "pressure", 0x2C: "temperature"}
-"""Reading the highest byte of a result takes its ready flag back."""
+"""Reading the highest byte of a result clears its ready flag."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What differs. `rates_hz` are those of ODR 1, 2, ...; `ready` the bits of the status register."""
+    """What differs between the chips. `rates_hz` are for ODR 1, 2, ...; `ready` are bits of the status register."""
 
     who_am_i: int
     control: int
@@ -54,7 +54,7 @@ _LPS25HB: Final = _Kind(0xBD, 0x20, 0x80, 0, (1, 7, 12.5, 25), {"pressure": 2, "
 
 
 class Lps2x(RegisterFile):
-    """One chip. The LPS25HB goes on to the next register only if bit 7 of the number says so."""
+    """One chip. The LPS25HB moves on to the next register only if bit 7 of the register number is set."""
 
     def __init__(self, kind: _Kind, part: Part) -> None:
         super().__init__()
@@ -67,11 +67,11 @@ class Lps2x(RegisterFile):
         self._reset()
 
     def load(self, blocks: Mapping[int, bytes]) -> None:
-        """Put in data from 0x28, which become the result of every conversion."""
+        """Set data from 0x28, which become the result of every conversion."""
         self._fixed = blocks[_DATA]
 
     def write(self, data: bytes) -> None:
-        """As any chip, but deaf while it boots."""
+        """As `RegisterFile`. Raises Nack while the chip boots."""
         if self._clock.now_ns() < self._boots_until_ns:
             raise Nack
         super().write(data)
@@ -82,19 +82,19 @@ class Lps2x(RegisterFile):
         self._boots_until_ns = self._clock.now_ns() + _BOOT_NS
 
     def first_register(self, number: int) -> int:
-        """Bit 7 is no part of the number: the LPS25HB takes it as a wish, the others do not mind it."""
+        """The register without bit 7, which requests auto-increment on the LPS25HB and means nothing on the others."""
         self._increments = bool(number & 0x80)
         return number & 0x7F
 
     def next_register(self, register: int) -> int:
-        """The following one, or the same."""
+        """The next register, or without auto-increment the same."""
         increments = self._increments
         if self._kind.control_2_at_start & _INCREMENT:
             increments = bool(self.registers[self._kind.control + 1] & _INCREMENT)
         return (register + increments) % 128
 
     def store(self, register: int, value: int) -> None:
-        """Settings; one shot; or a reset."""
+        """Write a setting, start a one-shot, or reset."""
         kind = self._kind
         if register == kind.control:
             self.registers[register] = value
@@ -110,13 +110,13 @@ class Lps2x(RegisterFile):
                 self._started_ns = self._clock.now_ns()
 
     def fetch(self, register: int) -> int:
-        """Data take their ready flag with them."""
+        """Read a register. Reading data clears its ready flag."""
         if register in _HIGH_BYTES:
             self.registers[_STATUS] &= ~self._kind.ready[_HIGH_BYTES[register]]
         return self.registers[register]
 
     def settle(self) -> None:
-        """Finish what has come to its end."""
+        """Finish a conversion or start-up that has ended."""
         now_ns, kind = self._clock.now_ns(), self._kind
         if now_ns >= self._resets_until_ns:
             self.registers[kind.control + 1] &= ~_SOFT_RESET
@@ -141,7 +141,7 @@ class Lps2x(RegisterFile):
         self._finished = -1
 
     def _convert(self, boot_ns: int) -> None:
-        """Put the air of that moment into the data registers."""
+        """Put the air at that time into the data registers."""
         kind, noise = self._kind, self._random.gauss
         self.registers[_STATUS] |= 0x03
         air = self._air(boot_ns)

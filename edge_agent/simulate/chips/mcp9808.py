@@ -32,7 +32,7 @@ class Mcp9808:
         self._fixed = raw
 
     def write(self, data: bytes) -> None:
-        """The pointer, then perhaps a value: two bytes, or one for the resolution."""
+        """Set the pointer, and optionally a register: two bytes, or one for the resolution."""
         self._settle()
         if data:
             self._pointer = data[0] & 0x0F
@@ -43,7 +43,7 @@ class Mcp9808:
             self._set(self._pointer, int.from_bytes(data[1:3], "big"))
 
     def read(self, count: int) -> bytes:
-        """The register that the pointer names; behind its end the line stays high."""
+        """The register that the pointer selects; ones after its end."""
         self._settle()
         if self._pointer == _RESOLUTION:
             content = bytes([self._resolution])
@@ -73,7 +73,7 @@ class Mcp9808:
         locked = config & (_CRITICAL_LOCK | _WINDOW_LOCK)
         lock = _CRITICAL_LOCK if register == _CRITICAL else _WINDOW_LOCK
         if register == _CONFIG:
-            # Locked, the hysteresis stays and the chip cannot be shut down; a lock goes only with the power.
+            # While locked, the hysteresis is fixed and shutdown is refused. Only a power cycle unlocks the chip.
             kept = 0x0600 | (_SHUTDOWN & value) if locked else 0
             self._registers[_CONFIG] = config & kept | value & 0x07FF & ~kept | locked
             if config & _SHUTDOWN and not value & _SHUTDOWN:
@@ -82,7 +82,7 @@ class Mcp9808:
             self._registers[register] = value & 0x1FFC
 
     def _settle(self) -> None:
-        """Take over the last conversion that has ended by now."""
+        """Store the last conversion that has ended by now."""
         if self._registers[_CONFIG] & _SHUTDOWN:
             return
         duration_ns = _CONVERSION_NS[self._resolution]

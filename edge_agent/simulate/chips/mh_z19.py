@@ -1,4 +1,4 @@
-"""A Winsen MH-Z19B: its answer to the question for the concentration.
+"""A Winsen MH-Z19B: its reply to the command that reads the concentration.
 
 Source: Winsen MH-Z19B user's manual version 1.6; the warm-up value as firmware 4 gives it.
 """
@@ -18,7 +18,7 @@ _BOARD_C: Final = 3.0
 
 
 class MhZ19:
-    """One sensor, warm from the start; `power_cycle` makes it cold."""
+    """One sensor, warmed up from the start; after `power_cycle` it warms up again."""
 
     def __init__(self, part: Part) -> None:
         self._clock, self._air, self._random = part.clock, part.air, part.random
@@ -29,7 +29,7 @@ class MhZ19:
         return 9 if received else None
 
     def respond(self, frame: bytes) -> bytes | None:
-        """The concentration for command 0x86; silence for a damaged command and for others."""
+        """The concentration for command 0x86; None for a damaged or another command."""
         if len(frame) != 9 or frame[:3] != b"\xff\x01\x86" or frame[8] != complement(frame):
             return None
         now_ns = self._clock.now_ns()
@@ -39,17 +39,17 @@ class MhZ19:
         return self.frame(min(max(ppm, 400), 5000), board)
 
     def frame(self, ppm: int, board: int) -> bytes:
-        """The answer with these raw values: ppm, and the board's °C plus 40."""
+        """The reply with these raw values: ppm, and the temperature of the board in °C plus 40."""
         body = b"\xff\x86" + ppm.to_bytes(2, "big") + bytes((board, 0, 0, 0))
         return body + bytes([complement(body)])
 
     def power_cycle(self) -> None:
-        """Be cold, and say 410 ppm for a minute."""
+        """Warm up: reply 410 ppm for a minute."""
         self._warm_ns = self._clock.now_ns() + WARM_UP_NS
 
 
 def complement(frame: bytes) -> int:
-    """The last byte of a frame: what makes bytes 1 to 8 sum up to 256."""
+    """Checksum, the last byte of a frame: bytes 1 to 8 add up to 256."""
     return (0x100 - sum(frame[1:8]) % 0x100) % 0x100
 
 

@@ -37,7 +37,7 @@ _ORDERS: Final = {"ABCD": (0, 1, 2, 3), "CDAB": (2, 3, 0, 1), "BADC": (1, 0, 3, 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Where one value stands, and how its bits are made."""
+    """Register and encoding of one value."""
 
     quantity: str
     function: int
@@ -89,7 +89,7 @@ PROFILES: Final[Mapping[str | None, tuple[Cell, ...]]] = {
 
 
 class ModbusError(Exception):
-    """A request that is answered with an exception reply. `code` is the one of the protocol."""
+    """A request that is answered with an exception reply. `code` is the exception code of the protocol."""
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -97,7 +97,7 @@ class ModbusError(Exception):
 
 
 class ModbusSlave:
-    """One transmitter, which refuses every range that holds a register it does not have."""
+    """One transmitter. It refuses a range with a register that it does not have."""
 
     def __init__(self, part: Part, cells: tuple[Cell, ...]) -> None:
         self._clock, self._air, self._random = part.clock, part.air, part.random
@@ -111,7 +111,7 @@ class ModbusSlave:
         self._refusals.append(code)
 
     def answer_as_next(self, address: int) -> None:
-        """Answer the next request under another slave's address."""
+        """Answer the next request with the address of another slave."""
         self._senders.append(address)
 
     def frame_length(self, received: bytes) -> int | None:
@@ -123,7 +123,7 @@ class ModbusSlave:
         return 8
 
     def respond(self, frame: bytes) -> bytes | None:
-        """Answer a request. None when it is damaged, for somebody else, or for everybody."""
+        """Answer a request. None if it is damaged, for another slave, or a broadcast."""
         if len(frame) < 4 or frame[-2:] != modbus_crc(frame[:-2]) or frame[0] not in {0, self.address}:
             return None
         function = frame[1]
@@ -133,16 +133,16 @@ class ModbusSlave:
             reply = self.execute(function, frame[2:-2])
         except ModbusError as error:
             reply = bytes((function | 0x80, error.code))
-        if frame[0] == 0:  # nobody answers a broadcast
+        if frame[0] == 0:  # a broadcast is not answered
             return None
         reply = bytes([self._senders.popleft() if self._senders else self.address]) + reply
         return reply + modbus_crc(reply)
 
     def power_cycle(self) -> None:
-        """Forget nothing: all that it knows is burnt in."""
+        """Has no volatile state."""
 
     def execute(self, function: int, body: bytes) -> bytes:
-        """Do what is asked. Returns the reply from its function code on. Raises ModbusError."""
+        """Execute a request. Returns the reply from its function code on. Raises ModbusError."""
         if function not in {READ_HOLDING, READ_INPUT}:
             raise ModbusError(_ILLEGAL_FUNCTION)
         bank = self.bank(function)
@@ -158,7 +158,7 @@ class ModbusSlave:
         )
 
     def bank(self, function: int) -> dict[int, int]:
-        """Every register that this function reads, by its address, with the air of this moment in it."""
+        """All registers that this function reads, by address, with the present air."""
         air = self._air(self._clock.now_ns())
         bank: dict[int, int] = {}
         for cell in self._cells:
@@ -167,7 +167,7 @@ class ModbusSlave:
         return bank
 
     def measured(self, quantity: str, air: Air) -> float:
-        """What the sensing element makes of the air, in the canonical unit."""
+        """The measured value in the canonical unit, with noise."""
         value: float = present(air, quantity) + self._random.gauss(0.0, _SIGMAS.get(quantity, 0.0))
         return min(max(value, 0.0), 100.0) if quantity == "humidity_pct" else value
 
@@ -188,16 +188,16 @@ class XyMd02(ModbusSlave):
         self.address = self._holding[0]
 
     def bank(self, function: int) -> dict[int, int]:
-        """Every register that this function reads."""
+        """All registers that this function reads, by address."""
         return dict(enumerate(self._holding, _FIRST_HOLDING)) if function == READ_HOLDING else super().bank(function)
 
     def measured(self, quantity: str, air: Air) -> float:
-        """With the correction added."""
+        """As the transmitter, plus the configured correction."""
         correction = self._holding[2 if quantity == "temperature_c" else 3]
         return super().measured(quantity, air) + (correction - 0x10000 if correction & 0x8000 else correction) / 10.0
 
     def execute(self, function: int, body: bytes) -> bytes:
-        """Also write the holding registers."""
+        """As the transmitter, and write holding registers."""
         words = [int.from_bytes(body[at : at + 2], "big") for at in range(0, 4, 2)]
         if function == WRITE_ONE:
             self._write(words[0], words[1:])
@@ -245,4 +245,4 @@ def modbus_crc(data: bytes) -> bytes:
 
 
 CHIPS: Final[Makers] = {"modbus_rtu": make_slave}
-"""One maker for all: which transmitter it is stands in the options."""
+"""One maker for all transmitters: the options say which one it is."""

@@ -1,8 +1,8 @@
 """TE Connectivity MS5611, MS5607, MS5637 and MS5837-30BA, command by command.
 
 Sources: their datasheets (commands, conversion times, noise, first and second order compensation); application note
-AN520 for the CRC. Counts are found by inverting the compensation in real numbers, so that a driver which computes in
-whole numbers is judged by other arithmetic than its own.
+AN520 for the CRC. Counts are found by inverting the compensation in floats, so that a driver which computes in
+integers is tested against different arithmetic.
 
 Limits: an unknown command is acknowledged and answered with zeros.
 """
@@ -28,17 +28,17 @@ _FULL_SCALE: Final = (1 << 24) - 1
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What differs.
+    """What differs between the chips.
 
     Attributes:
-        crc_in_last_word: or else in the first one.
-        finest: oversampling, in doublings of 256.
+        crc_in_last_word: whether the CRC is in the last word; otherwise in the first one.
+        finest: highest oversampling, as a power of two times 256.
         doubled: whether OFF and SENS of the first order are twice those of the MS5611.
-        pascal_per_count: of the pressure before it is cut off.
+        pascal_per_count: resolution of the pressure.
         spread: bounds of C1 to C6 among real parts.
         cold: below 20 °C, what is taken off temperature (1/100 °C) for each dT², and off OFF and SENS for each square
             of what is missing to 20 °C (1/100 °C).
-        icy: below -15 °C besides, off OFF and SENS for each square of what is missing to -15 °C.
+        very_cold: below -15 °C besides, off OFF and SENS for each square of what is missing to -15 °C.
         warm: from 20 °C on, off temperature and OFF.
         sigma_pa: noise at 4096 samples.
         range_pa: what it can measure.
@@ -51,7 +51,7 @@ class _Kind:
     pascal_per_count: float
     spread: tuple[tuple[int, int], ...]
     cold: tuple[float, float, float]
-    icy: tuple[float, float]
+    very_cold: tuple[float, float]
     warm: tuple[float, float]
     sigma_pa: float
     range_pa: tuple[float, float]
@@ -65,7 +65,7 @@ _MS5611: Final = _Kind(
     pascal_per_count=2.0**-15,
     spread=((37_000, 41_500), (33_500, 38_500), (22_000, 24_500), (22_000, 24_500), (31_500, 34_500), (27_500, 29_000)),
     cold=(2.0**-31, 5 / 2, 5 / 4),
-    icy=(7.0, 11 / 2),
+    very_cold=(7.0, 11 / 2),
     warm=(0.0, 0.0),
     sigma_pa=1.2,
     range_pa=(1_000.0, 120_000.0),
@@ -75,7 +75,7 @@ _MS5607: Final = replace(
     doubled=True,
     spread=((44_500, 47_500), (42_500, 45_500), (27_500, 30_000), (26_500, 29_000), (30_000, 33_000), (27_500, 29_000)),
     cold=(2.0**-31, 61 / 16, 2.0),
-    icy=(15.0, 8.0),
+    very_cold=(15.0, 8.0),
     sigma_pa=2.4,
     range_pa=(1_000.0, 200_000.0),
 )
@@ -84,7 +84,7 @@ _MS5637: Final = replace(
     crc_in_last_word=False,
     finest=5,
     cold=(3 * 2.0**-33, 61 / 16, 29 / 16),
-    icy=(17.0, 9.0),
+    very_cold=(17.0, 9.0),
     warm=(5 * 2.0**-38, 0.0),
     range_pa=(1_000.0, 120_000.0),
 )
@@ -94,7 +94,7 @@ _MS5837: Final = replace(
     pascal_per_count=10 * 2.0**-13,
     spread=((33_500, 36_500), (34_500, 38_000), (19_500, 21_500), (21_000, 23_500), (26_000, 28_500), (25_500, 27_500)),
     cold=(3 * 2.0**-33, 3 / 2, 5 / 8),
-    icy=(7.0, 4.0),
+    very_cold=(7.0, 4.0),
     warm=(2 * 2.0**-37, 1 / 16),
     sigma_pa=25.0,
     range_pa=(0.0, 3_000_000.0),
@@ -124,7 +124,7 @@ class Ms56:
         self._result = 0
 
     def load(self, blocks: Mapping[str, bytes]) -> None:
-        """Put in the 16 bytes of `prom`, and 3 of `D1` or `D2`, which become the result of such conversions."""
+        """Set the 16 bytes of `prom`, or 3 of `D1` or `D2`, which become the result of such conversions."""
         for name, content in blocks.items():
             if name == "prom":
                 self.prom = [int.from_bytes(content[at : at + 2], "big") for at in range(0, 16, 2)]
@@ -132,7 +132,7 @@ class Ms56:
                 self._fixed[name] = int.from_bytes(content, "big")
 
     def write(self, data: bytes) -> None:
-        """Take one command. Raises Nack while it loads its calibration."""
+        """Take one command. Raises Nack while the calibration is loaded."""
         self._refuse_while_starting()
         if not data:
             return
@@ -147,13 +147,13 @@ class Ms56:
             self._convert("D2" if command & 0x10 else "D1", (command & 0x0F) // 2)
 
     def read(self, count: int) -> bytes:
-        """Give the answer once; behind it come zeros."""
+        """Give the reply once; zeros after its end."""
         self._refuse_while_starting()
         reply, self._reply = self._reply, b""
         return reply[:count].ljust(count, b"\x00")
 
     def power_cycle(self) -> None:
-        """Start: 2.8 ms without an answer; a conversion is lost."""
+        """Start: no acknowledge for 2.8 ms; a running conversion is lost."""
         self._reply = b""
         self._running, self._result = None, 0
         self._busy_until_ns = self._clock.now_ns() + _RESET_NS
@@ -163,7 +163,7 @@ class Ms56:
             raise Nack
 
     def _read_out(self) -> int:
-        """The result, once; 0 if there is none, or not yet, and then it is spoilt."""
+        """The result, once; 0 if there is none, or if it is read too early, which also destroys it."""
         if self._running is not None:
             ends_ns, _ = self._running
             if self._clock.now_ns() < ends_ns:
@@ -188,7 +188,7 @@ class Ms56:
         self._result = self._fixed.get(which, min(max(counts_t if which == "D2" else counts_p, 1), _FULL_SCALE - 1))
 
     def _first_and_second(self, counts_t: int) -> tuple[float, float, float]:
-        """Temperature in 1/100 °C, offset and sensitivity at a count of the thermometer, in real numbers."""
+        """Temperature in 1/100 °C, offset and sensitivity for a temperature count, in floats."""
         _, c1, c2, c3, c4, c5, c6, _ = self.prom
         dt = counts_t - c5 * 256.0
         centi = 2000 + dt * c6 / 2**23
@@ -198,11 +198,11 @@ class Ms56:
         square = (centi - 2000) ** 2
         if centi >= 2000:
             return centi - kind.warm[0] * dt * dt, offset - kind.warm[1] * square, sensitivity
-        icy = min(centi + 1500, 0.0) ** 2
+        very_cold = min(centi + 1500, 0.0) ** 2
         return (
             centi - kind.cold[0] * dt * dt,
-            offset - kind.cold[1] * square - kind.icy[0] * icy,
-            sensitivity - kind.cold[2] * square - kind.icy[1] * icy,
+            offset - kind.cold[1] * square - kind.very_cold[0] * very_cold,
+            sensitivity - kind.cold[2] * square - kind.very_cold[1] * very_cold,
         )
 
 

@@ -1,4 +1,4 @@
-"""A weather station on a boat: sentences XDR, MDA and MTW of NMEA 0183 each second.
+"""A weather station that sends the NMEA 0183 sentences XDR, MDA and MTW each second.
 
 Source: NMEA 0183 2.30, and sentences as Airmar's WeatherStation sends them (PB150 technical manual).
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 INTERVAL_NS: Final = 1_000_000_000
 _GREETING: Final = "PAMTR,00,1.007"
-"""What such a station says of itself; no weather."""
+"""A proprietary sentence that such a station sends at power-on."""
 _SIGMA_C: Final = 0.05
 _SIGMA_PCT: Final = 0.2
 _SIGMA_PA: Final = 5.0
 
 
 class Station:
-    """Writes the sentences of a moment."""
+    """Formats the air of one moment as sentences."""
 
     def __init__(self, part: Part) -> None:
         self._air, self._random = part.air, part.random
         self._name: str = part.options.get("transducer") or "TEMP"
 
     def sentences(self, boot_ns: int) -> bytes:
-        """Three of them."""
+        """The sentences XDR, MDA and MTW."""
         air = self._air(boot_ns)
         celsius = air.temperature_c + self._random.gauss(0.0, _SIGMA_C)
         percent = min(max(air.humidity_pct + self._random.gauss(0.0, _SIGMA_PCT), 0.0), 100.0)
@@ -54,7 +54,7 @@ def sentence(body: str) -> bytes:
 
 
 def make_station(part: Part) -> Talker:
-    """A station on a clock."""
+    """A station that sends by the clock."""
     return Talker(part.clock, INTERVAL_NS, b"\r\n" + sentence(_GREETING), Station(part).sentences)
 
 

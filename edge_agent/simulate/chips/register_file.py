@@ -1,17 +1,17 @@
-"""Numbered registers behind a pointer: what most chips of this folder look like from the bus."""
+"""Numbered registers with a pointer, as most chips of this folder have them."""
 
 from __future__ import annotations
 
 
 class RegisterFile:
-    """256 registers. A chip derives from it and says what its registers do.
+    """256 registers. Chips derive from it and define what their registers do.
 
     Args:
         pairs: a write is pairs of register and value, as at Bosch; otherwise one register, then its value and those
             of the following.
 
     Attributes:
-        registers: what stands in them now.
+        registers: their present contents.
     """
 
     def __init__(self, *, pairs: bool = False) -> None:
@@ -20,7 +20,7 @@ class RegisterFile:
         self._pointer = 0
 
     def write(self, data: bytes) -> None:
-        """Set registers. A number without a value moves the pointer; nothing at all only probes the address."""
+        """Set registers. A number without a value sets the pointer; an empty write probes the address."""
         self.settle()
         if self._pairs:
             for register, value in zip(data[::2], data[1::2], strict=False):
@@ -35,7 +35,7 @@ class RegisterFile:
                 self._pointer = self.next_register(self._pointer)
 
     def read(self, count: int) -> bytes:
-        """Registers from the pointer on; it stays behind the last one. One burst shows one moment."""
+        """Registers from the pointer on, all of one moment. The pointer then follows the last one."""
         self.settle()
         reply = bytearray()
         for _ in range(count):
@@ -44,7 +44,7 @@ class RegisterFile:
         return bytes(reply)
 
     def power_cycle(self) -> None:
-        """Zeros everywhere, pointer included. A chip adds what it starts with."""
+        """Set all registers and the pointer to zero. Chips add their power-on values."""
         self.registers = bytearray(256)
         self._pointer = 0
 
@@ -52,17 +52,17 @@ class RegisterFile:
         """Bring the registers up to the present moment. Called before every access."""
 
     def store(self, register: int, value: int) -> None:
-        """Take a value that the controller writes."""
+        """Write one register; chips override it."""
         self.registers[register] = value
 
     def fetch(self, register: int) -> int:
-        """Give a value that the controller reads."""
+        """Read one register; chips override it."""
         return self.registers[register]
 
     def first_register(self, number: int) -> int:
-        """Which register a number on the wire means."""
+        """The register for a number that the controller sends."""
         return number
 
     def next_register(self, register: int) -> int:
-        """Where the pointer goes from a register."""
+        """The register to which the pointer moves after one."""
         return (register + 1) % 256

@@ -2,8 +2,8 @@
 
 Source: Sensirion datasheet SCD4x version 1.7, sections 2.1 (accuracy, times) and 3.2 to 3.12 (commands, CRC).
 
-Limits: pressure, altitude and self-calibration are kept but change nothing; forced recalibration is not there. The
-chip warms itself by just the 4 °C that its temperature offset takes off again.
+Limits: pressure, altitude and self-calibration are stored but have no effect; no forced recalibration. Self-heating
+equals the temperature offset of 4 °C.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _READ_MEASUREMENT: Final = 0xEC05
 _STOP: Final = 0x3F86
 _DATA_READY: Final = 0xE4B8
 _SINGLE_SHOT: Final = {0x219D: 5_000, 0x2196: 50}
-"""Command → duration in ms; the second measures no carbon dioxide, and says 0."""
+"""Command → duration in ms; the second measures no carbon dioxide, and gives 0."""
 _PRESSURE: Final = 0xE000
-"""Reads alone, writes with a value behind it; both also while measuring."""
+"""Reads without a value, writes with one; both also while measuring."""
 _GET: Final = {0x2318: 0x241D, 0x2322: 0x2427, 0x2313: 0x2416, 0x233F: 0x243A, 0x2340: 0x2445, 0x234B: 0x244E}
 """Command that reads a setting → command that writes it."""
 _TEMPERATURE_OFFSET: Final = 0x241D
@@ -50,12 +50,12 @@ class Scd4x(SensirionChip):
         super().__init__(part)
         self.serial = part.random.getrandbits(48)
         self.stored = dict(_FACTORY)
-        """What is in the EEPROM."""
+        """Settings in the EEPROM."""
         self._reload(busy_ms=0)
         self._asleep = False
 
     def write(self, data: bytes) -> None:
-        """Take a command, perhaps with a value. Raises Nack while busy, asleep, and for what is not allowed now."""
+        """Take a command with or without a value. Raises Nack while busy or asleep, and if it is not allowed now."""
         if self._asleep and data[:2] == _WAKE.to_bytes(2, "big"):
             self._asleep = False
             self._restart(_START_MS * _MS)
@@ -149,14 +149,14 @@ class Scd4x(SensirionChip):
             raise Nack
 
     def _latest(self) -> int:
-        """Number of the last measurement that has been made since the start; 0 is none."""
+        """Number of measurements since the start."""
         return (self._clock.now_ns() - self._started_ns) // self._interval_ns if self._interval_ns else 0
 
     def _is_ready(self) -> bool:
         return bool(self._buffer) or self._latest() > self._fetched
 
     def _fetch(self) -> None:
-        """Take what is new out of the buffer; half a millisecond later it can be read."""
+        """Make the newest measurement the reply, readable half a millisecond later."""
         if self._latest() > self._fetched:
             self._fetched = self._latest()
             self._buffer = self._measure(self._started_ns + self._fetched * self._interval_ns, with_co2=True)

@@ -37,7 +37,7 @@ _SIGMA_PCT: Final = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What sets one relative apart: typical times in ns at 12 and 14 bits, user register, first byte of the id."""
+    """What differs between the chips: typical times in ns at 12 and 14 bits, user register, first byte of the id."""
 
     humidity_ns: int
     temperature_ns: int
@@ -67,7 +67,7 @@ class Sht2x:
         self._restart(busy_ns=0)
 
     def load(self, temperature: bytes, humidity: bytes) -> None:
-        """Let every conversion from now on end in these bytes, checksums included."""
+        """Let every conversion give these bytes, checksums included."""
         self._fixed = {False: temperature, True: humidity}
 
     def write(self, data: bytes) -> None:
@@ -99,7 +99,7 @@ class Sht2x:
             raise Nack
 
     def read(self, count: int) -> bytes:
-        """Give the reply once; behind its end the line stays high. Raises Nack when there is none."""
+        """Give the reply once; ones after its end. Raises Nack when there is none, and while busy."""
         self._refuse_while_busy()
         if not self._reply:
             raise Nack
@@ -107,7 +107,7 @@ class Sht2x:
         return reply[:count].ljust(count, b"\xff")
 
     def power_cycle(self) -> None:
-        """Start: user register to its default, and some milliseconds without an answer."""
+        """Start: default user register, and no acknowledge for some milliseconds."""
         self._user = self._kind.user
         self._restart(self._kind.reset_ns)
 
@@ -163,7 +163,7 @@ def with_crc(data: bytes) -> bytes:
 
 
 def _counts(fraction: float, bits: int) -> int:
-    """A fraction of the scale as 16 bits of which the converter has the upper ones."""
+    """A fraction of full scale as 16 bits, with the bits below the resolution cleared."""
     return min(max(round(fraction * (1 << bits)), 0), (1 << bits) - 1) << (16 - bits)
 
 

@@ -41,7 +41,7 @@ _BREAK_NS: Final = 1_000_000
 
 
 class Sht3x(SensirionChip):
-    """One chip. Does not acknowledge while it converts, as is said of commands without stretching."""
+    """One chip. Does not acknowledge while it converts, as the datasheet says of commands without stretching."""
 
     def __init__(self, part: Part) -> None:
         super().__init__(part)
@@ -50,7 +50,7 @@ class Sht3x(SensirionChip):
         self._reset(busy_ns=0)
 
     def corrupt_next(self, byte_index: int, mask: int) -> None:
-        """Turn the bits of `mask` over in one byte of the next reply that is long enough."""
+        """Invert the bits of `mask` in one byte of the next reply that is long enough."""
         self._damage = byte_index, mask
 
     def write(self, data: bytes) -> None:
@@ -82,7 +82,7 @@ class Sht3x(SensirionChip):
             raise Nack
 
     def read(self, count: int) -> bytes:
-        """Give the reply once, damaged if that was asked for."""
+        """Give the reply once, damaged as set by `corrupt_next`."""
         reply = bytearray(super().read(count))
         if self._damage and self._damage[0] < count:
             reply[self._damage[0]] ^= self._damage[1]

@@ -73,7 +73,7 @@ class Sht4x(SensirionChip):
         duration_ns, sigma_c, sigma_pct = _MEASURE[command]
         air = self._air(self._clock.now_ns())
         celsius = air.temperature_c + warmer_c + self._random.gauss(0.0, sigma_c)
-        # Warmer by about eleven degrees is half the relative humidity.
+        # Relative humidity halves with about 11 °C more.
         percent = air.humidity_pct * 0.5 ** (warmer_c / 11.0) + self._random.gauss(0.0, sigma_pct)
         measurement = word(of_full_scale((celsius + 45.0) / 175.0)) + word(of_full_scale((percent + 6.0) / 125.0))
         self._finish(measurement, heat_ns + duration_ns)

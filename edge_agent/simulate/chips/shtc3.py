@@ -38,7 +38,7 @@ class Shtc3(SensirionChip):
 
     def __init__(self, part: Part) -> None:
         super().__init__(part)
-        # Bits that tell the chip apart from others of Sensirion's are fixed, the rest differ.
+        # The bits that identify the SHTC3 are fixed, the others differ from chip to chip.
         self.identity = part.random.getrandbits(16) & ~0x083F | 0x0807
         self._asleep = False
 

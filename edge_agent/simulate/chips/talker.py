@@ -1,4 +1,4 @@
-"""What sends of its own accord: one text at each whole interval of the clock, and a greeting when it is switched on."""
+"""A device that sends by itself: one text at each whole interval of the clock, and a greeting at power-on."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
 
 MOST_TEXTS: Final = 1000
-"""After a long time in which nobody listened; what came before is lost."""
+"""Kept for the next call; older ones are lost."""
 
 
 class Talker:
-    """A device that nobody has to ask.
+    """A device that sends without a request. Implements `SerialTalker`.
 
     Attributes:
-        silent: whether it has fallen silent, as when its firmware hangs.
+        silent: whether it has stopped sending, as when its firmware hangs.
 
     Args:
         clock: only read.
         interval_ns: between two texts.
-        greeting: what it sends when it is switched on.
-        text: what it sends at a moment in ns since boot.
+        greeting: sent at power-on.
+        text: makes the text for a time in ns since boot.
     """
 
     def __init__(self, clock: Clock, interval_ns: int, greeting: bytes, text: Callable[[int], bytes]) -> None:
@@ -35,16 +35,16 @@ class Talker:
         self.power_cycle()
 
     def power_cycle(self) -> None:
-        """Greet, and go on with the next whole interval."""
-        self._said_ns = self._clock.now_ns()
-        self._unsaid = self._greeting
+        """Send the greeting, and go on with the next whole interval."""
+        self._sent_until_ns = self._clock.now_ns()
+        self._greeting_due = self._greeting
 
     def speak(self) -> bytes:
         """What it has sent since the last call."""
-        said, self._unsaid = [self._unsaid], b""
+        texts, self._greeting_due = [self._greeting_due], b""
         now_ns = self._clock.now_ns()
-        last, first = now_ns // self._interval_ns, self._said_ns // self._interval_ns + 1
+        last, first = now_ns // self._interval_ns, self._sent_until_ns // self._interval_ns + 1
         if not self.silent:
-            said += [self._text(beat * self._interval_ns) for beat in range(max(first, last - MOST_TEXTS), last + 1)]
-        self._said_ns = max(self._said_ns, now_ns)
-        return b"".join(said)
+            texts += [self._text(index * self._interval_ns) for index in range(max(first, last - MOST_TEXTS), last + 1)]
+        self._sent_until_ns = max(self._sent_until_ns, now_ns)
+        return b"".join(texts)

@@ -20,7 +20,7 @@ class Tca9548a:
     """One multiplexer.
 
     Attributes:
-        segments: what hangs on its channels 0 to 7.
+        segments: of its channels 0 to 7.
     """
 
     def __init__(self) -> None:
@@ -28,12 +28,12 @@ class Tca9548a:
         self._mask = 0
 
     def write(self, data: bytes) -> None:
-        """Every byte is a mask; the last one counts."""
+        """Set the channel mask; of several bytes the last one counts."""
         if data:
             self._mask = data[-1]
 
     def read(self, count: int) -> bytes:
-        """Repeat the mask."""
+        """The channel mask, repeated."""
         return bytes([self._mask]) * count
 
     def power_cycle(self) -> None:
@@ -41,5 +41,5 @@ class Tca9548a:
         self._mask = 0
 
     def open_segments(self) -> Iterator[Segment]:
-        """Those whose bit is set."""
+        """The segments whose bit in the mask is set."""
         return (segment for channel, segment in enumerate(self.segments) if self._mask >> channel & 1)

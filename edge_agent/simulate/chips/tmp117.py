@@ -2,7 +2,7 @@
 
 Source: TI datasheet SNOSD82D, sections 6.5 (times), 6.6 (noise), 7.3 to 7.6 (averaging, modes, EEPROM, registers).
 
-Limits: the EEPROM takes writes at once and keeps them only in `registers`; the alert pin is not there.
+Limits: EEPROM writes take no time and change only `registers`; no alert pin.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Tmp117:
         self._reset(busy_ns=0)
 
     def load(self, result: bytes) -> None:
-        """Let every conversion from now on end in these two bytes."""
+        """Let every conversion give these two bytes."""
         self._fixed = int.from_bytes(result, "big")
 
     def write(self, data: bytes) -> None:
-        """The pointer, then perhaps a value of two bytes."""
+        """Set the pointer, and optionally a register of two bytes."""
         self._settle()
         if data:
             self._pointer = data[0] & 0x0F
@@ -49,11 +49,11 @@ class Tmp117:
             self._set(self._pointer, int.from_bytes(data[1:3], "big"))
 
     def read(self, count: int) -> bytes:
-        """The register that the pointer names; behind its end the line stays high."""
+        """The register that the pointer selects; ones after its end."""
         self._settle()
         value = self._registers.get(self._pointer, 0)
         if self._pointer in {_RESULT, _CONFIG}:
-            # Flags go when they are seen (section 7.6.1.2).
+            # Reading clears the flags (section 7.6.1.2).
             self._registers[_CONFIG] &= ~(_READY | (0 if self._pointer == _RESULT else _HIGH_ALERT | _LOW_ALERT))
         return value.to_bytes(2, "big")[:count].ljust(count, b"\xff")
 

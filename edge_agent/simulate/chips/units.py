@@ -24,11 +24,11 @@ _UNITS: Final[Mapping[str, Callable[[float], float]]] = {
     "inhg": lambda pascal: pascal / 3386.389,
     "psi": lambda pascal: pascal / 6894.757,
 }
-"""From °C, %RH, Pa and ppm; a unit that is not here is one of these."""
+"""Conversions from °C, %RH, Pa and ppm; a unit that is not listed is one of these."""
 
 
 def in_unit(value: float, unit: str) -> float:
-    """A value given in °C, %RH, Pa or ppm, in the unit that is named in whatever case."""
+    """Convert a value in °C, %RH, Pa or ppm into the named unit; the case of the name does not matter."""
     convert = _UNITS.get(unit.lower())
     return value if convert is None else convert(value)
 

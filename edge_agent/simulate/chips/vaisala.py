@@ -1,4 +1,4 @@
-"""A Vaisala PTU300 that is asked in text, in mode POLL, or in mode STOP with echo and prompt.
+"""A Vaisala PTU300 with text commands, in mode POLL, or in mode STOP with echo and prompt.
 
 Source: PTU300 User's Guide M210796EN, serial line operation: SEND, FORM, UNIT.
 """
@@ -23,7 +23,7 @@ class Ptu300:
     Attributes:
         stop_mode: whether it echoes what it is sent and prompts with `>`, as in mode STOP.
         metric: whether its units are; otherwise it gives inHg and °F.
-        broken: labels of what it has no value of, and writes stars for.
+        broken: labels of the quantities without a value, for which it writes stars.
     """
 
     def __init__(self, part: Part) -> None:
@@ -39,7 +39,7 @@ class Ptu300:
         return None if end < 0 else end + 1
 
     def respond(self, frame: bytes) -> bytes | None:
-        """One message for `SEND` or `SEND` with its address, in any case; in mode STOP a complaint for all else."""
+        """One message for `SEND`, with or without its address, in any case; in mode STOP an error text for the rest."""
         echo = frame + b"\n" if self.stop_mode else b""
         prompt = b">" if self.stop_mode else b""
         words = frame.decode("latin-1").upper().split()
@@ -50,7 +50,7 @@ class Ptu300:
         return echo + self._message() + prompt
 
     def power_cycle(self) -> None:
-        """Forget nothing; its settings are kept."""
+        """Has no volatile state."""
 
     def _message(self) -> bytes:
         air = self._air(self._clock.now_ns())

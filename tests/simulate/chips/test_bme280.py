@@ -14,7 +14,7 @@ from adafruit_bmp280 import Adafruit_BMP280_I2C
 from edge_agent.clock import SimulatedClock
 from edge_agent.simulate.chips.base import Part
 from edge_agent.simulate.chips.bme280 import Bosch280
-from edge_agent.simulate.chips.bosch280 import Calibration
+from edge_agent.simulate.chips.bosch280 import FULL_SCALE_20_BIT, Calibration, counts_for
 from edge_agent.simulate.circuitpython_facade import CircuitPythonFacade
 from edge_agent.simulate.i2c import SimulatedI2C
 from edge_agent.simulate.world import Air
@@ -285,3 +285,20 @@ def test_adafruits_bmp280_driver_reads_the_air(clock: SimulatedClock) -> None:
         temperature, pressure = sensor.temperature, sensor.pressure
     assert temperature == pytest.approx(AIR.temperature_c, abs=0.03)
     assert pressure * 100 == pytest.approx(AIR.pressure_pa, abs=20.0)
+
+
+@pytest.mark.parametrize("pascal", [30_000, 101_325, 110_000])
+def test_the_counts_of_a_pressure_are_found_in_a_few_steps_from_anywhere(pascal: int) -> None:
+    pressure_of = Calibration.of_some_part(random.Random(1)).pressure_of(110_000)
+    asked: list[int] = []
+
+    def pressure_q24_8(adc: int) -> int:
+        asked.append(adc)
+        return pressure_of(adc)
+
+    counts = counts_for(pascal * 256, pressure_q24_8, FULL_SCALE_20_BIT // 2, FULL_SCALE_20_BIT, rising=False)
+    assert pressure_of(counts) < pascal * 256 <= pressure_of(counts - 1)
+    assert len(asked) <= 25
+    asked.clear()
+    assert counts_for(pascal * 256, pressure_q24_8, counts, FULL_SCALE_20_BIT, rising=False) == counts
+    assert len(asked) <= 8
