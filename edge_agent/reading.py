@@ -74,8 +74,7 @@ def flags_of(status: int) -> Flag:
     return Flag(status >> 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(NamedTuple):
     """All quantities of one sensor at one moment.
 
     Attributes:
@@ -90,7 +89,7 @@ class Measurement:
     boot_ns: int
     quantities: tuple[str, ...]
     values: tuple[float | None, ...]
-    flags: Flag = Flag(0)  # noqa: RUF009 an enum's member does not change
+    flags: Flag = Flag(0)
 
 
 class ChannelBlock(NamedTuple):
