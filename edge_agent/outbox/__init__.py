@@ -1,1 +1,1 @@
-"""Store-and-forward: every record is on disk before it leaves, and stays until it has arrived."""
+"""Store and forward: every record is on disk before it is sent, and stays there until it has arrived."""

@@ -1,4 +1,4 @@
-"""Which boots the stored stamps belong to, and where wall time stood in each."""
+"""Boots that stored stamps belong to, each with its best anchor of wall time."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     import sqlite3
 
 _UNKNOWN: Final = Anchor(0, ClockQuality.NONE, 0)
-"""Of a boot whose row was lost."""
+"""Anchor of a boot whose row was lost."""
 
 
 class Boots:
-    """Every boot that this outbox has met, numbered in the order in which it met them.
+    """All boots known to this outbox, numbered in their order.
 
     Args:
-        db: to read from and to note a new boot in.
+        db: database to read from; a new boot is written to it.
         boot_id: name of the current boot.
-        anchor: where wall time stands in it.
+        anchor: offset of wall time in the current boot.
 
     Attributes:
         current: number of the current boot.
@@ -31,7 +31,7 @@ class Boots:
             for boot, name, offset_ns, quality, max_error_ns in db.execute("SELECT * FROM boot").fetchall()
         }
         names = {name: boot for boot, (name, _anchor) in self._known.items()}
-        # A boot whose row was lost may still be named by records.
+        # Records may refer to a boot whose row was lost.
         (highest,) = db.execute("SELECT coalesce(max(boot), 0) FROM record").fetchone()
         self.current = names.get(boot_id) or max(highest, *self._known, 0) + 1
         self._known.setdefault(self.current, (boot_id, anchor))
@@ -39,11 +39,11 @@ class Boots:
         self.write(db)
 
     def anchor(self, boot: int) -> Anchor:
-        """The best anchor known of a boot."""
+        """Best known anchor of a boot."""
         return self._known[boot][1] if boot in self._known else _UNKNOWN
 
     def set_anchor(self, anchor: Anchor) -> bool:
-        """Note where wall time stands in this boot, unless what is known is better. Returns whether it was news."""
+        """Set the anchor of the current boot, unless a better one is known. Returns whether it changed."""
         name, known = self._known[self.current]
         if anchor.quality < known.quality or anchor == known:
             return False
@@ -57,7 +57,7 @@ class Boots:
         db.execute("INSERT OR REPLACE INTO boot VALUES (?, ?, ?, ?, ?)", row)
 
     def write_all(self, db: sqlite3.Connection) -> None:
-        """Store every boot: the database is another one."""
+        """Store all boots, into a database that was opened again."""
         for boot, (name, anchor) in self._known.items():
             row = (boot, name, anchor.offset_ns, int(anchor.quality), anchor.max_error_ns)
             db.execute("INSERT OR REPLACE INTO boot VALUES (?, ?, ?, ?, ?)", row)

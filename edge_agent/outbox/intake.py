@@ -1,4 +1,4 @@
-"""What the next commit makes durable. Pure."""
+"""Changes that wait in memory for the next commit. Pure."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROW_BYTES: Final = 200
-"""What a waiting record costs in memory beside its body, roughly."""
-_FORGO_TO: Final = 0.9
-"""Dropping goes on to this share of the limit, so that it does not happen at every record."""
+"""Approximate memory of a waiting record besides its body."""
+_DROP_TO: Final = 0.9
+"""Share of the limit down to which records are dropped, so that dropping is not needed at every record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is to be stored: encoded, with what must be known of it without decoding.
+    """An encoded record, with the fields that are needed without decoding it.
 
     Attributes:
-        kind: what the body holds.
-        readings: how many readings.
-        first_ns, last_ns: boot time of the first and last of them.
-        body: encoded.
-        urgent: whether it leaves before all that is not.
+        kind: kind of the record.
+        readings: number of readings in it.
+        first_ns, last_ns: stamps of the first and the last of them, nanoseconds since boot.
+        body: the encoded record.
+        urgent: whether it is handed out before all records that are not urgent.
     """
 
     kind: RecordKind
@@ -39,7 +39,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A record with its place and number."""
+    """A record with its rowid and its seq."""
 
     rowid: int
     seq: int
@@ -48,16 +48,16 @@ class Row:
 
 @dataclass(slots=True)
 class Intake:
-    """What is not durable yet.
+    """Changes that are not durable yet.
 
     Attributes:
         rows: new records, oldest first.
         segments: parts of the batch that is not sealed yet.
-        sealed: whether the segments stored so far are in a batch now.
-        finished: rowids that the uplink is done with: None if it arrived, else why it never can.
-        losses: records that were dropped before they were ever stored.
-        anchor: whether the current boot's anchor is news.
-        states: what stages remember, by name.
+        sealed: whether a batch among `rows` holds the readings of all segments secured before.
+        finished: rowids of confirmed records (None) and of refused ones (the reason).
+        losses: records that were dropped before they were stored.
+        anchor: whether the anchor of the current boot has changed.
+        states: saved states of stages, by name.
         size_bytes: memory that `rows` take.
     """
 
@@ -75,12 +75,12 @@ class Intake:
 
     @property
     def for_database(self) -> bool:
-        """Whether there is anything but segments."""
-        news = self.rows or self.sealed or self.finished or self.losses or self.anchor or self.states
-        return bool(news)
+        """Whether there is anything besides segments."""
+        changes = self.rows or self.sealed or self.finished or self.losses or self.anchor or self.states
+        return bool(changes)
 
     def add(self, row: Row) -> None:
-        """Take a record in. A batch holds all that the segments before it held."""
+        """Add a record. A batch replaces the segments before it, because it holds their readings."""
         self.rows.append(row)
         self.size_bytes += len(row.content.body) + ROW_BYTES
         if row.content.kind is RecordKind.BATCH:
@@ -88,32 +88,32 @@ class Intake:
             self.sealed = True
 
     def finish(self, finished: Mapping[int, str | None]) -> None:
-        """Note what became of records. One that arrived has arrived, whatever else is said of it."""
+        """Mark records as confirmed (None) or refused (the reason). A confirmed record stays confirmed."""
         for rowid, reason in finished.items():
             if reason is None or rowid not in self.finished:
                 self.finished[rowid] = reason
 
-    def forgo(self, limit_bytes: int, epoch: int, boot: int, reason: str) -> None:
-        """Give up the oldest batches, and when there are no more the oldest events, until the rest fits."""
+    def drop_oldest(self, limit_bytes: int, epoch: int, boot: int, reason: str) -> None:
+        """Drop the oldest batches, then the oldest events, until the rest fits into `limit_bytes`; note the losses."""
         if self.size_bytes <= limit_bytes:
             return
-        given_up: list[Row] = []
+        dropped_rows: list[Row] = []
         for kind in (RecordKind.BATCH, RecordKind.EVENT):
             for row in self.rows:
-                if self.size_bytes <= limit_bytes * _FORGO_TO:
+                if self.size_bytes <= limit_bytes * _DROP_TO:
                     break
                 if row.content.kind is kind:
-                    given_up.append(row)
+                    dropped_rows.append(row)
                     self.size_bytes -= len(row.content.body) + ROW_BYTES
-        gone = {row.rowid for row in given_up}
-        self.rows = [row for row in self.rows if row.rowid not in gone]
-        for row in given_up:
-            what = row.content
-            dropped = Dropped(row.seq, row.seq, 1, what.readings, what.first_ns, what.last_ns, reason)
+        dropped_rowids = {row.rowid for row in dropped_rows}
+        self.rows = [row for row in self.rows if row.rowid not in dropped_rowids]
+        for row in dropped_rows:
+            content = row.content
+            dropped = Dropped(row.seq, row.seq, 1, content.readings, content.first_ns, content.last_ns, reason)
             append_loss(self.losses, Loss(epoch, boot, dropped))
 
     def followed_by(self, later: Intake) -> Intake:
-        """Both as one."""
+        """Join these changes and later ones."""
         both = Intake(
             rows=self.rows + later.rows,
             segments=later.segments if later.sealed else self.segments + later.segments,

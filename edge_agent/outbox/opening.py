@@ -1,4 +1,4 @@
-"""What the first transaction of a run does: a new epoch, and records from what the last run had not sealed."""
+"""First transaction of a run: draws a new epoch, and makes records of the segments that the last run left."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 
 
 def urgent_rowids(db: sqlite3.Connection) -> set[int]:
-    """Places of the records that leave first; those that were dropped meanwhile are forgotten."""
+    """Rowids of urgent records; deletes those whose record was dropped."""
     db.execute("DELETE FROM urgent WHERE rowid NOT IN (SELECT rowid FROM record)")
     return {rowid for (rowid,) in db.execute("SELECT rowid FROM urgent").fetchall()}
 
 
 def stored_state(db: sqlite3.Connection, name: str) -> bytes | None:
-    """What was saved under a name; None if there is nothing, or it is damaged."""
+    """State that was saved under a name; None if there is none, or it is damaged."""
     row = db.execute("SELECT crc, body FROM state WHERE name = ?", (name,)).fetchone()
     if row is None or not isinstance(row[1], bytes) or crc32(row[1]) != row[0]:
         return None
@@ -36,7 +36,7 @@ def stored_state(db: sqlite3.Connection, name: str) -> bytes | None:
 
 
 def draw_epoch(db: sqlite3.Connection, rng: random.Random) -> int:
-    """An epoch that this outbox has never used; 32 bits, to be short in every message."""
+    """Draw an epoch of 32 bits that this outbox has never used; 32 bits keep messages short."""
     used = {epoch for (epoch,) in db.execute("SELECT epoch FROM epoch").fetchall()}
     epoch = rng.getrandbits(32)
     while epoch in used:
@@ -52,17 +52,17 @@ def promote_segments(
     next_rowid: Callable[[], int],
     encode: Callable[[bytes], bytes],
 ) -> tuple[int, list[Loss]]:
-    """Make records of what an interrupted run had secured; their stamps keep their boot.
+    """Make batch records of the segments of an interrupted run; their stamps keep their boot.
 
     Args:
-        db: in a transaction.
+        db: database, in a transaction.
         segments: oldest first.
-        epoch: of the records; their seqs begin with 1.
-        next_rowid: draws places.
+        epoch: epoch of the records; their seqs begin with 1.
+        next_rowid: draws the rowid of each record.
         encode: makes the body of a batch record from that of a segment; raises WireError if it cannot.
 
     Returns:
-        How many seqs that took, and the segments that are damaged.
+        Number of seqs used, and the losses by damaged segments.
     """
     seq, losses = 0, list[Loss]()
     for seq, segment in enumerate(segments, start=1):

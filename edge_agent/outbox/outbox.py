@@ -1,13 +1,15 @@
-"""The outbox: records in commit order, counted so that the numbers always add up.
+"""Outbox: records in commit order, all of them accounted for.
 
 Rules:
 - A record is handed out only after the commit that stored it.
-- committed = confirmed + tombstoned + pending, at every moment, as of the last commit. A tombstone is not itself
-  counted: it stands for the records that it tells of.
-- What is dropped leaves a tombstone in the same transaction. Its seq is that of the last record it covers.
-- New rows, removal of confirmed ones and dropping share one transaction, because each costs a flush of the card.
-- (epoch, seq) is never used twice: every opening begins a new epoch.
-- What is urgent is handed out before everything else. Its seq is where it belongs, so receivers see no gap for long.
+- committed = confirmed + tombstoned + pending, at every moment, as of the last commit. A tombstone is not counted
+  itself: it stands for the records that it covers.
+- Every dropped record gets a tombstone in the same transaction. The seq of a tombstone is that of the last record it
+  covers.
+- New rows, deletion of confirmed ones and dropping share one transaction, because each one costs a flush of the card.
+- (epoch, seq) is never used twice: every opening starts a new epoch.
+- Urgent records are handed out before all others. They take the next seq like all others, so a receiver sees gaps only
+  for a short time.
 """
 
 from __future__ import annotations
@@ -43,17 +45,17 @@ __all__ = ["Content", "Dropped", "Outbox", "Tally"]
 log = logging.getLogger(__name__)
 
 MAX_WAITING_BYTES: Final = 64 * 1_048_576
-"""Memory for records that cannot be stored because the disk fails; beyond it the oldest batches are dropped."""
+"""Memory for records that wait because the disk fails; beyond it the oldest batches are dropped."""
 _KINDS: Final = frozenset(RecordKind)
 
 
 @dataclass(frozen=True, slots=True)
 class Encode:
-    """Makes bodies of records.
+    """Functions that make bodies of records.
 
     Attributes:
-        tombstone: of what tells of dropped records.
-        segment: a batch, of rows that an interrupted run had secured; raises WireError if it cannot.
+        tombstone: makes that of a tombstone.
+        segment: makes that of a batch from the body of a segment; raises WireError if it cannot.
     """
 
     tombstone: Callable[[Dropped], bytes]
@@ -64,17 +66,17 @@ class Outbox:
     """Records on disk.
 
     Args:
-        directory: holds `outbox.db`; made if missing.
-        settings: how the database is kept.
+        directory: directory of `outbox.db`; made if missing.
+        settings: settings of the database.
         boot_id: name of the current boot.
-        anchor: where wall time stands now.
+        anchor: current offset of wall time.
         rng: draws the epoch.
         encode: makes bodies of records.
-        max_waiting_bytes: what waits for a commit in memory may take; beyond it the oldest batches are dropped.
+        max_waiting_bytes: memory for records that wait for a commit; beyond it the oldest batches are dropped.
 
     Attributes:
-        epoch: of every record added to this object.
-        salvage: what became of a damaged outbox when this one was last opened; None if it was not damaged.
+        epoch: epoch of all records added to this object.
+        salvage: result of the salvage at the last opening; None if the outbox was not damaged.
 
     Raises:
         Unavailable: the directory cannot be used.
@@ -122,29 +124,29 @@ class Outbox:
 
     @property
     def dirty(self) -> bool:
-        """Whether there is anything that a commit would make durable."""
+        """Whether there are changes that a commit would make durable."""
         return bool(self._intake) or self._in_doubt is not None
 
     def add(self, content: Content) -> int:
-        """Take a record in; the next commit stores it. Returns its seq."""
+        """Add a record; the next commit stores it. Returns its seq."""
         self._seq += 1
         self._intake.add(Row(self._next_rowid(), self._seq, content))
         doubtful_bytes = self._in_doubt[0].size_bytes if self._in_doubt else 0
-        self._intake.forgo(
+        self._intake.drop_oldest(
             max(0, self._max_waiting_bytes - doubtful_bytes), self.epoch, self._boots.current, "store failing"
         )
         return self._seq
 
     def add_segment(self, content: Content) -> None:
-        """Take in part of a batch that is not sealed yet, so that a power cut does not lose it."""
+        """Add rows of a batch that is not sealed yet; the next commit stores them: a power cut does not lose them."""
         self._intake.segments.append(content)
 
     def save_state(self, name: str, body: bytes) -> None:
-        """Keep what a stage remembers, in place of what it saved before; the next commit stores it."""
+        """Save the state of stages under a name, in place of the one before; the next commit stores it."""
         self._intake.states[name] = body
 
     def saved_state(self, name: str) -> bytes | None:
-        """What was saved by an earlier run, or committed by this one; None if there is nothing, or it is damaged.
+        """State that was last committed under a name; None if there is none, or it is damaged.
 
         Raises:
             sqlite3.Error: the store cannot be read.
@@ -152,19 +154,19 @@ class Outbox:
         return stored_state(self._db, name)
 
     def set_anchor(self, anchor: Anchor) -> None:
-        """Note where wall time stands in this boot, unless what is known is better; the next commit stores it."""
+        """Set the anchor of this boot, unless a better one is known; the next commit stores it."""
         self._intake.anchor |= self._boots.set_anchor(anchor)
 
     # ---- what goes out
 
     def rewind(self) -> None:
-        """Begin handing out again from the oldest record; what is stored by now is backlog."""
+        """Hand out again from the oldest record on; all records stored so far go to the backlog lane."""
         self._handed_out.clear()
         self._backlog_after = 0
         self._live_after = self._watermark = self._last_committed
 
     def hand_out(self, limit: int) -> list[tuple[Lane, Record]]:
-        """The next records to send, urgent ones first, then fresh ones; each is handed out once until `rewind`.
+        """Next records to send, at most `limit`: urgent, then live, then backlog. Each is handed out once per `rewind`.
 
         Raises:
             sqlite3.Error: the store cannot be read; `reopen` may help.
@@ -181,18 +183,18 @@ class Outbox:
         return [(Lane.LIVE, record) for record in live] + [(Lane.BACKLOG, record) for record in backlog]
 
     def confirm(self, record: Record) -> None:
-        """It has arrived: the next commit removes it."""
+        """Mark a record as arrived; the next commit deletes it."""
         self._finish(record.rowid, None)
 
     def refuse(self, record: Record, reason: str) -> None:
-        """It can never arrive; the next commit puts a tombstone in its place."""
+        """Mark a record as undeliverable; the next commit replaces it by a tombstone."""
         self._finish(record.rowid, reason)
 
     def commit(self) -> bool:
-        """Make everything taken in since the last commit durable, in one transaction. Returns whether there was any.
+        """Make all changes since the last commit durable, in one transaction. Returns whether there were any.
 
         Raises:
-            sqlite3.Error, OSError, Unavailable: everything is kept and tried again with the next commit.
+            sqlite3.Error, OSError, Unavailable: the changes are kept; the next commit tries them again.
         """
         if self._in_doubt is not None:
             self.reopen()
@@ -204,7 +206,7 @@ class Outbox:
         return True
 
     def _commit_database(self) -> None:
-        """Everything but segments, in one transaction."""
+        """Commit all changes except segments, in one transaction."""
         intake = self._intake
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -214,15 +216,15 @@ class Outbox:
             intake.segments = []
             self._db.execute("COMMIT")
         except BaseException:
-            self._tombstones.forget()
+            self._tombstones.forget_last()
             with suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             raise
         self._in_doubt = None
-        self._book(intake, outcome)
+        self._apply(intake, outcome)
 
     def _secure_rows(self) -> None:
-        """Segments; after the transaction, for they belong to the batch that is open now."""
+        """Secure segments. After the transaction, because they belong to the batch that is open now."""
         segments = self._intake.segments
         while segments:
             rows = segments[0]
@@ -230,14 +232,14 @@ class Outbox:
             del segments[0]
 
     def reopen(self) -> None:
-        """Drop the connection and open it again: after a failed write, SQLite may keep failing on the old one.
+        """Close the connection and open a new one: after a failed write, SQLite may keep failing on the old one.
 
         Raises:
-            sqlite3.Error, Unavailable: it cannot be opened either.
+            sqlite3.Error, Unavailable: it cannot be opened.
         """
         self._db.close()
         self._db, self.salvage = open_or_set_aside(self._directory, self._settings)
-        self._tombstones.forget()
+        self._tombstones.forget_last()
         self._boots.write_all(self._db)
         self._db.execute("INSERT OR IGNORE INTO epoch VALUES (?, ?)", (self.epoch, self._boots.current))
         self._resolve_doubt()
@@ -251,16 +253,16 @@ class Outbox:
             self.add(Content(RecordKind.TOMBSTONE, 0, 0, 0, body))
 
     def tally(self) -> Tally:
-        """Where the records of this run are, as of the last commit."""
+        """Counts of the records of this run, as of the last commit."""
         return self._tally
 
     def count_pending(self) -> int:
-        """Records on disk: what `tally().pending` says, counted."""
+        """Count the records on disk, without tombstones; equal to `tally().pending` unless records were lost."""
         (rows,) = self._db.execute("SELECT count(*) FROM record WHERE kind != ?", (RecordKind.TOMBSTONE,)).fetchone()
         return int(rows)
 
     def close(self) -> None:
-        """Commit what is left and close."""
+        """Commit the remaining changes and close."""
         try:
             self.commit()
         finally:
@@ -270,7 +272,7 @@ class Outbox:
     # ---- inside
 
     def _next_rowid(self) -> int:
-        """A place behind all others. SQLite would use that of a record again that was the last and is gone."""
+        """A rowid above all others. SQLite by itself would reuse the rowid of a deleted last record."""
         self._rowid += 1
         return self._rowid
 
@@ -278,11 +280,11 @@ class Outbox:
         self._intake.finish({rowid: reason})
         self._handed_out.discard(rowid)
 
-    def _select(self, after: int, upto: int, limit: int, passed_over: Collection[int] = ()) -> tuple[list[Record], int]:
-        """Rows in (after, upto], oldest first, without finished ones; a damaged one is refused instead.
+    def _select(self, after: int, upto: int, limit: int, skipped: Collection[int] = ()) -> tuple[list[Record], int]:
+        """Rows in (after, upto], oldest first, without finished and skipped ones; a damaged one is refused.
 
         Returns:
-            Up to `limit` records, and the rowid of the last one looked at.
+            Up to `limit` records, and the rowid of the last row read.
         """
         records: list[Record] = []
         query = (
@@ -290,11 +292,11 @@ class Outbox:
             " WHERE rowid > ? AND rowid <= ? ORDER BY rowid"
         )
         doubtful = self._in_doubt[0].finished if self._in_doubt else {}
-        # Closed at once, because a cursor left open keeps checkpoints from ending and the journal grows.
+        # Closed at once: an open cursor prevents checkpoints from completing, and the journal grows.
         with closing(self._db.execute(query, (after, upto))) as cursor:
             while len(records) < limit and (row := cursor.fetchone()) is not None:
                 after, epoch, seq, kind, boot, readings, crc, body = row
-                if after in self._intake.finished or after in doubtful or after in passed_over:
+                if after in self._intake.finished or after in doubtful or after in skipped:
                     continue
                 if kind not in _KINDS or not isinstance(body, bytes) or crc32(body) != crc:
                     log.error("a stored record is damaged and is replaced by a tombstone epoch=%s seq=%s", epoch, seq)
@@ -317,35 +319,35 @@ class Outbox:
             spared=self._handed_out,
         )
 
-    def _book(self, intake: Intake, outcome: Outcome) -> None:
-        """Count a transaction that holds."""
+    def _apply(self, intake: Intake, outcome: Outcome) -> None:
+        """Update counts and sets after a transaction that is durable."""
         if intake.sealed:
-            self._segments.begin_anew()
+            self._segments.start_batch()
         self._urgent.update(row.rowid for row in intake.rows if row.content.urgent)
         self._urgent.difference_update(intake.finished)
         self._tally = self._tally.after(outcome)
         self._last_committed = max(self._last_committed, outcome.last_rowid)
 
     def _resolve_doubt(self) -> None:
-        """Find out whether a transaction whose end failed holds: the journal may have been complete already."""
+        """Find out whether a transaction is durable although its COMMIT failed: the journal may have been complete."""
         if self._in_doubt is None:
             return
         (intake, outcome), self._in_doubt = self._in_doubt, None
         query, rowid = outcome.proof
-        (holds,) = self._db.execute(query, (rowid,)).fetchone()
-        if holds:
-            self._book(intake, outcome)
+        (durable,) = self._db.execute(query, (rowid,)).fetchone()
+        if durable:
+            self._apply(intake, outcome)
         else:
-            # Some may be there all the same, if the database was damaged and salvaged meanwhile.
-            places = [(row.rowid,) for row in intake.rows]
-            self._db.executemany("DELETE FROM record WHERE rowid = ?", places)
+            # Some rows may exist nevertheless, if the database was damaged and salvaged in between.
+            rowids = [(row.rowid,) for row in intake.rows]
+            self._db.executemany("DELETE FROM record WHERE rowid = ?", rowids)
             self._intake = intake.followed_by(self._intake)
 
     def _begin(self, boot_id: str, anchor: Anchor, rng: random.Random) -> None:
-        """Begin an epoch, in one transaction, and make records of what an interrupted run had not sealed."""
+        """Start an epoch and make records of the segments of an interrupted run, in one transaction."""
         db, losses = self._db, list[Loss]()
         db.execute("BEGIN IMMEDIATE")
-        # First, because a file at its limit takes nothing in before something has left.
+        # First, because a file at its limit takes no new rows until some are deleted.
         make_room(db, self._settings.max_bytes, (), self._tombstones, losses)
         self._boots = Boots(db, boot_id, anchor)
         self.epoch = draw_epoch(db, rng)

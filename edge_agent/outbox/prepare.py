@@ -1,4 +1,4 @@
-"""Makes or upgrades the outbox in a child process, so that the daemon need not keep what only its first start needs."""
+"""Creates or upgrades the outbox in a child process, so that the daemon does not keep the memory of the migration."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 _USER_VERSION_AT: Final = 60
 """Offset of the schema's version in the file (SQLite's file format, section 1.3)."""
 _ANY: Final = StoreSettings(1_048_576)
-"""Limit of the file until it is opened, which sets it anew; it has to hold an empty outbox."""
+"""Settings for the child. The size limit only has to allow an empty outbox: each opening sets its own limit."""
 
 
 def prepare_outbox(directory: Path) -> None:
-    """Make the tables that are missing.
+    """Create missing tables in a forked child process.
 
-    Called before any thread is started, the child is a fork; where there are threads, they are made when the outbox is
-    opened. What goes wrong here goes wrong again then, and is reported by that.
+    If threads run already, nothing is done: a fork is not safe then, and `Outbox` creates the tables when it is opened.
+    Errors are ignored here: they occur again when the outbox is opened, and are reported there.
     """
     if _is_current(directory / DATABASE) or not may_fork():
         return
@@ -40,7 +40,7 @@ def prepare_outbox(directory: Path) -> None:
 
 
 def _is_current(path: Path) -> bool:
-    """Whether the file says that it has all tables; of one that cannot be read, nothing is made here."""
+    """Whether the schema version in the file is current; also True if the file cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(_USER_VERSION_AT)

@@ -1,9 +1,9 @@
-"""Opening an outbox whatever state it is in: a damaged one is set aside, what can be read of it is kept.
+"""Opens an outbox in any state: a damaged database is set aside, and its readable rows are copied to a new one.
 
-A gateway that refuses to start because of its buffer loses everything from then on, which is worse.
+A gateway that refused to start because of a damaged outbox would lose all later readings, which is worse.
 
-The new database is made beside the damaged one and takes its place when it is complete, so that power may go at any
-moment of it.
+The new database is built next to the damaged one and replaces it when it is complete, so that a power cut at any moment
+does no harm.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ DATABASE: Final = "outbox.db"
 _SALVAGED: Final = "salvage.db"
 _PARTS: Final = ("", "-wal", "-shm")
 _KEPT_ASIDE: Final = 2
-"""How many damaged databases are kept for a person to look at; the card has to hold them all."""
+"""Number of damaged databases that are kept for inspection; each takes space on the card."""
 _DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ")
-"""How the names of SQLite's errors begin that mean the file, not a full disk or its permissions."""
+"""First parts of the names of SQLite errors that mean a damaged file, not a full disk or missing permissions."""
 _MOST_UNREADABLE: Final = 10_000
-"""Rowids in a row that are tried one by one before the rest of a table is given up."""
+"""Number of consecutive unreadable rowids after which the rest of a table is not tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Salvage:
-    """What became of a damaged outbox.
+    """Result of the salvage of a damaged outbox.
 
     Attributes:
-        aside: where it is now.
-        reason: what was wrong.
-        records: how many records were read from it and go on.
+        aside: path of the damaged database.
+        reason: error that SQLite reported.
+        records: number of records copied to the new database.
     """
 
     aside: Path
@@ -51,7 +51,7 @@ class Salvage:
 
 
 def open_or_set_aside(directory: Path, settings: StoreSettings) -> tuple[sqlite3.Connection, Salvage | None]:
-    """Open the outbox in `directory`, and check it.
+    """Open and check the outbox in `directory`. Also returns the result of a salvage, None if there was none.
 
     Raises:
         Unavailable: the directory cannot be used, another process uses it, or a newer edge-agent wrote it.
@@ -65,7 +65,7 @@ def open_or_set_aside(directory: Path, settings: StoreSettings) -> tuple[sqlite3
         except sqlite3.DatabaseError as error:
             if not _means_damage(path, error):
                 raise
-            return _start_anew(path, settings, str(error))
+            return _replace(path, settings, str(error))
     except OSError as error:
         raise Unavailable(f"{directory} cannot be used for the outbox: {error.strerror}; give a --state-dir") from None
     except sqlite3.Error as error:
@@ -73,7 +73,7 @@ def open_or_set_aside(directory: Path, settings: StoreSettings) -> tuple[sqlite3
 
 
 def pending_in(directory: Path) -> int:
-    """How many records a closed outbox still holds, 0 if there is none."""
+    """Number of records in a closed outbox, 0 if there is no outbox."""
     path = directory / DATABASE
     if not path.exists():
         return 0
@@ -81,16 +81,16 @@ def pending_in(directory: Path) -> int:
         try:
             (rows,) = database.execute("SELECT count(*) FROM record").fetchone()
         except sqlite3.Error:
-            return 1  # whatever it is, it is not nothing
+            return 1  # unreadable, so not empty
     return int(rows)
 
 
 def _means_damage(path: Path, error: sqlite3.DatabaseError) -> bool:
-    """Whether the content is to blame. What quick_check says is raised by us and bears no name."""
+    """Whether the error means damaged content. Errors from quick_check are raised by us and have no SQLite name."""
     return path.exists() and getattr(error, "sqlite_errorname", _DAMAGED[0]).startswith(_DAMAGED)
 
 
-def _start_anew(path: Path, settings: StoreSettings, reason: str) -> tuple[sqlite3.Connection, Salvage]:
+def _replace(path: Path, settings: StoreSettings, reason: str) -> tuple[sqlite3.Connection, Salvage]:
     salvaged = path.with_name(_SALVAGED)
     with closing(open_database(salvaged, settings)) as fresh:
         records = _copy_readable(path, fresh)
@@ -101,7 +101,7 @@ def _start_anew(path: Path, settings: StoreSettings, reason: str) -> tuple[sqlit
 
 
 def _finish_interrupted(directory: Path) -> None:
-    """A salvage that the last run did not end: take it if the damaged file is out of the way, else begin again."""
+    """Handle a salvage that the last run did not finish: use it if the damaged file was moved, else delete it."""
     salvaged = directory / _SALVAGED
     if salvaged.exists() and not (directory / DATABASE).exists():
         salvaged.rename(directory / DATABASE)
@@ -109,13 +109,13 @@ def _finish_interrupted(directory: Path) -> None:
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename the database with its journal, and forget the oldest of those set aside before."""
-    numbers = (each.stem.removeprefix("damaged-") for each in path.parent.glob("damaged-*.db"))
+    """Rename the database with its journal, and delete the oldest of those set aside before. Returns the new path."""
+    numbers = (file.stem.removeprefix("damaged-") for file in path.parent.glob("damaged-*.db"))
     earlier = sorted(int(number) for number in numbers if number.isdecimal())
     for number in earlier[: max(0, len(earlier) - _KEPT_ASIDE + 1)]:
         _remove(path.with_name(f"damaged-{number}.db"))
     aside = path.with_name(f"damaged-{earlier[-1] + 1 if earlier else 1}.db")
-    # The database goes last: until then, the next start finds it and does all this again.
+    # The database goes last: after a power cut before that, the next start finds it and repeats the salvage.
     for part in reversed(_PARTS):
         with suppress(FileNotFoundError):
             path.with_name(path.name + part).rename(aside.with_name(aside.name + part))
@@ -128,16 +128,16 @@ def _remove(path: Path) -> None:
 
 
 def _copy_readable(damaged: Path, fresh: sqlite3.Connection) -> int:
-    """Copy every row that can be read and whose body is whole. Returns how many records that are no tombstones."""
+    """Copy every readable row with an intact body. Returns the number of records without tombstones."""
     with closing(sqlite3.connect(damaged, isolation_level=None)) as source:
-        source.execute("PRAGMA writable_schema=ON")  # or SQLite reads nothing of a file that is cut off
+        source.execute("PRAGMA writable_schema=ON")  # without it, SQLite reads nothing of a truncated file
         fresh.execute("BEGIN IMMEDIATE")
         for table, columns, crc in (("boot", 5, None), ("epoch", 2, None), ("record", 10, 8), ("segment", 7, 5)):
             insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * columns)})"  # noqa: S608 our own names
             for row in _readable_rows(source, table):
                 if crc is not None and not (isinstance(row[-1], bytes) and crc32(row[-1]) == row[crc]):
                     continue
-                with suppress(sqlite3.IntegrityError):  # a column holds what it cannot hold
+                with suppress(sqlite3.IntegrityError):  # a column has a wrong type
                     fresh.execute(insert, row)
         (records,) = fresh.execute("SELECT count(*) FROM record WHERE kind != 2").fetchone()
         fresh.execute("COMMIT")
@@ -145,12 +145,12 @@ def _copy_readable(damaged: Path, fresh: sqlite3.Connection) -> int:
 
 
 def _readable_rows(source: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
-    """Rows from the first page on; at a damaged page, rowid by rowid until a scan gets on.
+    """Yield rows from the first page on; at a damaged page, try rowid by rowid until a scan works again.
 
-    Where nothing is readable any more, rows from the last page back.
+    After too many unreadable rowids, yield rows backwards from the last page.
     """
     scan = f"SELECT * FROM {table} WHERE rowid >= ? ORDER BY rowid"  # noqa: S608 our own names
-    one = f"SELECT * FROM {table} WHERE rowid = ?"  # noqa: S608 our own names
+    single = f"SELECT * FROM {table} WHERE rowid = ?"  # noqa: S608 our own names
     following, unreadable = 1, 0
     while unreadable < _MOST_UNREADABLE:
         try:
@@ -159,13 +159,13 @@ def _readable_rows(source: sqlite3.Connection, table: str) -> Iterator[tuple[Any
                 following, unreadable = row[0] + 1, 0
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorname", "") in {"SQLITE_NOTADB", "SQLITE_ERROR"}:
-                return  # no database, or no such table: trying other rows does not help
+                return  # no database, or no such table: other rows cannot be read either
         else:
             return
         unreadable += 1
-        # The scan reads one row ahead of what it gives, so it broke off before the last good one.
+        # The scan reads one row ahead, so it failed before it returned the last good row.
         with suppress(sqlite3.Error):
-            yield from source.execute(one, (following,))
+            yield from source.execute(single, (following,))
         following += 1
     with suppress(sqlite3.Error):
         yield from source.execute(scan + " DESC", (following,))

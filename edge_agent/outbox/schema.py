@@ -1,6 +1,6 @@
-"""Tables of the outbox, and how a database is opened so that a commit survives power loss.
+"""Tables of the outbox, and opening of a database such that a commit survives power loss.
 
-`synchronous=FULL` with WAL: NORMAL loses every commit since the last checkpoint when the power goes.
+`synchronous=FULL` with WAL: NORMAL loses all commits since the last checkpoint at a power cut.
 `locking_mode=EXCLUSIVE`: no -shm file, and no second agent on the same directory.
 """
 
@@ -23,7 +23,7 @@ INSERT_URGENT: Final = "INSERT OR IGNORE INTO urgent VALUES (?)"
 REPLACE_STATE: Final = "INSERT OR REPLACE INTO state VALUES (?, ?, ?)"
 
 PAGE_BYTES: Final = 1024
-"""Of new files; those that exist keep theirs.
+"""Page size of new files; existing files keep theirs.
 
 Measured with WAL and FULL on ext4 (write_bytes of /proc/self/io per batch of 700 bytes, stored in the transaction
 that deletes the one before): 12355 with pages of 4096 bytes, 6190 with 1024, 6252 with 512. With five segments, each
@@ -35,16 +35,16 @@ _MOST_PAGES: Final = 1_073_741_823
 """SQLite's own limit."""
 
 Connect = Callable[..., sqlite3.Connection]
-"""What `sqlite3.connect` is; a test of failing disks gives another."""
+"""Type of `sqlite3.connect`; tests with failing disks pass another function."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """How the database is kept.
+    """Settings of the database.
 
     Attributes:
-        max_bytes: what the tables may take up in the file; beyond it the oldest batches are dropped.
-        durable: whether a commit waits until the disk has it; only a store that nobody keeps may do without.
+        max_bytes: largest size of the tables in the file; beyond it the oldest batches are dropped.
+        durable: whether a commit waits until the disk has stored it; False only for a store that is deleted afterwards.
         connect: opens the file.
     """
 
@@ -65,9 +65,9 @@ _PRAGMAS: Final = (
 
 
 def open_database(path: Path, settings: StoreSettings) -> sqlite3.Connection:
-    """Open, bring the schema up to date, check that every page can be read, and bound the file.
+    """Open the database, migrate the schema, check that every page can be read, and limit the size of the file.
 
-    The connection may be handed to another thread, but only one may use it at a time.
+    The connection may be passed to another thread, but only one thread may use it at a time.
 
     Raises:
         Unavailable: another process holds it, or a newer edge-agent wrote it.
@@ -83,13 +83,13 @@ def open_database(path: Path, settings: StoreSettings) -> sqlite3.Connection:
             raise Unavailable(f"{path} was written by a newer edge-agent (schema {version}); upgrade this one")  # noqa: TRY301 closed below
         if version < VERSION:
             _migrate(connection)
-        # Not stored in the file, so said at each opening; deletes keep working at this limit, unlike on a full disk.
+        # Not stored in the file, so set at each opening. At this limit deletes still work, unlike on a full disk.
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         most = min(_MOST_PAGES, (settings.max_bytes + SPARE_BYTES) // page_bytes)
         connection.execute(f"PRAGMA max_page_count={most}").fetchall()
-        (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if said != "ok":
-            raise sqlite3.DatabaseError(said)  # noqa: TRY301 joins the errors that SQLite raises by itself
+        (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if result != "ok":
+            raise sqlite3.DatabaseError(result)  # noqa: TRY301 joins the errors that SQLite raises by itself
         for table in TABLES:
             connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608 our own names
     except sqlite3.OperationalError as error:
@@ -104,7 +104,7 @@ def open_database(path: Path, settings: StoreSettings) -> sqlite3.Connection:
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
-    """What the tables take up in the file: its pages without the free ones. Right inside a transaction, too."""
+    """Bytes that the tables take in the file: all pages without the free ones. Also correct inside a transaction."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
@@ -112,7 +112,7 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Apply what is missing. sqlite-utils costs 10 MiB, so it is loaded only by the start that needs it."""
+    """Apply missing migrations. sqlite-utils takes 10 MiB of memory, so it is imported only when it is needed."""
     from sqlite_utils import Database, Migrations  # noqa: PLC0415 see above
 
     migrations = Migrations("edge-agent")
@@ -136,7 +136,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
             not_null={"epoch", "seq", "kind", "boot", "readings", "first_ns", "last_ns", "crc", "body"},
             strict=True,
         )
-        # Readings of a batch that is not sealed yet: what the next start makes a record of if this one is cut short.
+        # Segments of releases before 0.2: rows of a batch that was not sealed. The next start makes records of them.
         db["segment"].create(
             {
                 "rowid": int,
@@ -161,9 +161,9 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
     @migrations()
     def urgent_records_and_states(db: Any) -> None:
-        # Places of the records that leave before all others. Beside them, so that it costs those nothing.
+        # Rowids of urgent records. A table of its own, so that other records need no space for it.
         db["urgent"].create({"rowid": int}, pk="rowid", strict=True)
-        # What stages remember, by their names, so that a restart does not learn it anew.
+        # Saved states by name, so that a restart does not lose what stages have learned.
         db["state"].create({"name": str, "crc": int, "body": bytes}, pk="name", not_null={"crc", "body"}, strict=True)
 
     database = Database(connection, execute_plugins=False)

@@ -1,9 +1,9 @@
-"""Where rows of the open batch are secured until the batch is sealed: behind one small interface.
+"""Segments: rows of the open batch, secured until the batch is sealed. One interface with one implementation.
 
-Rows are secured every few seconds, so this decides how long the card lasts. A commit of SQLite touches its journal, its
-index and the file system's journal; `FileSegments` writes one block into a file whose blocks exist already, and nothing
-else. The database keeps one number, the generation of the batch that was sealed last: what the file holds of that
-generation or of an older one is in a record already.
+Rows are secured every few seconds, so this determines the wear of the card. A commit of SQLite writes its journal, its
+index and the journal of the file system; `FileSegments` only overwrites one block of a file whose blocks exist already.
+The database keeps one number, the generation of the batch that was sealed last: blocks of that generation and of older
+ones are in a record already.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 FILE: Final = "segments.bin"
 STATE: Final = "segments"
-"""Name under which the database keeps the generation."""
+"""Name under which the database keeps the generation that was sealed last."""
 BLOCK_BYTES: Final = 4096
 FIRST_BLOCKS: Final = 32
-"""The file's size in the beginning; it grows when a batch needs more."""
+"""Initial size of the file in blocks; it grows when a batch needs more."""
 _MAGIC: Final = 0x4541_5347
 _RUN_BITS: Final = 15
-"""Low bits of a generation that count batches; the others are those of a run."""
+"""Low bits of a generation that count batches; the high bits identify the run."""
 _HEADER: Final = struct.Struct("<IQIqIqqII")
-"""Magic, generation, number within it, boot, readings, first and last stamp, length and CRC-32 of the body."""
+"""Magic, generation, number of the segment in it, boot, readings, first and last stamp, body length and CRC-32."""
 _CRC: Final = struct.Struct("<I")
 _HEADER_BYTES: Final = _HEADER.size + _CRC.size
 _TAKE_OLD: Final = "DELETE FROM segment RETURNING rowid, boot, readings, first_ns, last_ns, crc, body"
@@ -44,10 +44,10 @@ class Segment:
 
     Attributes:
         boot: number of the boot that their stamps belong to.
-        readings: how many readings.
-        first_ns, last_ns: stamps of the first and the last of them.
-        body: the rows, as whoever secured them wrote them.
-        intact: whether the body is as it was stored.
+        readings: number of readings.
+        first_ns, last_ns: stamps of the first and the last of them, nanoseconds since boot.
+        body: the encoded rows.
+        intact: whether the body is complete and its checksum is correct.
     """
 
     boot: int
@@ -59,37 +59,37 @@ class Segment:
 
 
 class Segments(Protocol):
-    """Secures rows of one open batch after the other."""
+    """Secures rows of the open batch; one batch after the other."""
 
     def secure(self, segment: Segment) -> None:
-        """Store a segment; durable when it returns. Raises OSError."""
+        """Store a segment; it is durable when this returns. Raises OSError."""
 
     def mark_sealed(self, db: sqlite3.Connection) -> None:
-        """Inside the transaction that stores the batch: note that its segments are not needed any more."""
+        """Mark the segments of the open batch as sealed, inside the transaction that stores the batch."""
 
-    def begin_anew(self) -> None:
-        """That transaction is durable: what is secured from now on belongs to the next batch."""
+    def start_batch(self) -> None:
+        """Start the next batch; called when the transaction with `mark_sealed` is durable."""
 
     def take_all(self, db: sqlite3.Connection) -> list[Segment]:
-        """Inside a transaction: the segments that an interrupted run has left, oldest first; marks them as sealed."""
+        """Return the segments of an interrupted run, oldest first, and mark them as sealed, inside a transaction."""
 
     def close(self) -> None:
-        """Close what is open. Twice is harmless."""
+        """Close the file. May be called more than once."""
 
 
 class FileSegments:
     """Segments in a file of blocks that are overwritten in place. Implements `Segments`.
 
     Args:
-        directory: of the file.
-        rng: draws the first generation, so that no earlier run has used it.
-        durable: whether `secure` waits until the disk has it.
+        directory: directory of the file.
+        rng: draws the first generation, so that it differs from those of earlier runs.
+        durable: whether `secure` waits until the disk has stored the segment.
     """
 
     def __init__(self, directory: Path, rng: random.Random, *, durable: bool = True) -> None:
         self._path = directory / FILE
         self._flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_DSYNC if durable else 0)
-        self._generation = rng.getrandbits(48) << _RUN_BITS  # what an earlier run used is never used again
+        self._generation = rng.getrandbits(48) << _RUN_BITS  # the high bits differ from those of earlier runs
         self._number = 0
         self._at = 0
         self._size = 0
@@ -122,16 +122,16 @@ class FileSegments:
     def mark_sealed(self, db: sqlite3.Connection) -> None:
         """See `Segments`. Nothing is written if nothing was secured."""
         if self._number:
-            _note(db, self._generation)
+            _save_generation(db, self._generation)
 
-    def begin_anew(self) -> None:
+    def start_batch(self) -> None:
         """See `Segments`."""
         if self._number:
             self._generation += 1
             self._number = self._at = 0
 
     def take_all(self, db: sqlite3.Connection) -> list[Segment]:
-        """See `Segments`. Those of releases before 0.2 are in a table of the database."""
+        """See `Segments`. Releases before 0.2 kept theirs in a table of the database."""
         rows = sorted(db.execute(_TAKE_OLD).fetchall())
         old = [
             Segment(boot, readings, first_ns, last_ns, body, crc32(body) == crc)
@@ -141,7 +141,7 @@ class FileSegments:
         sealed = int.from_bytes(row[0], "big") if row is not None and isinstance(row[0], bytes) else -1
         generation, found = self._read(sealed)
         if found:
-            _note(db, generation)
+            _save_generation(db, generation)
         return old + found
 
     def close(self) -> None:
@@ -152,9 +152,10 @@ class FileSegments:
             self._fd = None
 
     def _open(self, size: int) -> int:
-        """The file, with blocks that exist up to `size`: overwriting them changes nothing but their content.
+        """Open the file and extend it to `size` bytes, so that later writes only overwrite existing blocks.
 
-        What another run has left is in records by now. A file that holds blocks of one run alone tells what is missing.
+        The first `secure` of a run deletes the file of earlier runs: their segments are in records by then, and in a
+        file with blocks of one run only, missing segments can be detected.
         """
         if self._fd is None:
             if not self._number:
@@ -163,17 +164,17 @@ class FileSegments:
             self._size = os.fstat(self._fd).st_size
         if size > self._size:
             grown = max(size, 2 * self._size, FIRST_BLOCKS * BLOCK_BYTES) // BLOCK_BYTES * BLOCK_BYTES
-            # Block by block: the kernel keeps what is written at once together, and would write all of it back.
+            # Block by block: the kernel handles one large write as a unit, and would write all of it back later.
             for at in range(self._size, grown, BLOCK_BYTES):
                 _write(self._fd, bytes(BLOCK_BYTES), at)
             self._size = grown
         return self._fd
 
     def _read(self, sealed: int) -> tuple[int, list[Segment]]:
-        """The generation that is not sealed yet, and its segments; those that are missing among them are not intact.
+        """The generation that is not sealed yet, and its segments; missing ones among them are given as not intact.
 
         Args:
-            sealed: the generation that was sealed last, of this run of the file or of another one.
+            sealed: generation that was sealed last, by the run that wrote the file or by an earlier one.
         """
         try:
             content = self._path.read_bytes()
@@ -188,7 +189,7 @@ class FileSegments:
             return 0, []
         last = max(found)
         if not found[last].intact:
-            del found[last]  # it was being written, and nobody was told that it is durable
+            del found[last]  # interrupted while it was written, so it was never reported as durable
             last -= 1
         known = next(iter(found.values()), None)
         if known is None:
@@ -210,17 +211,17 @@ def _block_at(content: bytes, at: int) -> tuple[int, int, Segment] | None:
 
 
 def _write(fd: int, octets: bytes, at: int) -> None:
-    """Write all of it; the kernel may take less at a time."""
+    """Write all octets; one call of the kernel may write fewer."""
     view = memoryview(octets)
     while view:
         written = os.pwrite(fd, view, at)
         view, at = view[written:], at + written
 
 
-def _note(db: sqlite3.Connection, generation: int) -> None:
-    body = _number_bytes(generation)
+def _save_generation(db: sqlite3.Connection, generation: int) -> None:
+    body = _generation_bytes(generation)
     db.execute(REPLACE_STATE, (STATE, crc32(body), body))
 
 
-def _number_bytes(generation: int) -> bytes:
+def _generation_bytes(generation: int) -> bytes:
     return generation.to_bytes(8, "big")

@@ -1,4 +1,4 @@
-"""What was dropped, and the tombstones that tell of it: one per run of neighbours of one epoch, boot and reason."""
+"""Dropped records and their tombstones: one tombstone per run of consecutive seqs of one epoch, boot and reason."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 DAMAGED: Final = "damaged in the store"
 FULL: Final = "outbox full"
 _AT_ONCE: Final = 16
-"""Rows dropped between two looks at how much room there is."""
+"""Rows dropped between two checks of the size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A run of records that a tombstone tells of, within one epoch.
+    """A run of dropped records of one epoch, as a tombstone describes it.
 
     Attributes:
-        first_seq, last_seq: the run; both 0 where what was dropped has no number that is known.
-        records, readings: how many.
-        first_ns, last_ns: boot time of the first and last reading.
-        reason: for people.
+        first_seq, last_seq: first and last seq; both 0 if the seqs are not known.
+        records, readings: number of records, and of readings in them.
+        first_ns, last_ns: stamps of the first and the last reading, nanoseconds since boot.
+        reason: text for people.
     """
 
     first_seq: int
@@ -41,31 +41,31 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What was dropped, and the epoch and boot that its numbers and stamps belong to."""
+    """Dropped records, with the epoch of their seqs and the boot of their stamps."""
 
     epoch: int
     boot: int
     dropped: Dropped
 
     def joined(self, later: Loss) -> Loss | None:
-        """Both as one, if `later` continues this one."""
-        one, two = self.dropped, later.dropped
-        here, there = (self.epoch, self.boot, one.reason), (later.epoch, later.boot, two.reason)
-        if here != there or one.last_seq + 1 != two.first_seq:
+        """Join both losses; None if `later` does not directly follow this one."""
+        first, second = self.dropped, later.dropped
+        own_key, later_key = (self.epoch, self.boot, first.reason), (later.epoch, later.boot, second.reason)
+        if own_key != later_key or first.last_seq + 1 != second.first_seq:
             return None
         both = replace(
-            one,
-            last_seq=two.last_seq,
-            records=one.records + two.records,
-            readings=one.readings + two.readings,
-            first_ns=min(one.first_ns, two.first_ns),
-            last_ns=max(one.last_ns, two.last_ns),
+            first,
+            last_seq=second.last_seq,
+            records=first.records + second.records,
+            readings=first.readings + second.readings,
+            first_ns=min(first.first_ns, second.first_ns),
+            last_ns=max(first.last_ns, second.last_ns),
         )
         return replace(self, dropped=both)
 
 
 def append_loss(losses: list[Loss], loss: Loss) -> None:
-    """Append, or widen the last one."""
+    """Append a loss, or join it with the last one."""
     joined = losses[-1].joined(loss) if losses else None
     if joined is None:
         losses.append(loss)
@@ -78,7 +78,7 @@ class Tombstones:
 
     Args:
         encode: makes the body of a tombstone.
-        next_rowid: a place behind everything that was ever stored.
+        next_rowid: draws a rowid above all that were ever used.
     """
 
     def __init__(self, encode: Callable[[Dropped], bytes], next_rowid: Callable[[], int]) -> None:
@@ -87,7 +87,7 @@ class Tombstones:
         self._last: tuple[int, Loss] | None = None
 
     def drop(self, db: sqlite3.Connection, rowid: int, reason: str, losses: list[Loss]) -> int:
-        """Delete a record; what is to be told goes to `losses`. Returns 1 if a batch or event went, else 0."""
+        """Delete a record and append its loss to `losses`. Returns 1 if it was a batch or an event, else 0."""
         row = db.execute(
             "DELETE FROM record WHERE rowid = ? RETURNING epoch, seq, kind, boot, readings, first_ns, last_ns", (rowid,)
         ).fetchone()
@@ -96,23 +96,23 @@ class Tombstones:
         epoch, seq, kind, boot, readings, first_ns, last_ns = row
         was_tombstone = kind == RecordKind.TOMBSTONE
         if not all(isinstance(number, int) for number in row):
-            return int(not was_tombstone)  # its numbers are damaged as well: nothing true can be told of it
-        # A tombstone that the other end refuses is not replaced by one that it would refuse again.
+            return int(not was_tombstone)  # its columns are damaged, so no tombstone can describe it
+        # A tombstone that the receiver refuses is not replaced by a new one, which it would refuse as well.
         if not was_tombstone or reason == DAMAGED:
             append_loss(losses, Loss(epoch, boot, Dropped(seq, seq, 1, readings, first_ns, last_ns, reason)))
         return int(not was_tombstone)
 
     def make_room(self, db: sqlite3.Connection, max_bytes: int, spared: Collection[int], losses: list[Loss]) -> int:
-        """Drop the oldest batches, and when there are no more the oldest events, until the tables take `max_bytes`.
+        """Drop the oldest batches, then the oldest events, until the tables take at most `max_bytes`.
 
         Args:
-            db: in a transaction.
-            max_bytes: what they may take.
-            spared: rowids of records that are on their way.
-            losses: takes what is to be told.
+            db: database, in a transaction.
+            max_bytes: largest size of the tables.
+            spared: rowids that must not be dropped, because their records are being sent.
+            losses: list to which the losses are appended.
 
         Returns:
-            How many were dropped.
+            Number of dropped records.
         """
         count = 0
         for kind in (RecordKind.BATCH, RecordKind.EVENT):
@@ -129,26 +129,26 @@ class Tombstones:
         return count
 
     def write(self, db: sqlite3.Connection, losses: Iterable[Loss], handed_out: Collection[int]) -> int | None:
-        """Write one tombstone each; the last one written before is widened instead if it has not been handed out.
+        """Write a tombstone per loss; joins a loss with the last tombstone if that was not handed out yet.
 
         Returns:
-            The place of the last one, None if there was none to write.
+            Rowid of the last tombstone written, None if there was none.
         """
         rowid = None
         for loss in losses:
-            told = self._widened(db, loss, handed_out) or loss
-            rowid, dropped = self._next_rowid(), told.dropped
+            joined = self._joined_with_last(db, loss, handed_out) or loss
+            rowid, dropped = self._next_rowid(), joined.dropped
             body = self._encode(dropped)
-            row = (rowid, told.epoch, dropped.last_seq, int(RecordKind.TOMBSTONE), told.boot, dropped.readings)
+            row = (rowid, joined.epoch, dropped.last_seq, int(RecordKind.TOMBSTONE), joined.boot, dropped.readings)
             db.execute(INSERT_RECORD, (*row, dropped.first_ns, dropped.last_ns, crc32(body), body))
-            self._last = rowid, told
+            self._last = rowid, joined
         return rowid
 
-    def forget(self) -> None:
-        """The transaction did not hold: what was written last is not there."""
+    def forget_last(self) -> None:
+        """Forget the last tombstone written, because its transaction was rolled back."""
         self._last = None
 
-    def _widened(self, db: sqlite3.Connection, loss: Loss, handed_out: Collection[int]) -> Loss | None:
+    def _joined_with_last(self, db: sqlite3.Connection, loss: Loss, handed_out: Collection[int]) -> Loss | None:
         if self._last is None or self._last[0] in handed_out:
             return None
         joined = self._last[1].joined(loss)

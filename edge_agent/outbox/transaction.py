@@ -1,4 +1,4 @@
-"""What one commit writes: deletions, new records, segments and tombstones, in an order that needs the least room."""
+"""Writes of one commit: deletions, new records, tombstones and states, in the order that needs the least space."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _EVICT_TO: Final = 0.98
-"""Dropping goes on to this share of the limit, so that it does not happen at every commit."""
+"""Share of the limit down to which records are dropped, so that dropping is not needed at every commit."""
 _PIECE_BYTES: Final = 524_288
-"""Bodies stored between two looks at how much room there is; well below what the file may exceed its limit by."""
+"""Bytes of bodies stored between two checks of the size; well below SPARE_BYTES."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a transaction did.
+    """Result of a transaction.
 
     Attributes:
-        committed, confirmed, tombstoned: records.
-        proof: a query that says 1 if the transaction holds and 0 if it does not, and its argument.
-        last_rowid: no record that it stored has a higher place.
+        committed, confirmed, tombstoned: numbers of records.
+        proof: query that returns 1 if the transaction is durable and 0 if it is not, and its argument.
+        last_rowid: highest rowid of the records that it stored.
     """
 
     committed: int
@@ -55,7 +55,7 @@ class Tally:
     carried_over: int
 
     def after(self, outcome: Outcome) -> Tally:
-        """The numbers after a transaction that holds."""
+        """Numbers after a transaction that is durable."""
         return Tally(
             committed=self.committed + outcome.committed,
             confirmed=self.confirmed + outcome.confirmed,
@@ -69,13 +69,13 @@ class Transaction:
     """One commit, between its BEGIN and its COMMIT.
 
     Args:
-        db: in a transaction.
-        epoch: of new records.
-        boots: to which new stamps belong.
-        tombstones: for what is dropped.
-        segments: for rows of the open batch.
-        max_bytes: what the tables may take up in the file.
-        spared: rowids of records that are on their way.
+        db: database, in a transaction.
+        epoch: epoch of new records.
+        boots: all boots; new stamps belong to the current one.
+        tombstones: drops records and writes tombstones.
+        segments: secured rows of the open batch.
+        max_bytes: largest size of the tables in the file.
+        spared: rowids that must not be dropped, because their records are being sent.
     """
 
     def __init__(
@@ -98,13 +98,13 @@ class Transaction:
         self._spared = spared
 
     def write(self, intake: Intake) -> Outcome:
-        """Carry out what the intake holds. Whatever frees room goes first.
+        """Write the changes of the intake. Those that free space go first.
 
         Raises:
-            sqlite3.Error: it is to be rolled back.
+            sqlite3.Error: the caller must roll back.
         """
         db, losses = self._db, list(intake.losses)
-        forgone = sum(loss.dropped.records for loss in losses)
+        dropped_early = sum(loss.dropped.records for loss in losses)
         confirmed = tombstoned = 0
         proof = ("SELECT ?", 0)
         for rowid, reason in intake.finished.items():
@@ -127,33 +127,33 @@ class Transaction:
         for name, body in intake.states.items():
             db.execute(REPLACE_STATE, (name, crc32(body), body))
         return Outcome(
-            committed=forgone + sum(row.content.kind is not RecordKind.TOMBSTONE for row in intake.rows),
+            committed=dropped_early + sum(row.content.kind is not RecordKind.TOMBSTONE for row in intake.rows),
             confirmed=confirmed,
-            tombstoned=forgone + tombstoned,
+            tombstoned=dropped_early + tombstoned,
             proof=proof,
         )
 
     def _store(self, rows: list[Row], losses: list[Loss]) -> int:
-        """Insert new records, and drop old ones where they take more room than there is. Returns how many went."""
-        dropped = unlooked = 0
+        """Insert new records, and drop old ones if there is not enough space. Returns the number of dropped ones."""
+        dropped = unchecked_bytes = 0
         for row in rows:
-            what = row.content
-            numbers = (row.rowid, self._epoch, row.seq, int(what.kind), self._boots.current)
-            about = (what.readings, what.first_ns, what.last_ns, crc32(what.body), what.body)
+            content = row.content
+            numbers = (row.rowid, self._epoch, row.seq, int(content.kind), self._boots.current)
+            about = (content.readings, content.first_ns, content.last_ns, crc32(content.body), content.body)
             self._db.execute(INSERT_RECORD, numbers + about)
-            if what.urgent:
+            if content.urgent:
                 self._db.execute(INSERT_URGENT, (row.rowid,))
-            unlooked += len(what.body)
-            if unlooked > _PIECE_BYTES:
+            unchecked_bytes += len(content.body)
+            if unchecked_bytes > _PIECE_BYTES:
                 dropped += make_room(self._db, self._max_bytes, self._spared, self._tombstones, losses)
-                unlooked = 0
+                unchecked_bytes = 0
         return dropped + make_room(self._db, self._max_bytes, self._spared, self._tombstones, losses)
 
 
 def make_room(
     db: sqlite3.Connection, max_bytes: int, spared: Collection[int], tombstones: Tombstones, losses: list[Loss]
 ) -> int:
-    """Drop old records if the tables take more than `max_bytes`. Returns how many."""
+    """Drop old records if the tables take more than `max_bytes`. Returns the number of dropped records."""
     if used_bytes(db) <= max_bytes:
         return 0
     dropped = tombstones.make_room(db, int(max_bytes * _EVICT_TO), spared, losses)

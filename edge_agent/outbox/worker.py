@@ -1,4 +1,4 @@
-"""The store's worker: the only one that touches SQLite."""
+"""Worker of the store: the only one that uses SQLite."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ log = logging.getLogger(__name__)
 
 INBOX_LIMIT: Final = 10_000
 RETRY_NS: Final = 5 * NS_PER_S
-"""How long after a failed commit the next is tried."""
+"""Time between a failed commit and the next attempt, nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Take a record in."""
+    """Add a record."""
 
     content: Content
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSegment:
-    """Take in part of a batch that is not sealed yet."""
+    """Add a part of a batch that is not sealed yet."""
 
     content: Content
 
 
 @dataclass(frozen=True, slots=True)
 class SaveState:
-    """Keep what a stage remembers, in place of what it saved before; made durable by the next commit."""
+    """Save the state of stages under a name, in place of the one before; the next commit makes it durable."""
 
     name: str
     body: bytes
@@ -48,31 +48,31 @@ class SaveState:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Make everything durable now."""
+    """Commit now."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandOut:
-    """The uplink has room for so many records."""
+    """Hand out up to `limit` records."""
 
     limit: int
 
 
 @dataclass(frozen=True, slots=True)
 class Rewind:
-    """The uplink begins anew: whatever was on its way is not."""
+    """Hand out again from the oldest record on; sent after the link was lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
-    """The record reached the other end."""
+    """The record has arrived."""
 
     record: Record
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The record can never be accepted."""
+    """The record can never be delivered."""
 
     record: Record
     reason: str
@@ -80,7 +80,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class SetAnchor:
-    """Wall time stepped or became known."""
+    """The anchor of wall time has changed."""
 
     anchor: Anchor
 
@@ -90,13 +90,13 @@ StoreInput = Store | StoreSegment | SaveState | Commit | HandOut | Rewind | Conf
 
 @dataclass(frozen=True, slots=True)
 class StorePart:
-    """What the store has done so far.
+    """State and counts of the store.
 
     Attributes:
-        epoch: of new records.
+        epoch: epoch of new records.
         boot: number of the current boot.
-        tally: where the records are, as of the last commit.
-        failures: commits and reads that failed.
+        tally: counts of records, as of the last commit.
+        failures: number of failed commits and reads.
     """
 
     epoch: int
@@ -106,12 +106,15 @@ class StorePart:
 
 
 class StoreWorker:
-    """Serialises everything that is done to the outbox.
+    """Executes all requests to the outbox, one after the other.
 
-    Commits when told to, and at the latest `durability_ns` after something arrived that needs one.
+    Commits on request, and at the latest `durability_ns` after a change that needs a commit.
 
     Args:
-        offer: called with the records that a `HandOut` asked for, possibly none.
+        outbox: the outbox.
+        clock: source of time for deadlines.
+        durability_ns: longest time between a change and its commit, nanoseconds.
+        offer: called with the records that a `HandOut` requested, possibly none.
         committed: called after each commit.
     """
 
@@ -137,11 +140,11 @@ class StoreWorker:
         self._failing = False
 
     def snapshot(self) -> StorePart:
-        """Its part of a snapshot."""
+        """State and counts for the snapshot of the agent."""
         return StorePart(self.outbox.epoch, self.outbox.boot, self.outbox.tally(), self.failures)
 
     def step(self) -> int | None:
-        """Do what arrived, and commit if it is time to."""
+        """Execute the requests that arrived, and commit if it is time."""
         commit = False
         for message in self.inbox.take_all():
             commit = self._handle(message) or commit
@@ -154,7 +157,7 @@ class StoreWorker:
         return self._commit_due_ns
 
     def _handle(self, message: StoreInput) -> bool:
-        """Returns whether to commit now."""
+        """Execute a request. Returns whether to commit now."""
         match message:
             case Store(content):
                 self.outbox.add(content)
@@ -195,12 +198,12 @@ class StoreWorker:
         if self._failing:
             log.warning("the outbox works again")
         if wrote or self._failing:
-            # After a failure even without news: what the uplink asked for meanwhile was not given.
+            # After a failure also without changes: requests of the uplink during the failure returned no records.
             self._committed()
         self._failing = False
 
     def _fail(self, error: Exception, now_ns: int) -> None:
-        """Say so once, and plan the next try."""
+        """Count a failure, log the first one, and set the time of the next attempt."""
         self.failures += 1
         if not self._failing:
             log.error(

@@ -1,17 +1,17 @@
-"""Rules that tell people: when a condition has held for a while, and when it is over. Pure; evaluates no code.
+"""Alert rules: a rule fires when its condition has held for some time, and ends later. Pure; evaluates no code.
 
 A condition compares a number, or names a state:
 
-    air.temperature_c > 40                  the value that is sent; readings that are bad or estimated say nothing
-    air.temperature_c.slope_per_s > 0.1     a feature of the channel's last readings, see `Features`
+    air.temperature_c > 40                  value as it is sent; bad and estimated readings are ignored
+    air.temperature_c.slope_per_s > 0.1     feature of the channel's last readings, see `Features`
     air.temperature_c bad                   quality of the channel's latest reading
-    air offline                             state of a sensor; one that is absent, never having answered, is offline too
+    air offline                             state of a sensor; absent (it never answered) counts as offline
     uplink offline, clock none              state of the link to the broker, quality of wall time
-    outbox.pending > 1000                   records that wait
+    outbox.pending > 1000                   number of records that wait
 
-A rule goes idle → pending (the condition holds) → firing (it has held for `for_ns`) → idle again, when the opposite is
-seen: `clear` is then the number on the other side of which it is over. Silence is no evidence: a rule about a number
-stays as it is while nothing is measured.
+States of a rule: idle → pending (the condition holds) → firing (it has held for `for_ns`) → idle (the condition is
+false and, if `clear` is set, the value has reached `clear`). Without new readings, a rule about a number keeps its
+state.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ _STANDARD: Final = "{subject} is {value}{unit}: {when}"
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A number of a subject beside a threshold.
+    """Condition that compares a number of a subject with a threshold.
 
     Attributes:
-        subject: a sensor's id, or OUTBOX.
-        quantity: of the sensor, or PENDING.
-        feature: of that channel; None: its value.
+        subject: id of a sensor, or OUTBOX.
+        quantity: quantity of the sensor, or PENDING.
+        feature: name of a feature of the channel; None: its value is compared.
         operator: one of > >= < <= == !=.
-        threshold: in the channel's unit, or the feature's.
+        threshold: in the unit of the channel or of the feature.
     """
 
     subject: str
@@ -75,17 +75,17 @@ class Comparison:
     threshold: float
 
     def holds(self, value: float) -> bool:
-        """Whether it is true of a value."""
+        """Whether the condition is true for a value."""
         return _OPERATORS[self.operator](value, self.threshold)
 
     @property
     def left(self) -> str:
-        """What is compared, as it is written."""
+        """Left side of the comparison, as the user wrote it."""
         return ".".join(part for part in (self.subject, self.quantity, self.feature) if part)
 
     @property
     def unit(self) -> str:
-        """Of the value, for people."""
+        """Unit of the value for messages, with a leading space; empty if it has none."""
         known = QUANTITIES.get(self.quantity)
         if known is None or self.feature in {"count", "share_good"}:
             return ""
@@ -94,12 +94,12 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class InState:
-    """A subject that is in a state.
+    """Condition that a subject is in a state.
 
     Attributes:
-        subject: a sensor's id, UPLINK or CLOCK.
-        quantity: of the sensor; then the state is a quality.
-        state: its name.
+        subject: id of a sensor, UPLINK or CLOCK.
+        quantity: quantity of the sensor, then the state is a quality; None: the state of the subject itself.
+        state: name of the state, in lower case.
     """
 
     subject: str
@@ -107,12 +107,12 @@ class InState:
     state: str
 
     def holds(self, state: str) -> bool:
-        """Whether a subject that was found in a state is in this one."""
+        """Whether the condition is true for the current state of the subject."""
         return state == self.state or (self.state == _OFFLINE and state == _ABSENT)
 
     @property
     def left(self) -> str:
-        """What is in the state, as it is written."""
+        """Subject of the condition, as the user wrote it."""
         return f"{self.subject}.{self.quantity}" if self.quantity else self.subject
 
 
@@ -120,10 +120,10 @@ Condition = Comparison | InState
 
 
 def parse_condition(text: str) -> Condition:
-    """Read what follows `when`. Whether there is such a subject, quantity or state is not looked at.
+    """Parse the text of `when`. Does not check that the subject, quantity or state exists.
 
     Raises:
-        ValueError: with one sentence that says what was expected.
+        ValueError: the text is no condition; the message is one sentence with the expected form.
     """
     text = text.strip()
     if match := _COMPARISON.fullmatch(text):
@@ -138,7 +138,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def check_message(template: str) -> str | None:
-    """One sentence about what is wrong with a message; None if nothing is."""
+    """Check a message template: return one sentence about its first error, None if it has none."""
     try:
         fields = list(Formatter().parse(template))
     except ValueError as error:
@@ -155,17 +155,17 @@ def check_message(template: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class AlertSettings:
-    """One rule.
+    """Settings of one rule.
 
     Attributes:
-        name: for people, and in messages.
-        when: as it was written.
-        condition: what that means.
-        clear: a firing rule is over when the value has come back past it; None: when the condition is false.
-        for_ns: how long the condition has to hold.
+        name: unique name of the rule; used in messages.
+        when: text of the condition, as the user wrote it.
+        condition: the parsed text.
+        clear: a firing rule ends when the value has come back to this; None: when the condition is false.
+        for_ns: how long the condition must hold before the rule fires, nanoseconds.
         severity: one word.
-        message: template of the sentence that is sent, see `check_message`; None: a standard one.
-        over: how many readings a feature is computed over.
+        message: template of the text that is sent, see `check_message`; None: the standard template.
+        over: number of readings that a feature is computed from.
     """
 
     name: str
@@ -179,7 +179,7 @@ class AlertSettings:
 
 
 class AlertState(Enum):
-    """Where a rule stands."""
+    """State of a rule."""
 
     IDLE = "idle"
     PENDING = "pending"
@@ -187,17 +187,17 @@ class AlertState(Enum):
 
 
 _STATES: Final = tuple(AlertState)
-"""Their places here are what is saved."""
+"""A saved state holds an index into this tuple."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A rule that began to fire, or is over.
+    """A rule started to fire, or ended.
 
     Attributes:
         state: FIRING or IDLE.
-        now_ns: when, nanoseconds since boot.
-        text: the sentence for people.
+        now_ns: time of the change, nanoseconds since boot.
+        text: message for people.
     """
 
     state: AlertState
@@ -206,7 +206,7 @@ class Change:
 
 
 class Alert:
-    """One rule at work."""
+    """One rule with its state."""
 
     def __init__(self, settings: AlertSettings) -> None:
         self.settings = settings
@@ -214,7 +214,11 @@ class Alert:
         self._since_ns = 0
 
     def compare(self, now_ns: int, value: float) -> Change | None:
-        """A number was seen that the condition is about."""
+        """Evaluate the condition for a new number. Returns a change of the rule's state, None if there is none.
+
+        Raises:
+            TypeError: the condition names a state.
+        """
         condition = self.settings.condition
         if not isinstance(condition, Comparison):
             raise TypeError(f"{self.settings.when} compares nothing")
@@ -223,40 +227,44 @@ class Alert:
         over = not holds
         if over and clear is not None:
             over = value <= clear if condition.operator in {">", ">="} else value >= clear
-        return self._go_on(now_ns, holds, over, f"{value:.6g}", value)
+        return self._advance(now_ns, holds, over, f"{value:.6g}", value)
 
     def find(self, now_ns: int, state: str) -> Change | None:
-        """The subject of the condition was found in a state, or still is."""
+        """Evaluate the condition for the current state of its subject. Returns a change, None if there is none.
+
+        Raises:
+            TypeError: the condition compares a number.
+        """
         condition = self.settings.condition
         if not isinstance(condition, InState):
             raise TypeError(f"{self.settings.when} names no state")
         holds = condition.holds(state)
-        return self._go_on(now_ns, holds, not holds, state, None)
+        return self._advance(now_ns, holds, not holds, state, None)
 
     @property
     def due_ns(self) -> int | None:
-        """When a pending rule fires if nothing changes; None if it is not pending."""
+        """Time at which a pending rule fires if the condition keeps holding; None if it is not pending."""
         return self._since_ns + self.settings.for_ns if self.state is AlertState.PENDING else None
 
     def remembered(self) -> tuple[int, int]:
-        """Where it stands, and since when, as numbers."""
+        """State to save: index of the state, and time since which the rule is in it, nanoseconds since boot."""
         return _STATES.index(self.state), self._since_ns
 
     def restore(self, numbers: Sequence[float], shift_ns: int) -> None:
-        """Go on where an earlier run ended.
+        """Restore the state saved by an earlier run.
 
         Args:
-            numbers: what it remembered.
-            shift_ns: is added to its stamp.
+            numbers: as `remembered` returned them.
+            shift_ns: added to the saved stamp.
 
         Raises:
-            ValueError: they are none of an alert's.
+            ValueError: the numbers are no state of a rule.
         """
         if len(numbers) != len(self.remembered()) or not 0 <= numbers[0] < len(_STATES):
             raise ValueError(f"{len(numbers)} numbers are no state of an alert")
         self.state, self._since_ns = _STATES[int(numbers[0])], int(numbers[1]) + shift_ns
 
-    def _go_on(self, now_ns: int, holds: bool, over: bool, shown: str, value: float | None) -> Change | None:
+    def _advance(self, now_ns: int, holds: bool, over: bool, shown: str, value: float | None) -> Change | None:
         match self.state:
             case AlertState.FIRING if over:
                 self.state = AlertState.IDLE
@@ -274,7 +282,7 @@ class Alert:
         return Change(self.state, now_ns, self._text(shown, value))
 
     def _text(self, shown: str, value: float | None) -> str:
-        """The sentence of the template. Numbers of a state are its words."""
+        """Fill in the template. For a condition about a state, value and threshold are names of states."""
         settings, condition = self.settings, self.settings.condition
         threshold, unit = (condition.threshold, condition.unit) if isinstance(condition, Comparison) else (None, "")
         fields = {

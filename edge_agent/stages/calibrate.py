@@ -1,4 +1,4 @@
-"""From what a chip says to what is true: a polynomial, of which a line is one, or a polyline through points. Pure."""
+"""Calibration of measured values: by gain and offset, by a polynomial, or by a polyline through points. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How to correct one channel.
+    """Correction of one channel.
 
     Attributes:
-        offset: added last, canonical unit.
-        gain: multiplied first: true = gain · raw + offset.
-        polynomial: coefficients, the constant one first: true = c0 + c1 · raw + c2 · raw² + …; goes before the others.
-        points: (raw, true) pairs, canonical unit, raw strictly ascending, two at least; a straight line
-            between them, beyond them the line of the end segment. Empty: offset and gain are used instead.
+        offset: canonical unit; added after the gain.
+        gain: dimensionless: true = gain · raw + offset.
+        points: (raw, true) pairs, canonical unit, raw strictly ascending, at least two; linear between neighbours, and
+            beyond the ends by the line of the end segment. If not empty, the only correction.
+        polynomial: coefficients, the constant one first: true = c0 + c1 · raw + c2 · raw² + …. If not empty, used
+            instead of gain and offset.
 
     Raises:
-        ValueError: there is one point only, or the raw values do not ascend.
+        ValueError: there is only one point, or the raw values do not ascend.
     """
 
     offset: float = 0.0
@@ -32,7 +33,7 @@ class Calibration:
 
     @property
     def is_line(self) -> bool:
-        """Whether gain and offset are all of it."""
+        """Whether the correction consists of gain and offset only."""
         return not self.points and not self.polynomial
 
     def __post_init__(self) -> None:
@@ -43,7 +44,7 @@ class Calibration:
 
 
 def calibrate(calibration: Calibration, values: Sequence[float | None]) -> list[float | None]:
-    """Correct a block of values, canonical unit. None stays None. Keeps no state."""
+    """Correct a block of values, canonical unit. None stays None. Stateless."""
     if calibration.points:
         return _follow_points(calibration.points, values)
     if calibration.polynomial:
@@ -55,7 +56,7 @@ def calibrate(calibration: Calibration, values: Sequence[float | None]) -> list[
 
 
 def _evaluate(polynomial: tuple[float, ...], value: float) -> float:
-    """By Horner's rule."""
+    """Evaluate a polynomial by Horner's rule."""
     total = 0.0
     for coefficient in reversed(polynomial):
         total = total * value + coefficient

@@ -1,7 +1,7 @@
-"""What follows from temperature, humidity and pressure of one place and moment. Pure, keeps no state.
+"""Quantities computed from temperature, humidity and pressure of one place and moment. Pure, stateless.
 
-Every formula names its source and where it holds; outside there is no value. Uncertainties are propagated to first
-order, for errors of the inputs that have nothing to do with each other.
+Every formula names its source and its range of validity; outside of that range the result is None. Uncertainties are
+propagated to first order, for independent errors of the inputs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KELVIN: Final = 273.15
 _VAPOUR_J_KG_K: Final = 461.523
 """Gas constant of water vapour: 8.314463 J/(mol K) / 0.018015 kg/mol."""
 _LAPSE_K_M: Final = 0.0065
-"""Fall of temperature with height in the standard atmosphere (ISO 2533)."""
+"""Decrease of temperature with height in the standard atmosphere (ISO 2533)."""
 _BAROMETRIC_EXPONENT: Final = 5.25588
 
 
@@ -37,9 +37,9 @@ def saturation_pa(temperature_c: float) -> float | None:
 
 
 def dew_point_c(temperature_c: float, humidity_pct: float) -> float | None:
-    """Temperature at which the air's water would begin to settle as dew, °C.
+    """Dew point: temperature at which water vapour starts to condense, °C.
 
-    Inverse of the Magnus form above. -40 to 50 °C, 1 to 100 %RH. Below 0 °C it is that over water, not frost's.
+    Inverse of the Magnus form above. -40 to 50 °C, 1 to 100 %RH. Below 0 °C: over supercooled water, not over ice.
     """
     if saturation_pa(temperature_c) is None or not 1.0 <= humidity_pct <= 100.0:
         return None
@@ -48,7 +48,7 @@ def dew_point_c(temperature_c: float, humidity_pct: float) -> float | None:
 
 
 def absolute_humidity_g_m3(temperature_c: float, humidity_pct: float) -> float | None:
-    """Grams of water vapour in a cubic metre of air: ideal gas, with the Magnus form. -40 to 50 °C, 0 to 100 %RH."""
+    """Mass of water vapour per volume of air, g/m³: ideal gas and Magnus form. -40 to 50 °C, 0 to 100 %RH."""
     saturation = saturation_pa(temperature_c)
     if saturation is None or not 0.0 <= humidity_pct <= 100.0:
         return None
@@ -56,7 +56,7 @@ def absolute_humidity_g_m3(temperature_c: float, humidity_pct: float) -> float |
 
 
 def vapour_pressure_deficit_pa(temperature_c: float, humidity_pct: float) -> float | None:
-    """What the air still takes in before it is saturated, Pa; what plants feel. -40 to 50 °C, 0 to 100 %RH."""
+    """Saturation vapour pressure minus actual vapour pressure, Pa; used in horticulture. -40 to 50 °C, 0 to 100 %RH."""
     saturation = saturation_pa(temperature_c)
     if saturation is None or not 0.0 <= humidity_pct <= 100.0:
         return None
@@ -64,9 +64,9 @@ def vapour_pressure_deficit_pa(temperature_c: float, humidity_pct: float) -> flo
 
 
 def wet_bulb_c(temperature_c: float, humidity_pct: float) -> float | None:
-    """Temperature of a wetted thermometer in moving air, °C.
+    """Wet-bulb temperature: temperature of a wetted thermometer in moving air, °C.
 
-    Stull, J. Appl. Meteor. Climatol. 50 (2011) 2267, equation 1: within -1.0 and +0.65 °C at 1013 hPa. -20 to 50 °C,
+    Stull, J. Appl. Meteor. Climatol. 50 (2011) 2267, equation 1: error -1.0 to +0.65 °C at 1013 hPa. -20 to 50 °C,
     5 to 99 %RH.
     """
     if not (-20.0 <= temperature_c <= 50.0 and 5.0 <= humidity_pct <= 99.0):
@@ -82,10 +82,10 @@ def wet_bulb_c(temperature_c: float, humidity_pct: float) -> float | None:
 
 
 def heat_index_c(temperature_c: float, humidity_pct: float) -> float | None:
-    """How hot it feels in the shade, °C.
+    """Heat index: perceived temperature in the shade, °C.
 
     Rothfusz, NWS Technical Attachment SR 90-23 (1990), with the adjustments of the US Weather Prediction Center; below
-    about 27 °C its simpler formula after Steadman. 20 to 50 °C, 0 to 100 %RH.
+    about 27 °C the simpler formula of that centre, after Steadman. 20 to 50 °C, 0 to 100 %RH.
     """
     if not (20.0 <= temperature_c <= 50.0 and 0.0 <= humidity_pct <= 100.0):
         return None
@@ -111,10 +111,10 @@ def heat_index_c(temperature_c: float, humidity_pct: float) -> float | None:
 
 
 def sea_level_pressure_pa(temperature_c: float, pressure_pa: float, altitude_m: float) -> float | None:
-    """The pressure that there would be at sea level below, Pa, by which places at different heights are compared.
+    """Pressure reduced to sea level, Pa; makes stations at different altitudes comparable.
 
-    Barometric formula with the lapse of the standard atmosphere (ISO 2533) from the measured temperature of the outer
-    air. -50 to 50 °C, -500 to 3000 m; above some hundred metres it hangs on the temperature.
+    Barometric formula with the lapse rate of the standard atmosphere (ISO 2533), from the measured temperature of the
+    outdoor air. -50 to 50 °C, -500 to 3000 m; above some hundred metres the result depends strongly on the temperature.
     """
     if not (-50.0 <= temperature_c <= 50.0 and -500.0 <= altitude_m <= 3000.0):
         return None
@@ -124,12 +124,12 @@ def sea_level_pressure_pa(temperature_c: float, pressure_pa: float, altitude_m: 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """One quantity that is computed.
+    """A quantity that is computed from others.
 
     Attributes:
         quantity: its name.
-        inputs: quantities that it takes, in the order of `compute`'s arguments.
-        compute: None where the formula does not hold.
+        inputs: names of the input quantities, in the order of the arguments of `compute`.
+        compute: the formula, canonical units; returns None where it is not valid.
     """
 
     quantity: str
@@ -147,14 +147,14 @@ _OF_AIR: Final = {
 }
 SEA_LEVEL: Final = "sea_level_pressure_pa"
 DERIVED: Final = (*_OF_AIR, SEA_LEVEL)
-"""Every quantity that can be derived."""
+"""Names of all quantities that can be derived."""
 
 
 def derivation(quantity: str, altitude_m: float | None) -> Derived:
-    """How one of `DERIVED` is computed at a place.
+    """Return the formula of one of `DERIVED`, for a place at `altitude_m` metres above sea level.
 
     Raises:
-        ValueError: it is that of the sea level, and the altitude is not known.
+        ValueError: the quantity is SEA_LEVEL and the altitude is None.
     """
     if quantity in _OF_AIR:
         return Derived(quantity, _AIR, _OF_AIR[quantity])
@@ -171,11 +171,11 @@ def derive(derived: Derived, inputs: Sequence[Sequence[float | None]]) -> list[f
     """Compute a block.
 
     Args:
-        derived: which.
-        inputs: a block per input, in its order, canonical units; None where there is no number.
+        derived: quantity to compute.
+        inputs: one block per input, in the order of `derived.inputs`, canonical units; None where there is no number.
 
     Returns:
-        None where an input is missing or the formula does not hold.
+        One value per row; None where an input is missing or the formula is not valid.
     """
     compute = derived.compute
     return [None if None in values else compute(*values) for values in zip(*inputs, strict=True)]
@@ -185,15 +185,15 @@ def uncertainty(derived: Derived, values: Sequence[float], sigmas: Sequence[floa
     """Standard deviation of a derived value from those of its inputs, by central differences of one sigma.
 
     Returns:
-        None where the formula does not hold at the values or next to them.
+        Canonical unit; None where the formula is not valid one sigma below or above the values.
     """
     total = 0.0
     for position, sigma in enumerate(sigmas):
-        beside = [
+        shifted = [
             derived.compute(*values[:position], values[position] + step, *values[position + 1 :])
             for step in (-sigma, sigma)
         ]
-        low, high = beside
+        low, high = shifted
         if low is None or high is None:
             return None
         total = hypot(total, (high - low) / 2.0)

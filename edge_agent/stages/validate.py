@@ -1,4 +1,4 @@
-"""Judges what a chip delivered, before anything is computed from it. Pure."""
+"""Validation of measured values by range, rate of change and order of stamps. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_agent.reading import Flag
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Looked up once: the members of an enum cost more than all the comparisons of a reading.
+# Looked up once: access to the members of an enum takes longer than all comparisons of a reading.
 _GOOD: Final = Flag(0)
 _NO_VALUE: Final = Flag.NO_VALUE
 _OUT_OF_RANGE: Final = Flag.OUT_OF_RANGE
@@ -23,13 +23,13 @@ _NEVER_NS: Final = -(1 << 63)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a channel's readings may be.
+    """Plausible readings of a channel.
 
     Attributes:
-        minimum, maximum: what the chip can measure, canonical unit, inclusive.
-        configured: the range that the configuration allows, canonical unit, inclusive; None: any.
-        max_rate_per_s: fastest believable change, canonical unit per second; None: any.
-        free_step: largest change that is believable at any rate, canonical unit: noise and coarse counts.
+        minimum, maximum: range of the chip, canonical unit, inclusive.
+        configured: range that the configuration allows, canonical unit, inclusive; None: any.
+        max_rate_per_s: fastest plausible change, canonical unit per second; None: any.
+        free_step: largest change that is plausible at any rate, canonical unit; allows for noise and coarse counts.
     """
 
     minimum: float
@@ -55,20 +55,20 @@ class Validator:
         rate = limits.max_rate_per_s
         self._rate_per_ns = None if rate is None else rate / NS_PER_S
         self._free_step = limits.free_step
-        self._last_ns = _NEVER_NS  # of any reading
+        self._last_ns = _NEVER_NS  # stamp of the latest reading
         self._near = (_NEVER_NS, 0.0)  # stamp and value of the last reading in range
-        self._good = (_NEVER_NS, 0.0)  # of the last good one
+        self._good = (_NEVER_NS, 0.0)  # stamp and value of the last reading that was not too fast
 
     def run(self, times_ns: Sequence[int], values: Sequence[float | None]) -> list[Flag]:
         """Judge a block.
 
         Args:
             times_ns: nanoseconds since boot.
-            values: as measured, canonical unit. None, NaN and infinities get NO_VALUE; whoever shows the reading
-                further on shows no value then.
+            values: as measured, canonical unit. None, NaN and infinities get NO_VALUE; later stages replace them by
+                None.
 
         Returns:
-            One flag set per reading; `Flag(0)` is good.
+            Flags of each reading; `Flag(0)` is good.
         """
         low, high, rate, room = self._low, self._high, self._rate_per_ns, self._free_step
         last_ns, (near_ns, near), (good_ns, good) = self._last_ns, self._near, self._good

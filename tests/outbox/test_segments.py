@@ -64,7 +64,7 @@ def test_only_rows_of_the_batch_that_is_not_sealed_are_left(
                 segments.secure(segment)
             if place < len(batches) - 1 or ends_sealed:
                 segments.mark_sealed(connection)
-                segments.begin_anew()
+                segments.start_batch()
                 secured = []
         segments.close()
         assert left_by(directory, connection) == secured
@@ -87,7 +87,7 @@ def test_the_file_keeps_its_size_as_long_as_batches_fit(tmp_path: Path, db: sqli
         segments.secure(rows(number))
         if number % 6 == 5:
             segments.mark_sealed(db)
-            segments.begin_anew()
+            segments.start_batch()
     assert (tmp_path / FILE).stat().st_size == FIRST_BLOCKS * BLOCK_BYTES
     segments.secure(rows(1, 2 * FIRST_BLOCKS * BLOCK_BYTES))
     segments.close()
@@ -122,7 +122,7 @@ def test_a_first_segment_that_was_cut_short_does_not_bring_back_what_is_sealed(
     for number in range(3):
         segments.secure(rows(number))
     segments.mark_sealed(db)
-    segments.begin_anew()
+    segments.start_batch()
     segments.secure(rows(7))
     segments.close()
     content = bytearray((tmp_path / FILE).read_bytes())

@@ -1,4 +1,4 @@
-"""What is found to be odd about a channel. Pure."""
+"""Anomalies of a channel: kinds and findings. Pure."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from enum import Enum
 
 
 class AnomalyKind(Enum):
-    """In what way. The text is the state of the event that tells of it."""
+    """Kind of an anomaly. The text is the state of its event."""
 
     SURPRISE = "surprise"
-    """A reading that nothing before it led to expect, and that did not last: a spike."""
+    """Spike: one reading is far from its prediction, and later readings are not."""
     JUMP = "jump"
-    """The level moved at once, and stayed."""
+    """The level changed within one step, and stayed."""
     LEVEL = "level"
-    """A level that is unusual for the hour of the day, or against what has been usual for a week."""
+    """The level is unusual for the hour of the day and compared with the last week."""
     FLATLINE = "flatline"
-    """A channel that otherwise moves has repeated one value for far longer than it ever did."""
+    """A channel that otherwise changes has repeated one value for far longer than ever before."""
     NOISE_BURST = "noise-burst"
-    """Noise that is far larger than usual."""
+    """The noise is far larger than usual."""
     DRIFT = "drift"
-    """Two channels that measure the same differ by more, or less, than they usually do."""
+    """The difference of two channels that measure the same is far from usual."""
     GAP = "gap"
-    """There were no readings for far longer than usual; found at the first one after."""
+    """There were no readings for far longer than usual; found at the next reading."""
     Z_SCORE = "z-score"
-    """The classic rule: too many standard deviations from the mean of the window before."""
+    """Classic rule: too many standard deviations from the mean of the readings before."""
 
 
 class Phase(Enum):
-    """What is told: something that happened, or one end of something that lasts."""
+    """Whether a finding is a single occurrence, or begin or end of a lasting one."""
 
     ONCE = 0
     BEGAN = 1
@@ -40,16 +40,16 @@ class Anomaly:
     """One finding.
 
     Attributes:
-        kind: in what way odd.
-        at_ns: stamp of the reading at which it was found or, for surprises and jumps, that was odd.
-        since_ns: stamp at which it began; `at_ns` for what happened at once.
-        score: larger is odder, 0 to 12: -log10 of the probability of such a thing in one look at the channel, by its
-            own history. A look is a minute's worth of readings, or five minutes. For the classic rules it is how many
-            times the limit was exceeded.
-        value: what was measured; for drift the difference, for bursts the noise (standard deviation), for gaps
-            seconds.
-        expected: what it was expected to be, in the same unit.
-        phase: which end of it this is.
+        kind: kind of the anomaly.
+        at_ns: stamp of the reading at which it was found; for surprises and jumps, of the unusual reading itself.
+        since_ns: stamp at which it began; equal to `at_ns` for a single occurrence.
+        score: 0 to 12, larger is rarer: -log10 of the probability of such a finding in one test, by the history of the
+            channel. A test covers 60 readings, or five minutes. For the classic rules: distance as a multiple of the
+            limit.
+        value: measured value, canonical unit; for drift the difference, for bursts the noise (standard deviation), for
+            gaps the length in seconds.
+        expected: usual value, in the same unit.
+        phase: single occurrence, begin or end.
     """
 
     kind: AnomalyKind
@@ -62,5 +62,5 @@ class Anomaly:
 
     @property
     def state(self) -> str:
-        """One word for it: the kind, with `-ended` at the end of what lasted."""
+        """State of the event: the kind, with `-ended` for the end of a lasting anomaly."""
         return f"{self.kind.value}-ended" if self.phase is Phase.ENDED else self.kind.value

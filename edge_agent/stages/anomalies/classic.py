@@ -1,9 +1,8 @@
-"""The two classic rules with limits that the user sets: z-score and jump. Pure.
+"""Two classic rules with limits that the user sets: z-score and jump. Pure.
 
-The z-score compares a reading with the mean and the standard deviation of the 60 readings before it, without itself: a
-reading that is part of its own mean can never be further off than sqrt(n - 1) deviations. The jump rule compares a
-reading with the one before it, even if that was reported: a rule that keeps the last good reading would report for
-ever.
+The z-score compares a reading with mean and standard deviation of the 60 readings before it. The reading itself is not
+part of them: its distance from a mean that contains it can never exceed sqrt(n - 1) deviations. The jump rule compares
+a reading with the one before it, even if that was reported: otherwise every reading after a step would be reported.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _RECENT: Final = 60
-# From fewer readings, a deviation is no more than a guess.
+# Readings that a standard deviation needs at least.
 _FIRST: Final = 10
 _OWN: Final = 4
 
 
 class Classic:
-    """The rules for one channel.
+    """Both rules for one channel.
 
     The first reading beyond a limit is reported; the next report needs a reading within the limit before it. The score
     is the distance as a multiple of the limit, at most 12.
 
     Args:
-        z_score: greatest distance from the mean, in standard deviations; None: the rule is off.
+        z_score: largest distance from the mean, in standard deviations; None: the rule is off.
         jump_per_s: fastest change from the reading before, canonical unit per second; None: the rule is off.
-        resolution: smallest standard deviation that is believed, canonical unit; 0: not known.
+        resolution: lower bound of the standard deviation, canonical unit; 0: none.
     """
 
     def __init__(self, z_score: float | None, jump_per_s: float | None, resolution: float) -> None:
@@ -47,12 +46,12 @@ class Classic:
         self._beyond = {AnomalyKind.Z_SCORE: False, AnomalyKind.JUMP: False}
 
     def take(self, now_ns: int, value: float) -> list[Anomaly]:
-        """Look at one reading."""
+        """Test one reading: stamp in nanoseconds since boot, value in canonical unit."""
         found = list[Anomaly]()
         recent = self._recent
         if self._z_score is not None and len(recent) >= _FIRST:
             mean = fsum(recent) / len(recent)
-            spread = sqrt(fsum([(other - mean) ** 2 for other in recent]) / (len(recent) - 1))
+            spread = sqrt(fsum([(earlier - mean) ** 2 for earlier in recent]) / (len(recent) - 1))
             room = self._z_score * max(spread, self._resolution)
             found += self._judge(AnomalyKind.Z_SCORE, now_ns, value, mean, room)
         if self._jump_per_s is not None and 0 <= self._last_ns < now_ns:
@@ -71,14 +70,14 @@ class Classic:
         return [Anomaly(kind, now_ns, now_ns, score, value, expected)]
 
     def state(self) -> tuple[float, ...]:
-        """What `restore` needs: at most 64 numbers."""
+        """State for `restore`: at most 64 numbers."""
         return (self._last_ns, self._last, *map(float, self._beyond.values()), *self._recent)
 
     def restore(self, state: Sequence[float]) -> None:
-        """Take over what another one remembered.
+        """Restore a saved state.
 
         Raises:
-            ValueError: the state is none of these rules'.
+            ValueError: it is no state of these rules.
         """
         if not _OWN <= len(state) <= _OWN + _RECENT:
             raise ValueError(f"{len(state)} numbers are no state of the classic rules")

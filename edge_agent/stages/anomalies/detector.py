@@ -1,12 +1,11 @@
-"""What is unusual about one channel, with nothing to set: every reading is compared with the channel's own history.
-Pure.
+"""Anomaly detector of one channel without settings: compares every reading with the history of the channel. Pure.
 
-`Detector.run` takes readings one after the other, so the size of a block changes nothing, in any state. For each it
-asks: is its stamp in order (`Pace`), is it far from what the filter predicted (`Surprise`), does the channel repeat
-itself (`Flatline`), has its mean of five minutes moved (`Level`)? What needs more than one reading is computed after
-every `PERIOD` of 60 readings, a minute at 1 Hz: noise, step, how large surprises usually are.
+`Detector.run` takes readings one by one, so the size of a block has no effect on results or state. It tests for each:
+does its stamp follow at the usual step (`Pace`), is it far from the prediction of the filter (`Surprise`), does the
+channel repeat one value (`Flatline`), has its mean of five minutes moved (`Level`)? Statistics of more than one reading
+are updated after every `PERIOD` of 60 readings, a minute at 1 Hz: noise, step, usual size of surprises.
 
-Scores are -log10 of probabilities, so one threshold serves all kinds. The state is some 350 numbers, whatever the rate.
+Scores are -log10 of probabilities, so one threshold serves all kinds. The state is about 350 numbers at any rate.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
 
 THRESHOLD: Final = 5.0
 PERIOD: Final = 60
-"""Readings after which noise, pace and rarity are brought up to date."""
+"""Readings between two updates of noise, step and rarity."""
 _UNUSED: Final = Flag.NO_VALUE | Flag.OUT_OF_RANGE
-# Readings from which the grain of a chip is learned, where nobody knows it.
+# Readings from which the smallest change of a chip is learned, if its resolution is not configured.
 _GRAIN_READINGS: Final = 240
 _OWN: Final = 6
 _FIXED: Final = _OWN + surprise.STATE_SIZE + level.STATE_SIZE + Flatline.STATE_SIZE + Noise.STATE_SIZE + Pace.STATE_SIZE
@@ -42,11 +41,11 @@ _FIXED: Final = _OWN + surprise.STATE_SIZE + level.STATE_SIZE + Flatline.STATE_S
 
 @dataclass(frozen=True, slots=True)
 class AnomalySettings:
-    """What is known of a channel before its first reading. Nothing need be.
+    """Optional prior knowledge of a channel, and limits.
 
     Attributes:
-        threshold: score from which an anomaly is reported, > 0; each more makes false alarms ten times rarer.
-        resolution: smallest difference that the chip can show, canonical unit; None: learned.
+        threshold: score from which an anomaly is reported, > 0; plus 1 makes false alarms ten times rarer.
+        resolution: smallest difference that the chip can report, canonical unit; None: learned.
         z_score, jump_per_s: limits of the classic rules; None: the rule is off. See `Classic`.
     """
 
@@ -56,12 +55,12 @@ class AnomalySettings:
     jump_per_s: float | None = None
 
     def build(self) -> Detector:
-        """A detector that has seen nothing yet."""
+        """Make a detector in its initial state."""
         return Detector(self)
 
 
 class Detector:
-    """The anomaly detector of one channel."""
+    """Anomaly detector of one channel."""
 
     __slots__ = (
         "_classic",
@@ -99,18 +98,18 @@ class Detector:
         flags: Sequence[Flag],
         estimates: Estimates | None,
     ) -> list[Anomaly]:
-        """Look at a block.
+        """Test a block.
 
         Args:
             times_ns: nanoseconds since boot. A stamp more than a minute before the last one belongs to another boot:
-                what was learned stays, but the hour of the day is not known any more.
+                the learned state is kept, except for what depends on the hour of the day.
             values: calibrated, canonical unit, not filtered; finite unless flagged NO_VALUE.
-            flags: as validator and filter left them, one per reading.
-            estimates: the filter's, of the same readings; None, or without an innovation: a reading is expected to
-                be as the one before.
+            flags: one per reading, as validator and filter left them.
+            estimates: of the filter, for the same readings; without them, or without an innovation, the prediction is
+                the reading before.
 
         Returns:
-            What was found, in the order of the readings.
+            Findings, in the order of the readings.
         """
         found: list[Anomaly] = []
         pace, spikes, flat, level, period = self._pace, self._surprise, self._flatline, self._level, self._period
@@ -119,7 +118,7 @@ class Detector:
             if value is None or (flag and flag & _UNUSED):
                 continue
             if not OTHER_BOOT_NS <= now_ns - pace.last_ns <= pace.longest_ns:
-                found += self._break(now_ns, value)
+                found += self._handle_step(now_ns, value)
                 period = self._period
             pace.last_ns = now_ns
             surprise = value - self._last if innovation is None else innovation
@@ -127,7 +126,7 @@ class Detector:
                 self._learn_grain(value)
             self._last = value
             if spikes.watching or abs(surprise) > spikes.limit:
-                found += self._look(now_ns, value, surprise)
+                found += self._test_surprise(now_ns, value, surprise)
             if flat.same and value != flat.value:
                 found += flat.moves(now_ns, value)
             if now_ns < level.due_ns:
@@ -137,38 +136,36 @@ class Detector:
                 found += level.reach(now_ns, value, pace.step_ns)
             period.append(surprise)
             if len(period) == PERIOD:
-                found += self._close(now_ns)
+                found += self._end_period(now_ns)
                 period = self._period
             if self._classic is not None:
                 found += self._classic.take(now_ns, value)
         return found
 
-    def _break(self, now_ns: int, value: float) -> list[Anomaly]:
-        """The stamp does not follow the last one at the usual pace: the first reading, another boot, or a gap."""
+    def _handle_step(self, now_ns: int, value: float) -> list[Anomaly]:
+        """Handle a stamp that does not follow at the usual step: the first reading, another boot, or a gap."""
         if not self._started:
             self._started, self._last = True, value
             self._pace.begin(now_ns)
         elif now_ns - self._pace.last_ns < OTHER_BOOT_NS:
             self._pace.begin(now_ns)
             self._surprise.forget()
-            self._level.begin_anew(now_ns)
+            self._level.start_boot(now_ns)
             self._period = []
         else:
             self._surprise.note_gap()
             return self._pace.note_long_step(now_ns)
         return []
 
-    def _look(self, now_ns: int, value: float, surprise: float) -> list[Anomaly]:
-        """Look at a surprise, or at what follows one. While a noise burst lasts that was reported, spikes are no
-        news.
-        """
+    def _test_surprise(self, now_ns: int, value: float, surprise: float) -> list[Anomaly]:
+        """Test a surprise, or a reading after one. During a reported noise burst, spikes are not reported."""
         found = self._surprise.look(now_ns, value, surprise)
         if self._noise.lasts:
             return [anomaly for anomaly in found if anomaly.kind is not AnomalyKind.SURPRISE]
         return found
 
-    def _close(self, now_ns: int) -> list[Anomaly]:
-        """Bring everything up to date with the last PERIOD readings."""
+    def _end_period(self, now_ns: int) -> list[Anomaly]:
+        """Update all statistics with the last PERIOD readings."""
         period, self._period = self._period, []
         start_ns = self._pace.close(len(period))
         energy = self._surprise.close(period, self._grain)
@@ -176,14 +173,14 @@ class Detector:
         return [*self._noise.close(start_ns, now_ns, energy, period), *self._flatline.close(now_ns)]
 
     def _learn_grain(self, value: float) -> None:
-        """Learn the smallest change of the first readings."""
+        """Update the smallest change of the first readings."""
         change = abs(value - self._last)
         if change and (not self._grain or change < self._grain):
             self._grain = change
         self._to_learn_grain -= 1
 
     def state(self) -> tuple[float, ...]:
-        """Everything that `restore` needs to go on as if nothing had happened: finite numbers, the stamps whole."""
+        """Complete state for `restore`: finite numbers; stamps are integers."""
         return (
             *(_FIXED, float(self._started), self._last, self._grain, self._to_learn_grain, len(self._period)),
             *(*self._surprise.state(), *self._level.state(), *self._flatline.state(), *self._noise.state()),
@@ -191,10 +188,10 @@ class Detector:
         )
 
     def restore(self, state: Sequence[float]) -> None:
-        """Take over what a detector of the same settings had learned.
+        """Restore the state of a detector with the same settings.
 
         Raises:
-            ValueError: the state is none of a detector's.
+            ValueError: it is no state of such a detector.
         """
         if (
             len(state) < _FIXED

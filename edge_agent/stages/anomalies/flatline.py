@@ -1,7 +1,7 @@
-"""A channel that otherwise moves repeats one value for far longer than it ever did. Pure.
+"""Flatline: a channel that otherwise changes repeats one value for far longer than ever before. Pure.
 
-Lengths are counted in periods (of readings, see `detector.PERIOD`), and the tail of the lengths seen is taken to be a
-power law: ten times the longest before is a score of 5.
+Lengths are counted in periods of readings, see `detector.PERIOD`. The tail of their distribution is modelled as a power
+law: ten times the longest length before gives a score of 5.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from edge_agent.stages.anomalies.rarity import length_score
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Periods in which the channel moved, before anything can be reported.
+# Periods with changes that are needed before anything can be reported.
 _FIRST: Final = 30
-# A period that is not flat may hold half a flat one.
+# Longest flat run, in periods, that is assumed before one was seen: a period with changes may be flat for half of it.
 _LEAST: Final = 0.5
 
 
 class Flatline:
-    """How long one channel has repeated itself.
+    """Lengths of the flat runs of one channel.
 
     Attributes:
-        same: whether this period has been flat so far.
-        value: what the channel repeats, canonical unit; NaN while no reading of the run was seen.
+        same: whether all readings of the open period so far are equal.
+        value: repeated value, canonical unit; NaN before the first reading of a run.
     """
 
     STATE_SIZE: Final = 9
@@ -35,15 +35,15 @@ class Flatline:
         self.same = True
         self.value = nan
         self._threshold = threshold
-        self._moved = 0  # periods that were not flat
-        self._flat = 0
-        self._longest = _LEAST
-        self._run = 0  # flat periods with the same value
-        self._since_ns = -1  # of the run
+        self._moved = 0  # periods with changes
+        self._flat = 0  # flat periods
+        self._longest = _LEAST  # longest run, in periods
+        self._run = 0  # length of the current run, in periods
+        self._since_ns = -1  # start of the current run
         self._reported = False
 
     def moves(self, now_ns: int, value: float) -> Sequence[Anomaly]:
-        """Take a reading that is not `value`: the first of a run, or the end of one."""
+        """Take a reading that differs from `value`: it starts or ends a run."""
         if self.value != self.value:
             self._since_ns, self.value = now_ns, value
             return ()
@@ -76,7 +76,7 @@ class Flatline:
         return Anomaly(AnomalyKind.FLATLINE, now_ns, self._since_ns, score, self.value, self.value, phase)
 
     def state(self) -> tuple[float, ...]:
-        """What `restore` needs: STATE_SIZE numbers."""
+        """State for `restore`: STATE_SIZE numbers."""
         started = self.value == self.value
         return (
             *(self._moved, self._flat, self._longest, self._run, self._since_ns, self.value if started else 0.0),
@@ -84,7 +84,7 @@ class Flatline:
         )
 
     def restore(self, state: Sequence[float]) -> None:
-        """Take over what another one had learned."""
+        """Restore a saved state."""
         moved, flat, self._longest, run, since_ns, value, same, started, reported = state
         self._moved, self._flat, self._run, self._since_ns = int(moved), int(flat), int(run), int(since_ns)
         self.same, self.value, self._reported = bool(same), value if started else nan, bool(reported)

@@ -1,6 +1,6 @@
-"""A period (of readings, see `detector.PERIOD`) that is far noisier than usual. Pure.
+"""Noise burst: a period of readings (see `detector.PERIOD`) that is far noisier than usual. Pure.
 
-Compared are the logarithms of the energies of periods, by their own mean and spread.
+Compares the logarithm of a period's energy (mean square of its surprises) with mean and variance of earlier ones.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 _FIRST: Final = 32
 _MEMORY: Final = 256
-# Logarithms of how much more energy is loud: four times; and how much is as usual again: twice.
+# A burst begins above 4 times the usual energy, and ends below twice the usual energy; logarithms.
 _LOUD: Final = 1.386
 _USUAL: Final = 0.693
-# Energies of periods of normal noise differ by this much, and a channel's own by hardly less than twice that.
+# Lower bound of the standard deviation of log energy. Normal noise has half of it; real channels have hardly less.
 _LEAST_SPREAD: Final = 0.36
-# Share of the largest readings that a period must be noisy without, or they are spikes; what that leaves of noise.
+# A burst must be noisy without its largest surprises too: how many of them; share of energy that remains then.
 _SPIKES: Final = 6
 _LEFT: Final = 0.6
 
 
 class Noise:
-    """How noisy periods of one channel usually are."""
+    """Usual noise of the periods of one channel."""
 
     STATE_SIZE: Final = 5
 
@@ -36,7 +36,7 @@ class Noise:
         self._count = 0
         self._mean = 0.0
         self._variance = 0.0
-        self._since_ns = -1  # of the burst that was reported and lasts
+        self._since_ns = -1  # start of the burst that was reported and lasts; negative: none
         self._score_then = 0.0
 
     @property
@@ -48,10 +48,10 @@ class Noise:
         """End a period.
 
         Args:
-            start_ns: when it began.
-            now_ns: when it ended.
-            energy: mean square of its surprises; 0 where it says nothing of the noise.
-            surprises: what was not predicted of each reading, canonical unit.
+            start_ns: begin of the period, nanoseconds since boot.
+            now_ns: end of the period, nanoseconds since boot.
+            energy: mean square of its surprises, canonical unit squared; 0 if the noise cannot be computed from them.
+            surprises: measured minus predicted value of each reading, canonical unit.
         """
         if energy <= 0.0:
             return ()
@@ -68,7 +68,7 @@ class Noise:
             if score >= self._threshold:
                 self._since_ns, self._score_then = start_ns, score
                 found = (self._anomaly(now_ns, score, sqrt(energy), Phase.BEGAN),)
-        if abs(off) > 3.0 * _LEAST_SPREAD and self._count >= _FIRST:  # one period does not teach much
+        if abs(off) > 3.0 * _LEAST_SPREAD and self._count >= _FIRST:  # limits the effect of one period
             most = 3.0 * max(_LEAST_SPREAD, sqrt(self._variance))
             off = min(most, max(-most, off))
         self._count += 1
@@ -77,7 +77,7 @@ class Noise:
         return found
 
     def _score(self, off: float, surprises: Sequence[float]) -> float:
-        """How rare it is to be so far off; 0 if a few spikes are the reason."""
+        """Score of a log energy that is `off` above the mean; 0 if it comes from a few spikes."""
         kept = sorted(map(abs, surprises))[:-_SPIKES]
         rest = fsum([surprise * surprise for surprise in kept]) / len(kept)
         if rest < _LEFT * exp(self._mean + _LOUD):
@@ -89,10 +89,10 @@ class Noise:
         return Anomaly(AnomalyKind.NOISE_BURST, now_ns, self._since_ns, score, noise, exp(self._mean / 2.0), phase)
 
     def state(self) -> tuple[float, ...]:
-        """What `restore` needs: STATE_SIZE numbers."""
+        """State for `restore`: STATE_SIZE numbers."""
         return (self._count, self._mean, self._variance, self._since_ns, self._score_then)
 
     def restore(self, state: Sequence[float]) -> None:
-        """Take over what another one had learned."""
+        """Restore a saved state."""
         count, self._mean, self._variance, since_ns, self._score_then = state
         self._count, self._since_ns = int(count), int(since_ns)

@@ -1,4 +1,4 @@
-"""How the readings of one channel follow each other, and where they stopped for a while. Pure."""
+"""Usual step between the readings of one channel, and gaps. Pure."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from edge_agent.stages.anomalies.rarity import length_score
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# A step of so many usual ones is long.
+# A step of more than this many usual steps is long.
 _LONG: Final = 10.0
-# So many usual ones make no gap.
+# Lower bound of the longest gap before, in usual steps.
 _LEAST: Final = 3.0
 _MEMORY: Final = 8
-# What remains of the longest step after each period: half of it in a day at 1 Hz.
-_FADING: Final = 0.9995
+# Factor of the longest gap after each period: half of it remains after a day at 1 Hz.
+_DECAY: Final = 0.9995
 OTHER_BOOT_NS: Final = -60 * NS_PER_S
-"""A step further back than this leads into another boot."""
+"""A step below this comes from another boot."""
 _NEVER_NS: Final = 1 << 62
 _NONE: Final = -1
 
 
 class Pace:
-    """The usual step between readings.
+    """Usual step between readings.
 
     Attributes:
-        step_ns: the usual step; 0: not known yet.
-        last_ns: stamp of the latest reading.
-        longest_ns: longest step from there that is in order; negative before the first reading.
+        step_ns: usual step, nanoseconds; 0: not known yet.
+        last_ns: stamp of the latest reading, nanoseconds since boot.
+        longest_ns: longest step that needs no test, nanoseconds; negative before the first reading.
     """
 
     __slots__ = (
@@ -51,18 +51,18 @@ class Pace:
         self.longest_ns = _NONE
         self._threshold = threshold
         self._longest_gap_ns = 0.0
-        self._since_ns = _NONE  # of this period
-        self._missing_ns = 0  # spent in long steps of this period
+        self._since_ns = _NONE  # start of the open period
+        self._missing_ns = 0  # sum of its long steps
         self._periods = 0
 
     def begin(self, now_ns: int) -> None:
-        """Take the stamp of the first reading of a boot."""
+        """Start with the stamp of the first reading of a boot."""
         self._since_ns = self.last_ns = now_ns
         self._missing_ns = 0
         self._plan()
 
     def note_long_step(self, now_ns: int) -> list[Anomaly]:
-        """Learn a long step, which ends with a reading at `now_ns`."""
+        """Test a long step that ends with a reading at `now_ns`, then learn from it."""
         step_ns = now_ns - self.last_ns
         longest_ns = max(self._longest_gap_ns, _LEAST * self.step_ns)
         score = length_score(step_ns, longest_ns)
@@ -74,13 +74,13 @@ class Pace:
         return [Anomaly(AnomalyKind.GAP, now_ns, self.last_ns, score, gap_s, usual_s)]
 
     def close(self, readings: int) -> int:
-        """End a period of so many readings, the last of which is the latest. Returns when it began."""
+        """End a period of `readings` readings at the latest one. Returns when it began, nanoseconds since boot."""
         since_ns = self._since_ns
         step_ns = max(0, self.last_ns - since_ns - self._missing_ns) / readings
         self._periods += 1
         self.step_ns += (step_ns - self.step_ns) / min(self._periods, _MEMORY)
         self._since_ns, self._missing_ns = self.last_ns, 0
-        self._longest_gap_ns *= _FADING
+        self._longest_gap_ns *= _DECAY
         self._plan()
         return since_ns
 
@@ -88,14 +88,14 @@ class Pace:
         self.longest_ns = int(_LONG * self.step_ns) if self.step_ns else _NEVER_NS
 
     def state(self) -> tuple[float, ...]:
-        """What `restore` needs: STATE_SIZE numbers."""
+        """State for `restore`: STATE_SIZE numbers."""
         return (
             *(self.step_ns, self.last_ns, self._longest_gap_ns),
             *(self._since_ns, self._missing_ns, self._periods),
         )
 
     def restore(self, state: Sequence[float]) -> None:
-        """Take over what another one had learned."""
+        """Restore a saved state."""
         self.step_ns, last_ns, self._longest_gap_ns, since_ns, missing_ns, periods = state
         self.last_ns, self._since_ns = int(last_ns), int(since_ns)
         self._missing_ns, self._periods = int(missing_ns), int(periods)

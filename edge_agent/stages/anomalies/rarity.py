@@ -1,9 +1,9 @@
-"""How rare a magnitude is among those of one channel that came before it. Pure.
+"""Rarity of a magnitude among the earlier ones of the same channel. Pure.
 
-Magnitudes are counted by eighths of an octave, each shared between its two neighbours, so that the answer changes
-smoothly and the unit does not matter. Beyond the largest seen, the tail goes on as a power law whose exponent is
-Hill's (1975), which is how far beyond the usual this channel's largest tend to be: where spikes are common, only a
-much larger one is rare.
+Magnitudes are counted in a histogram with eight bins per octave. Each is shared between two neighbouring bins, so the
+result changes smoothly and does not depend on the unit. Beyond the largest magnitude seen, the tail is a power law with
+the exponent of Hill (1975), estimated from the largest magnitudes of the channel: where spikes are common, only a much
+larger one is rare.
 """
 
 from __future__ import annotations
@@ -15,37 +15,40 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MOST: Final = 12.0
-"""Score of what is rarer than can be told."""
+"""Upper limit of scores."""
 _BINS: Final = 64
 _PER_OCTAVE: Final = 8.0
-# Where the first magnitude is put.
+# Position of the first magnitude in the histogram.
 _MIDDLE: Final = 32.0
-# The exponent of the tail is that of this share of the magnitudes.
+# Share of the largest magnitudes from which the exponent of the tail is estimated.
 _LARGE: Final = 0.05
-# No tail is believed to be thicker than this.
+# Upper limit of the thickness of the tail.
 _THICKEST: Final = 1.0
 _DECADES_PER_BIN: Final = log10(2.0) / _PER_OCTAVE
 _LOG_PER_BIN: Final = log(2.0) / _PER_OCTAVE
-# A bin that holds less has been forgotten.
+# A bin with less than this counts as empty.
 _NOTHING: Final = 0.1
-# Places that are looked at no more, lest numbers grow beyond all bounds.
+# Upper limit of a position, so that powers stay finite.
 _FAR: Final = 1000.0
 STATE_SIZE: Final = _BINS + 3
 _PER_DECADE: Final = 5.0
 
 
 def length_score(length: float, longest: float) -> float:
-    """Score of a length of time, given the longest one before: 5 for each power of ten, 0 to MOST."""
+    """Score of a length of time compared with the longest one before: 5 per power of ten, 0 to MOST."""
     return min(MOST, max(0.0, _PER_DECADE * log10(length / longest)))
 
 
 class Rarity:
-    """Magnitudes seen so far, counted.
+    """Histogram of the magnitudes seen so far.
 
     Args:
-        memory: when so many have been counted, all of them count for half.
-        thinnest: no tail is believed to be thinner; as a share of a magnitude, how much more each e-fold in rarity
-            asks for.
+        memory: when this many have been counted, all counts are halved.
+        thinnest: lower limit of the thickness of the tail: relative growth of a magnitude for which it becomes rarer
+            by a factor of e.
+
+    Attributes:
+        total: sum of all counts.
     """
 
     __slots__ = ("_base", "_bins", "_memory", "_peak", "_thinnest", "total")
@@ -55,11 +58,11 @@ class Rarity:
         self._memory = memory
         self._thinnest = thinnest
         self._bins = [0.0] * _BINS
-        self._base = 0.0  # position of the first bin
-        self._peak = 0.0  # position of the largest, above the first bin; 0: there were only zeros
+        self._base = 0.0  # absolute position of the first bin, eighths of an octave above 1
+        self._peak = 0.0  # position of the largest magnitude above the first bin; 0: only zeros so far
 
     def score(self, magnitude: float) -> float:
-        """-log10 of the probability of one so large, 0 to MOST."""
+        """-log10 of the probability of a magnitude at least this large, 0 to MOST."""
         if magnitude <= 0.0:
             return 0.0
         if not self._peak:
@@ -71,13 +74,13 @@ class Rarity:
         return min(MOST, max(0.0, score))
 
     def at_most(self, magnitude: float) -> float:
-        """What the score cannot exceed, at a glance."""
+        """Upper bound of the score; faster to compute than the score."""
         if self._peak and magnitude > 0.0 and self._place(magnitude) > self._peak:
             return MOST
         return log10(2.0 * (self.total + 1.0))
 
     def reaching(self, score: float) -> float:
-        """The least magnitude that is given this score."""
+        """Smallest magnitude that has this score; 0 if nothing is known yet."""
         if not self._peak:
             return 0.0
         missing = score - log10(2.0 * (self.total + 1.0))
@@ -94,7 +97,7 @@ class Rarity:
         return float(2.0 ** ((min(place, _FAR) + self._base) / _PER_OCTAVE))
 
     def learn(self, magnitude: float) -> None:
-        """Count one."""
+        """Count a magnitude, ≥ 0."""
         self.total += 1.0
         if magnitude <= 0.0:
             self._bins[0] += 1.0
@@ -103,13 +106,13 @@ class Rarity:
                 self._base = _PER_OCTAVE * log2(magnitude) - _MIDDLE
             self._count(self._place(magnitude))
         if self.total >= self._memory:
-            self._bins = [each / 2.0 for each in self._bins]
+            self._bins = [held / 2.0 for held in self._bins]
             self.total /= 2.0
-            top = max(index for index, each in enumerate(self._bins) if each >= _NOTHING)
+            top = max(index for index, held in enumerate(self._bins) if held >= _NOTHING)
             self._peak = min(self._peak, top + 1.0)
 
     def _place(self, magnitude: float) -> float:
-        """Position above the first bin, ≥ 0."""
+        """Position of a magnitude above the first bin, in bins, ≥ 0."""
         return max(0.0, _PER_OCTAVE * log2(magnitude) - self._base)
 
     def _count(self, place: float) -> None:
@@ -124,7 +127,7 @@ class Rarity:
         self._peak = max(self._peak, place)
 
     def _move_up(self, place: float) -> float:
-        """Make room for a position, at the cost of telling the smallest apart; where it is afterwards."""
+        """Shift the bins so that a position fits; the lowest bins are merged. Returns its new position."""
         bins = floor(place) - _BINS + 2
         kept = self._bins[bins + 1 :]
         self._bins = [fsum(self._bins[: bins + 1]), *kept, *[0.0] * (_BINS - 1 - len(kept))]
@@ -133,28 +136,28 @@ class Rarity:
         return place - bins
 
     def _above(self, place: float) -> float:
-        """How many are larger."""
+        """Count of magnitudes above a position."""
         index = min(int(place), _BINS - 2)
         here, there = self._bins[index], self._bins[index + 1]
         share = place - index
         return fsum(self._bins[index + 2 :]) + there * (1.0 - share / 2.0) + here * (1.0 - share) / 2.0
 
     def _thickness(self) -> float:
-        """Mean excess of the logarithms of the largest."""
+        """Thickness of the tail: mean excess of the logarithms of the largest magnitudes (Hill's estimator)."""
         wanted, count, moment = _LARGE * self.total, 0.0, 0.0
         for index in range(_BINS - 1, -1, -1):
-            each = self._bins[index]
-            if each and count + each >= wanted:
+            held = self._bins[index]
+            if held and count + held >= wanted:
                 excess = (moment - index * count) / wanted * _LOG_PER_BIN
                 return min(_THICKEST, max(self._thinnest, excess))
-            count += each
-            moment += index * each
+            count += held
+            moment += index * held
         return _THICKEST
 
     def state(self) -> tuple[float, ...]:
-        """What `restore` needs: STATE_SIZE numbers."""
+        """State for `restore`: STATE_SIZE numbers."""
         return (self.total, self._base, self._peak, *self._bins)
 
     def restore(self, state: Sequence[float]) -> None:
-        """Take over what another one remembered."""
+        """Restore a saved state."""
         self.total, self._base, self._peak, *self._bins = state

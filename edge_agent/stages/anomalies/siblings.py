@@ -1,12 +1,13 @@
-"""Two channels that measure the same and drift apart. Pure.
+"""Drift between two channels that measure the same. Pure.
 
-Compared are means of slots of five minutes, because the moments of readings and their noise differ between the two. A
-difference that is always there, or every day at the same hour, is usual; one that is far larger than any before is not.
-What is usual is learned a day late, from the largest difference of each hour, so that a slow drift does not become
-usual.
+Compares means over slots of five minutes, because stamps and noise of the readings differ between the two. A difference
+that is constant, or returns every day at the same hour, is usual; one that is far larger than any before is a drift.
+The usual difference is learned with a delay of one day, from the largest difference of each hour, so that a slow drift
+does not become usual.
 
-Each channel's means wait in a queue until the other's mean of the same slot is there. The result therefore depends on
-the two sequences of readings alone, not on how their blocks alternate, as long as no block is longer than twelve hours.
+The means of each channel wait in a queue until the mean of the other for the same slot is there. The result therefore
+depends only on the two sequences of readings, not on the order of their blocks, if no block is longer than twelve
+hours.
 """
 
 from __future__ import annotations
@@ -23,25 +24,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SLOT_NS: Final = 300 * NS_PER_S
-# Slots that the short and the long mean of the difference remember.
+# Memory of the short and the long mean of the difference, in slots.
 _SHORT: Final = 6
 _LONG: Final = 2016
-# Slots of an hour, hours that learning waits, and hours to learn from before anything can be reported.
+# Slots per hour; delay of the learning in hours; hours to learn from before anything can be reported.
 _HOUR: Final = 12
 _LATE: Final = 24
 _FIRST: Final = 24
 _MEMORY: Final = 10_000
 _THINNEST: Final = 0.1
-# Means of one channel that wait for the other's, which comes with its own block; the oldest are dropped.
+# Means of one channel that wait for those of the other; the oldest are dropped.
 _WAITING: Final = 144
-# A drift has ended when this share of it is left, or when it has lasted as long as the long mean.
+# A drift ends when at most this share of it is left, or when it has lasted _LONG slots.
 _OVER: Final = 0.5
 _NONE: Final = -1
 _FIXED: Final = 9 + RARITY_SIZE
 
 
 class _Side:
-    """One of the two channels: its open slot, and the means of closed ones that wait to be compared."""
+    """One of the two channels: its open slot, and the means of closed slots that were not compared yet."""
 
     def __init__(self) -> None:
         self.means: deque[tuple[int, float]] = deque(maxlen=_WAITING)
@@ -50,7 +51,7 @@ class _Side:
         self._readings = 0
 
     def take(self, slot: int, value: float) -> bool:
-        """Take a reading; returns whether it closed a slot, because it belongs to another one."""
+        """Take a reading of the given slot. Returns whether it closed an earlier slot."""
         closes = slot != self._slot and self._readings > 0
         if closes:
             self.means.append((self._slot, self._sum / self._readings))
@@ -62,7 +63,7 @@ class _Side:
 
 
 class Siblings:
-    """A pair of channels.
+    """Pair of channels.
 
     Args:
         threshold: score from which a drift is reported.
@@ -74,32 +75,32 @@ class Siblings:
         self._count = 0  # slots compared
         self._short = 0.0
         self._long = 0.0
-        self._since_ns = _NONE  # of the drift that was reported
-        self._drift = 0.0  # how far it was then
+        self._since_ns = _NONE  # start of the drift that was reported and lasts
+        self._drift = 0.0  # its size when it was reported
         self._score = 0.0
-        self._lasted = 0  # slots
-        self._largest = 0.0  # of this hour
-        self._late: list[float] = []  # of the hours before, not learned yet
+        self._lasted = 0  # its length in slots
+        self._largest = 0.0  # largest difference of the current hour
+        self._late: list[float] = []  # those of earlier hours that were not learned yet
         self._rarity = Rarity(_MEMORY, _THINNEST)
 
     def take(self, side: int, times_ns: Sequence[int], values: Sequence[float | None]) -> list[Anomaly]:
-        """Look at a block of one of them.
+        """Test a block of one of the two channels.
 
         Args:
-            side: 0 or 1.
-            times_ns: nanoseconds since boot. Where they run back, as in another boot, slots are compared again as soon
-                as both channels have them.
-            values: calibrated, canonical unit; None is passed over.
+            side: which channel, 0 or 1.
+            times_ns: nanoseconds since boot. After a step back, as at another boot, comparison continues with the next
+                slot that both channels have.
+            values: calibrated, canonical unit; None is skipped.
         """
         found: list[Anomaly] = []
-        this = self._sides[side]
+        channel = self._sides[side]
         for now_ns, value in zip(times_ns, values, strict=True):
-            if value is not None and this.take(now_ns // _SLOT_NS, value):
+            if value is not None and channel.take(now_ns // _SLOT_NS, value):
                 found += self._compare_closed()
         return found
 
     def _compare_closed(self) -> list[Anomaly]:
-        """Compare the slots that both channels have closed; one that only one of them has is skipped."""
+        """Compare the slots that both channels have closed; skip a slot that only one of them has."""
         found: list[Anomaly] = []
         first, second = self._sides[0].means, self._sides[1].means
         while first and second:
@@ -107,12 +108,12 @@ class Siblings:
             if ahead:
                 (second if ahead > 0 else first).popleft()
                 continue
-            (slot, mean), (_, other) = first.popleft(), second.popleft()
-            found += self._compare((slot + 1) * _SLOT_NS, mean - other)
+            (slot, mean), (_, second_mean) = first.popleft(), second.popleft()
+            found += self._compare((slot + 1) * _SLOT_NS, mean - second_mean)
         return found
 
     def _compare(self, now_ns: int, difference: float) -> list[Anomaly]:
-        """Judge the difference of one slot, and learn it."""
+        """Test the difference of one slot, then learn from it."""
         if not self._count:
             self._short = self._long = difference
         self._count += 1
@@ -124,7 +125,7 @@ class Siblings:
                 return []
             ended = self._anomaly(now_ns, Phase.ENDED)
             self._since_ns = _NONE
-            if self._lasted == _LONG:  # what has been so for a week is usual
+            if self._lasted == _LONG:  # a difference that has lasted a week is usual
                 self._long = self._short
             return [ended]
         score = self._rarity.score(off) if self._rarity.total >= _FIRST else 0.0
@@ -144,17 +145,17 @@ class Siblings:
         return Anomaly(AnomalyKind.DRIFT, now_ns, self._since_ns, self._score, self._short, self._long, phase)
 
     def state(self) -> tuple[float, ...]:
-        """What `restore` needs; of the open slots, nothing. The second number is what earlier versions kept."""
+        """State for `restore`, without open slots. The second number is unused; earlier versions stored one there."""
         return (
             *(self._count, _NONE, self._short, self._long, self._since_ns, self._drift, self._score),
             *(self._lasted, self._largest, *self._rarity.state(), *self._late),
         )
 
     def restore(self, state: Sequence[float]) -> None:
-        """Take over what another pair had learned.
+        """Restore a saved state.
 
         Raises:
-            ValueError: the state is none of a pair's.
+            ValueError: it is no state of a pair.
         """
         if not _FIXED <= len(state) <= _FIXED + _LATE:
             raise ValueError(f"{len(state)} numbers are no state of a pair of siblings")

@@ -1,11 +1,11 @@
-"""Spikes and jumps: readings far from what the filter predicted. Pure.
+"""Spikes and jumps: readings far from the prediction of the filter. Pure.
 
-A surprise is the part of a reading that the filter did not predict (its innovation). It is measured in the usual noise,
-and the largest one of each period (of readings, see `detector.PERIOD`) is ranked among those before; later that of
-every fourth period, and all beyond the limit. A channel with spikes of its own needs larger ones to be reported.
+A surprise is measured minus predicted value (the innovation). The largest one of each period (of readings, see
+`detector.PERIOD`), divided by the usual noise, is ranked among the earlier ones; later that of every fourth period, and
+of each period beyond the limit. So a channel with frequent spikes reports only larger ones.
 
-A reading beyond the limit is reported once, after a few more: if the level stayed where it went, it was a jump, else a
-spike. After a jump nothing is judged for a while, because the filter has to find its pace again.
+A reading beyond the limit is reported once, after a few more: as a jump if the level stayed there, else as a spike.
+After a jump, some readings are not tested, because the filter has to settle.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from edge_agent.stages.anomalies.rarity import Rarity
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Readings that decide between spike and jump, and how many of them must have stayed.
+# Readings that decide between spike and jump, and how many of them must stay for a jump.
 _WATCHED: Final = 4
 _STAYED: Final = 3
-# A surprise so much larger takes the place of the one that is not reported yet.
-_ODDER: Final = 1.3
+# A surprise larger by this factor replaces one that was not reported yet.
+_LARGER: Final = 1.3
 _AFTER_JUMP: Final = 8
-# Readings after a gap that are not judged: the filter is lost.
+# Readings after a gap that are not tested: the filter has to settle.
 _AFTER_GAP: Final = 2
-# Periods after which anything can be reported.
+# Periods that are needed before anything can be reported.
 _FIRST: Final = 8
 _MEMORY: Final = 20_000
 _THINNEST: Final = 0.1
-# Periods that the noise remembers, and what a period may add at most, of the usual energy.
+# Memory of the noise in periods; largest energy that a period may add, as a multiple of the usual one.
 _NOISE_MEMORY: Final = 32
 _MOST_NOISE: Final = 4.0
-# In the beginning every period is ranked, and the limit computed anew after each; later, one in so many.
+# In the first _EARLY periods, each is ranked and updates the limit; later every _SAMPLE-th and every _REFRESH-th.
 _EARLY: Final = 64
 _SAMPLE: Final = 4
 _REFRESH: Final = 16
-# Surprises of a period that are less than this share of a count are those of a filter that comes to rest.
+# Surprises below this share of a count come from a filter that settles on a constant value.
 _AT_REST: Final = 0.01
-# A change of so many counts of a chip is never reported.
+# A change of up to this many counts of a chip is never reported.
 _COUNTS: Final = 1.5
 _NONE: Final = -1
 STATE_SIZE: Final = 14 + _WATCHED + RARITY_SIZE
 
 
 class Surprise:
-    """How large the surprises of one channel usually are.
+    """Usual size of the surprises of one channel.
 
     Args:
-        threshold: score from which they are reported.
+        threshold: score from which a surprise is reported.
 
     Attributes:
-        limit: a larger surprise is far, canonical unit; infinite in the beginning.
-        watching: whether the next reading has to be looked at, however small its surprise is.
+        limit: largest surprise that needs no test, canonical unit; infinite in the beginning.
+        watching: whether the next reading must be tested, however small its surprise is.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -64,21 +64,21 @@ class Surprise:
         self._threshold = threshold
         self._rarity = Rarity(_MEMORY, _THINNEST)
         self._periods = 0
-        self._noise = 0.0  # usual energy of a reading, 0: not known yet
+        self._noise = 0.0  # usual mean square of a surprise; 0: not known yet
         self._reach = inf  # the limit in standard deviations
-        self._sampled = True  # whether the largest of this period is ranked
-        self._quiet = 0  # readings still not to be judged
-        self._since_ns = _NONE  # of the reading beyond the limit that is not reported yet
+        self._sampled = True  # whether the largest surprise of the open period is ranked
+        self._quiet = 0  # number of next readings that are not tested
+        self._since_ns = _NONE  # stamp of the reading beyond the limit that was not reported yet
         self._value = self._expected = self._score = 0.0
-        self._after: list[float] = []
+        self._after: list[float] = []  # readings after that one
 
     def look(self, now_ns: int, value: float, surprise: float) -> list[Anomaly]:
-        """Look at one reading."""
+        """Test one reading; `surprise` is measured minus predicted value, canonical unit."""
         far, found = abs(surprise), list[Anomaly]()
         follows = self._since_ns != _NONE
         if follows:
             self._after.append(value)
-            follows = far <= max(self.limit, _ODDER * abs(self._value - self._expected))
+            follows = far <= max(self.limit, _LARGER * abs(self._value - self._expected))
         elif self._quiet:
             self._quiet -= 1
             self.watching = self._quiet > 0
@@ -93,7 +93,7 @@ class Surprise:
         return found
 
     def note_gap(self) -> None:
-        """The next reading comes after a gap."""
+        """Do not test the next readings, which come after a gap."""
         self._quiet = max(self._quiet, _AFTER_GAP)
         self.watching = True
 
@@ -101,22 +101,23 @@ class Surprise:
         """End a period.
 
         Args:
-            surprises: of all its readings.
-            grain: smallest change that the chip can show, 0 if not known.
+            surprises: one per reading of the period, canonical unit.
+            grain: smallest difference that the chip can report, canonical unit; 0 if not known.
 
         Returns:
-            Mean square of them, without the largest if that was beyond the limit; 0 if they say nothing of the noise.
+            Mean square of the surprises, without the largest if that was beyond the limit; 0 if the noise cannot be
+            computed from them.
         """
         readings = len(surprises)
         squares = fsum([surprise * surprise for surprise in surprises])
-        # A chip that repeats itself tells nothing of its noise; what a filter still sees then is how it comes to rest.
+        # The noise of a chip that repeats one value is unknown; small surprises remain until the filter has settled.
         if squares <= readings * (_AT_REST * grain) ** 2:
             return 0.0
         top = max(*surprises, -min(surprises))
         beyond = top > self.limit
         energy = squares / readings
         if beyond:
-            energy = max(squares - top * top, 0.0) / (readings - 1)  # rounding can leave less than nothing
+            energy = max(squares - top * top, 0.0) / (readings - 1)  # rounding can make it negative
         floor = grain * grain / 4.0
         self._periods += 1
         noise = self._noise
@@ -131,7 +132,7 @@ class Surprise:
         return energy
 
     def _set_limit(self, grain: float, *, beyond: bool) -> None:
-        """Bring the limit up to date; `beyond`: whether a surprise of the period exceeded it."""
+        """Update the limit; `beyond`: whether a surprise of the period exceeded it."""
         early = self._periods < _EARLY
         if self._periods > _FIRST and self._noise > 0.0:
             if early or self._periods % _REFRESH == 0 or beyond:
@@ -140,7 +141,7 @@ class Surprise:
         self._sampled = early or self._periods % _SAMPLE == 0
 
     def _decide(self) -> Anomaly:
-        """Say what the reading beyond the limit was, given those after it."""
+        """Decide whether the reading beyond the limit was a spike or a jump, from the readings after it."""
         moved = self._value - self._expected
         stayed = len([after for after in self._after if (after - self._expected) / moved > 0.5])
         kind = AnomalyKind.JUMP if stayed >= _STAYED else AnomalyKind.SURPRISE
@@ -149,12 +150,12 @@ class Surprise:
         return Anomaly(kind, since_ns, since_ns, self._score, self._value, self._expected)
 
     def forget(self) -> None:
-        """Another boot began: what is not reported yet never will be."""
+        """Start another boot: discard a reading that was not reported yet."""
         self._since_ns, self._after = _NONE, []
         self.note_gap()
 
     def state(self) -> tuple[float, ...]:
-        """What `restore` needs: STATE_SIZE numbers. Three stand for what earlier versions kept of an open period."""
+        """State for `restore`: STATE_SIZE numbers. Three zeros are unused; earlier versions stored an open period."""
         reach, limit = (0.0 if number == inf else number for number in (self._reach, self.limit))
         return (
             *(self._periods, self._noise, reach, limit, 0.0, 0.0, 0.0, self._quiet, self._since_ns),
@@ -163,7 +164,7 @@ class Surprise:
         )
 
     def restore(self, state: Sequence[float]) -> None:
-        """Take over what another one had learned."""
+        """Restore a saved state."""
         periods, self._noise, reach, limit, _, _, _, quiet, since_ns = state[:9]
         self._value, self._expected, self._score, after, sampled = state[9:14]
         self._periods, self._quiet, self._since_ns = int(periods), int(quiet), int(since_ns)

@@ -1,1 +1,1 @@
-"""Filters of one channel: what the true value is, given noisy readings. Pure."""
+"""Filters of one channel: they estimate the true value from noisy readings. Pure."""

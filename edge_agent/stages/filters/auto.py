@@ -1,17 +1,17 @@
-"""The filter that needs no settings: it learns noise and pace of one channel from its readings. Pure.
+"""Filter without settings: learns noise and sampling interval of one channel from its readings. Pure.
 
 A bank of three fixed-gain filters runs on every reading: one of level only, two of level and slope (alpha-beta filters,
 fast and slow; Bar-Shalom, Li, Kirubarajan: Estimation with Applications to Tracking and Navigation, 2001, §6.5). The
-estimate is their weighted mean. The weight of each is (energy of its errors)^(-readings remembered / 2), as in dynamic
-model averaging (Raftery, Kárný, Ettler 2010). One of the gains, 0.27, is that of a random walk with Q = R / 10, so that
-a channel for which a fixed filter happens to be right loses nothing.
+estimate is their weighted mean. The weight of a filter is (mean square of its prediction errors)^(-memory / 2), with
+the memory in readings, as in dynamic model averaging (Raftery, Kárný, Ettler 2010). One of the gains, 0.27, is that of
+a random walk with Q = R / 10, so that the result is no worse for a channel which fits that fixed filter.
 
-Energies scale with the readings and see only differences, so neither unit nor offset matters. `outliers` judges
+Mean squares come from differences and scale with the readings, so neither unit nor offset matters. `outliers` judges
 readings far from the prediction.
 
-`Auto.run` has an inner loop for readings that come at the usual step and near the prediction, which is the rule: there,
-each of the three needs two additions and two multiplications. `_take` does the general case. Which of the two a reading
-takes depends on the state alone, so blocks may be cut anywhere.
+`Auto.run` has an inner loop for the usual case, a reading at the usual step and near the prediction: each filter then
+needs two additions and two multiplications. `_take` handles the general case. Only the state decides which of the two
+handles a reading, so the cut into blocks has no effect.
 """
 
 from __future__ import annotations
@@ -34,47 +34,47 @@ if TYPE_CHECKING:
 _NO_VALUE: Final = Flag.NO_VALUE
 _UNUSED: Final = Flag.NO_VALUE | Flag.OUT_OF_RANGE
 _OUTLIER: Final = Flag.OUTLIER
-# Weights are computed anew after so many readings; after every one until _EARLY have come.
+# Readings between two updates of the weights; the first _EARLY readings update them every time.
 _REFRESH: Final = 64
 _EARLY: Final = 16
-# A few readings tell nothing of noise.
+# Readings from which the noise counts as known.
 _FIRST: Final = 6
-# Readings after a start from which on all three have their final gains.
+# Readings after a start until all three filters have their final gains.
 _SETTLED: Final = 10
-# Further from the prediction than so many standard deviations: suspicious.
+# A reading is suspicious beyond this many standard deviations from the prediction, squared.
 _SUSPICIOUS_SQUARED: Final = 3.0**2
-# A refused reading counts in the energies as one so many standard deviations off, squared.
+# Squared error, in variances of a surprise, that a refused reading adds to the mean squares.
 _REFUSED_SQUARED: Final = 9.0
-# A step that differs from the usual one by no more than this share counts as the usual one.
+# A step counts as the usual one if it differs by at most this share.
 _EVEN: Final = 1.0 / 16.0
-# With a larger gain than this, the past has nothing to add: start anew.
-_LOST: Final = 0.95
+# With a larger gain, past readings carry no information: the filter restarts.
+_RESTART_GAIN: Final = 0.95
 _LONG_AGO: Final = 1e9
-# A stamp earlier than the last one by more usual steps than this belongs to another boot.
+# A stamp that is more than this many usual steps earlier than the last one belongs to another boot.
 _OTHER_BOOT: Final = 1000
-# Exponent by which a step that is not the usual one changes what is usual.
+# Exponent by which an unusual step changes the usual step.
 _PACE: Final = 1.0 / 16.0
-# A gain so many times the usual one means that there was a gap.
+# A gain of more than this many times the usual one means that there was a gap.
 _MORE: Final = 1.2
 
 
 @dataclass(frozen=True, slots=True)
 class AutoSettings:
-    """What is known of a channel before its first reading. Nothing need be.
+    """Optional prior knowledge of a channel.
 
     Attributes:
-        sigma: noise of one reading (standard deviation), canonical unit; counts as much as two readings.
-        resolution: smallest difference that the chip can show, canonical unit.
+        sigma: noise of one reading (standard deviation), canonical unit; weighs as much as two readings; None: unknown.
+        resolution: smallest difference that the chip can report, canonical unit; None: unknown.
     """
 
     stage: ClassVar = "auto"
-    """Name under which its state is saved. Public: a change loses what was learned."""
+    """Name under which the state is saved. Public: if it changes, saved states are lost."""
 
     sigma: float | None = None
     resolution: float | None = None
 
     def build(self) -> Auto:
-        """A filter that has seen nothing yet."""
+        """Make a filter in its initial state."""
         return Auto(self)
 
 
@@ -82,9 +82,9 @@ class _Usual(NamedTuple):
     """Bounds within which the inner loop of `Auto.run` takes a reading.
 
     Attributes:
-        soonest_ns, latest_ns: step from the reading before.
-        limit: largest squared surprise; negative where no reading is usual.
-        sigma: standard deviation of the error of every estimate in these bounds.
+        soonest_ns, latest_ns: shortest and longest step from the reading before, nanoseconds.
+        limit: largest squared surprise, canonical unit squared; negative: the inner loop takes no reading.
+        sigma: standard deviation of the error of every estimate within these bounds, canonical unit.
     """
 
     soonest_ns: float
@@ -101,12 +101,12 @@ class Auto:
     def __init__(self, settings: AutoSettings) -> None:
         self._count = 0
         self._at_ns = 0
-        self._step_ns = 0.0  # the usual one; 0: not known yet
+        self._step_ns = 0.0  # usual step; 0: not known yet
         self._bank = NO_STATE
         self._shares = Shares(settings.sigma)
         self._judge = OutlierJudge(settings.resolution)
-        self._left = 1  # readings until the shares are computed anew
-        self._changes: list[float] = []  # of the first readings
+        self._left = 1  # readings until the next update of the weights
+        self._changes: list[float] = []  # absolute changes between the first readings
         self._last = 0.0
         self._usual = self._usual_now()
 
@@ -165,7 +165,7 @@ class Auto:
         return result
 
     def _usual_now(self) -> _Usual:
-        """Bounds for the readings to come."""
+        """Bounds of the inner loop for the next readings."""
         shares, step_ns = self._shares, self._step_ns
         even = step_ns * _EVEN
         calm = self._bank.age >= _SETTLED and self._count >= _EARLY and not self._judge.pending
@@ -174,7 +174,7 @@ class Auto:
         return _Usual(step_ns - even, step_ns + even, limit, sigma)
 
     def _count_usual(self, at_ns: int, left: int) -> None:
-        """Count the readings that the inner loop took."""
+        """Add the readings that the inner loop took to the counts."""
         done = self._left - left
         self._at_ns, self._left = at_ns, left
         self._count += done
@@ -186,18 +186,18 @@ class Auto:
         steps = self._steps(now_ns)
         alphas, betas, gain = ALPHAS, BETAS, shares.gain
         if steps != 1.0:
-            alphas, betas = zip(*[each.after(steps) for each in BANK], strict=True)
+            alphas, betas = zip(*[gains.after(steps) for gains in BANK], strict=True)
             gain = shares.mean(alphas)
         self._count += 1
-        if self._count == 1 or gain > _LOST:
-            self._begin(value)
+        if self._count == 1 or gain > _RESTART_GAIN:
+            self._restart(value)
             result.add(value, sqrt(shares.noise), 0.0)
             return False
-        self._look_at_change(value)
+        self._learn_change(value)
         bank = self._bank.ahead(steps)
         predicted = shares.mean(bank.levels)
         surprise = value - predicted
-        # The longer the step, the larger is the variance of a surprise.
+        # The variance of a surprise grows with the step.
         noise = shares.noise * (1.0 - shares.gain) / (1.0 - gain)
         if self._count > _FIRST and surprise * surprise > _SUSPICIOUS_SQUARED * noise:
             judged = judge.judge(bank, value, noise, self._count, shares)
@@ -215,7 +215,7 @@ class Auto:
         return False
 
     def _steps(self, now_ns: int) -> float:
-        """Count the usual steps that have passed, ≥ 0, and learn what is usual."""
+        """Return the time since the last reading in usual steps, ≥ 0, and update the usual step."""
         step_ns = now_ns - self._at_ns
         usual_ns = self._step_ns
         if self._count == 0 or step_ns < -_OTHER_BOOT * usual_ns:
@@ -236,16 +236,14 @@ class Auto:
         self._judge.former = None
         return steps / pace
 
-    def _begin(self, value: float) -> None:
-        """Start anew at a reading; what was learned of noise and pace stays."""
+    def _restart(self, value: float) -> None:
+        """Restart at a reading; the learned noise and step are kept."""
         self._bank = BankState((value,) * SIZE, NO_STATE.slopes, 1)
         self._judge.forget()
         self._last = value
 
-    def _look_at_change(self, value: float) -> None:
-        """Learn the smallest change that the chip shows and, from the first few changes, an upper bound of the
-        noise.
-        """
+    def _learn_change(self, value: float) -> None:
+        """Update the smallest change seen; collect the first changes, which give an upper bound of the noise."""
         change = abs(value - self._last)
         self._last = value
         if 0.0 < change < self._judge.grain:
@@ -254,13 +252,13 @@ class Auto:
             self._changes.append(change)
 
     def _accept(self, bank: BankState, value: float, gains: Sequence[float], slope_gains: Sequence[float]) -> None:
-        """Correct all the filters by a reading."""
+        """Correct all filters by a reading."""
         shares = self._shares
-        # After a start, the estimate is the mean of what there is.
+        # After a start, the estimate is the mean of the readings so far.
         least = 1.0 / (bank.age + 1.0)
         age = min(bank.age + 1, _SETTLED)
         gain = shares.mean(gains)
-        if gain > shares.gain * _MORE:  # after a gap, the past weighs less for a while
+        if gain > shares.gain * _MORE:  # after a gap, past readings weigh less for some readings
             age = min(age, int(1.0 / gain))
         errors = [value - level for level in bank.levels]
         self._bank = BankState(
@@ -278,9 +276,9 @@ class Auto:
             self._weigh()
 
     def _weigh(self) -> None:
-        """Compute the weights of the three anew."""
+        """Update the weights of the three filters."""
         if self._changes and self._count > _FIRST:
-            # The median change of normal noise is 0.95 standard deviations, and a spike hardly moves a median.
+            # The median change of normal noise is 0.95 standard deviations; a spike hardly affects a median.
             usual = sorted(self._changes)[len(self._changes) // 2]
             if usual > 0.0:
                 self._shares.cap(4.4 * usual * usual)
@@ -289,7 +287,7 @@ class Auto:
         self._left = _REFRESH if self._count >= _EARLY else 1
 
     def model(self) -> Model | None:
-        """See `Filter.model`: the one of which the mean gains are the steady state (dt = 1: K = (α, β), R = 1)."""
+        """See `Filter.model`: the model whose steady-state gains are the mean gains (dt = 1: K = (α, β), R = 1)."""
         if self._step_ns == 0.0:
             return None
         alpha, beta = self._shares.gain, self._shares.mean(BETAS)

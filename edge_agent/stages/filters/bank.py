@@ -1,4 +1,4 @@
-"""A bank of three fixed-gain filters, and the weight of each by how well it has predicted of late. Pure."""
+"""Bank of three fixed-gain filters, weighted by their recent prediction errors. Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ if TYPE_CHECKING:
 
 
 class Gains(NamedTuple):
-    """Gains of one filter, and the steady state of the Kalman filter with these gains, for a step of 1 and noise of
-    1.
-    """
+    """Gains of one filter, and the covariance of the steady-state Kalman filter with these gains (step 1, noise 1)."""
 
     alpha: float
     beta: float
     p01: float
     p11: float
     drift: float
-    """Variance that a step adds: to the level for filters of level only, else of the acceleration."""
+    """Process noise per step: variance of the level for a filter of level only, else of the acceleration."""
 
     def after(self, steps: float) -> tuple[float, float]:
-        """Gains (alpha, beta) for a reading that comes so many usual steps after the last one."""
+        """Gains (alpha, beta) for a reading that comes `steps` usual steps after the last one."""
         if self.beta == 0.0:
             p00, p01 = self.alpha + self.drift * steps, 0.0
         else:
@@ -43,9 +41,9 @@ def _trend(alpha: float) -> Gains:
 
 BANK: Final = (_level(0.27), _trend(0.5), _trend(0.1))
 SIZE: Final = len(BANK)
-ALPHAS: Final = tuple(each.alpha for each in BANK)
-BETAS: Final = tuple(each.beta for each in BANK)
-# Readings that the energies remember.
+ALPHAS: Final = tuple(gains.alpha for gains in BANK)
+BETAS: Final = tuple(gains.beta for gains in BANK)
+# Memory of the mean squared errors, in readings.
 MEMORY: Final = 200
 
 
@@ -55,10 +53,10 @@ class BankState(NamedTuple):
     levels: tuple[float, ...]
     slopes: tuple[float, ...]
     age: int
-    """Readings since the filters started anew."""
+    """Readings since the last start of the filters; stops counting at a limit."""
 
     def ahead(self, steps: float) -> BankState:
-        """Predict the state after so many usual steps."""
+        """Predict the state `steps` usual steps later."""
         levels = tuple(level + slope * steps for level, slope in zip(self.levels, self.slopes, strict=True))
         return self._replace(levels=levels)
 
@@ -70,17 +68,17 @@ class Shares:
     """Mean squared prediction errors of the three filters, and their weights.
 
     Attributes:
-        energies: mean squared error of each, canonical unit squared.
-        noise: the least of them, which is the variance of a surprise.
-        shares: weights, adding up to 1.
-        gain: weighted mean of the gains of level.
-        sums: squared errors since the last `weigh`, of `counted` readings.
+        energies: mean squared error of each filter, canonical unit squared.
+        noise: smallest of them: variance of a surprise, canonical unit squared.
+        shares: weights; their sum is 1.
+        gain: weighted mean of the level gains.
+        sums: sums of squared errors since the last `weigh`, over `counted` readings.
     """
 
     __slots__ = ("counted", "energies", "gain", "noise", "prior", "shares", "sums")
 
     def __init__(self, sigma: float | None) -> None:
-        self.prior = 0 if sigma is None else 2  # readings that the first idea of the noise is worth
+        self.prior = 0 if sigma is None else 2  # weight of the configured noise, in readings
         self.energies = [0.0 if sigma is None else sigma * sigma] * SIZE
         self.noise = self.energies[0]
         self.sums = [0.0] * SIZE
@@ -88,37 +86,37 @@ class Shares:
         self.mix([1.0 / SIZE] * SIZE)
 
     def mix(self, shares: list[float]) -> None:
-        """Set the weights, which add up to 1."""
+        """Set the weights; their sum must be 1."""
         self.shares = shares
         self.gain = self.mean(ALPHAS)
 
     def mean(self, of_each: Sequence[float]) -> float:
-        """Weighted mean of one number of each filter."""
+        """Weighted mean of one number per filter."""
         share0, share1, share2 = self.shares
         number0, number1, number2 = of_each
         return share0 * number0 + share1 * number1 + share2 * number2
 
     def refuse(self, squared: float) -> None:
-        """Count a refused reading as one with an error of so many standard deviations, squared."""
-        self.sums = [each + squared * self.noise for each in self.sums]
+        """Count a refused reading with a squared error of `squared` times the noise."""
+        self.sums = [total + squared * self.noise for total in self.sums]
         self.counted += 1
 
     def double(self) -> None:
-        """Double all energies: there is more noise than was assumed."""
-        self.sums = [each * 2.0 for each in self.sums]
-        self.energies = [each * 2.0 for each in self.energies]
+        """Double all mean squares: the noise has grown."""
+        self.sums = [total * 2.0 for total in self.sums]
+        self.energies = [energy * 2.0 for energy in self.energies]
         self.noise *= 2.0
 
     def cap(self, most: float) -> None:
-        """Limit the energies to `most`, canonical unit squared."""
+        """Limit the mean squares to `most`, canonical unit squared."""
         self.energies = [min(energy, most) for energy in self.energies]
 
     def weigh(self, errors: int, grain: float) -> None:
-        """Compute energies and weights anew.
+        """Update mean squares and weights.
 
         Args:
-            errors: how many readings have had an error so far.
-            grain: smallest change that the chip can show, canonical unit; infinite if not known.
+            errors: number of readings with a prediction error so far.
+            grain: smallest difference that the chip can report, canonical unit; infinite if not known.
         """
         memory = max(1, min(MEMORY, errors + self.prior))
         keep = max(0.0, 1.0 - self.counted / memory)

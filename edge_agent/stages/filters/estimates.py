@@ -1,4 +1,4 @@
-"""What every filter of a channel gives, and what it takes to be one. Pure."""
+"""Interface and results of the filters of a channel. Pure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from edge_agent.reading import Flag
 
 FilterState = tuple[float, ...]
-"""What a filter remembers, as plain numbers, finite and few; stamps are nanoseconds since boot."""
+"""State of a filter as a few finite numbers; stamps are nanoseconds since boot."""
 
 
 class Model(NamedTuple):
-    """How a channel behaves.
+    """Noise model of a channel.
 
     Attributes:
         noise: variance of one reading, canonical unit squared.
-        level_per_s: variance that the level gains in a second by itself.
-        slope_per_s: variance that the slope, in units per second, gains in a second.
+        level_per_s: growth of the variance of the level, canonical unit squared per second.
+        slope_per_s: growth of the variance of the slope, (canonical unit per second) squared per second.
     """
 
     noise: float
@@ -61,18 +61,18 @@ class Filter(Protocol):
         """
 
     def model(self) -> Model | None:
-        """How it takes the channel to behave by now; None if it has no idea of that."""
+        """Current noise model of the channel; None if the filter has none."""
 
     def state(self) -> FilterState:
-        """Everything that `restore` needs to go on as if nothing had happened."""
+        """Complete state of the filter, for `restore`."""
 
     def restore(self, state: FilterState, shift_ns: int = 0) -> None:
-        """Take over what a filter of the same settings remembered.
+        """Restore the state of a filter with the same settings.
 
         Args:
-            state: of that filter.
-            shift_ns: is added to its stamps: those of another boot mean nothing in this one.
+            state: as `state` returned it.
+            shift_ns: added to its stamps, to convert those of another boot.
 
         Raises:
-            ValueError: the state is none of this filter's.
+            ValueError: it is no state of such a filter.
         """

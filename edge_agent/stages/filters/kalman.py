@@ -1,12 +1,12 @@
-"""A Kalman filter of level and slope for one channel, with a gate against outliers. Pure.
+"""Kalman filter of level and slope for one channel, with a gate against outliers. Pure.
 
-Model: the slope wanders (white acceleration), so over a gap of dt seconds the covariance grows by
+Model: white acceleration; over a gap of dt seconds the covariance grows by
 q·[[dt³/3, dt²/2], [dt²/2, dt]] with q = drift_per_s² (Bar-Shalom, Li, Kirubarajan: Estimation with
 Applications to Tracking and Navigation, 2001, §6.2.2). A reading further than `gate` standard deviations from
 the prediction is refused.
 
-The gate never locks out: refused readings that agree with each other are the new level. The state before them
-is kept for a while, so that two spikes in a row cost one wrong estimate, not a new start.
+Refused readings that agree with each outlier become the new level, so the filter always follows a true step. The state
+before them is kept for some time: if two spikes in a row were taken for a step, it is restored at the next reading.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ _S_PER_NS: Final = 1e-9
 _NO_VALUE: Final = Flag.NO_VALUE
 _UNUSED: Final = Flag.NO_VALUE | Flag.OUT_OF_RANGE
 _OUTLIER: Final = Flag.OUTLIER
-# A first slope may be as steep as an hour of wandering makes it.
+# Variance of the first slope: as much as the model adds in this time.
 _FIRST_SLOPE_S: Final = 3600.0
-# When the prediction is this many times less certain than one reading, it has nothing to add: start anew.
-_LOST_SIGMAS: Final = 100.0
-# The state before a re-acquisition is kept until its variance is so many times a reading's.
+# Restart when the standard deviation of the prediction is more than this many times that of one reading.
+_RESTART_SIGMAS: Final = 100.0
+# The state before a re-acquisition is used until its variance is more than this many times that of one reading.
 _FORMER_WORTH: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class KalmanSettings:
-    """How one channel behaves.
+    """Model of one channel.
 
     Attributes:
         sigma: noise of one reading (standard deviation), canonical unit, > 0.
-        drift_per_s: standard deviation of the slope gained in one second, canonical unit per second per
+        drift_per_s: change of the slope in one second (standard deviation), canonical unit per second per
             sqrt(second), ≥ 0; see `Quantity`.
         gate: a reading further from the prediction than this many standard deviations is an outlier.
-        reacquire_after: so many outliers in a row that agree with each other are the new level; ≥ 1.
+        reacquire_after: number of consecutive outliers, agreeing with each outlier, that make a new level; ≥ 1.
     """
 
     stage: ClassVar = "kalman"
-    """Name under which its state is saved. Public: a change loses what was learned."""
+    """Name under which the state is saved. Public: if it changes, saved states are lost."""
 
     sigma: float
     drift_per_s: float
@@ -56,12 +56,12 @@ class KalmanSettings:
     reacquire_after: int = 2
 
     def build(self) -> Kalman:
-        """A filter that has seen nothing yet."""
+        """Make a filter in its initial state."""
         return Kalman(self)
 
 
 class _State(NamedTuple):
-    """Level, slope and their covariance at a moment."""
+    """Level, slope and their covariance at one time."""
 
     at_ns: int
     level: float
@@ -71,7 +71,7 @@ class _State(NamedTuple):
     p11: float
 
     def ahead(self, now_ns: int, drift: float) -> _State:
-        """Predict; never backwards."""
+        """Predict the state at `now_ns`; at `at_ns` if that is later."""
         dt = max(0, now_ns - self.at_ns) * _S_PER_NS
         return _State(
             max(now_ns, self.at_ns),
@@ -83,7 +83,7 @@ class _State(NamedTuple):
         )
 
     def corrected(self, value: float, noise: float) -> _State:
-        """Take in one reading of variance `noise`."""
+        """Correct the state by one reading with the variance `noise`."""
         total = self.p00 + noise
         gain, slope_gain = self.p00 / total, self.p01 / total
         surprise = value - self.level
@@ -98,16 +98,25 @@ class _State(NamedTuple):
 
 
 class Kalman:
-    """The filter of one channel."""
+    """Filter of one channel."""
 
-    __slots__ = ("_drift", "_former", "_gate_squared", "_lost", "_noise", "_outliers", "_reacquire_after", "_state")
+    __slots__ = (
+        "_drift",
+        "_former",
+        "_gate_squared",
+        "_noise",
+        "_outliers",
+        "_reacquire_after",
+        "_restart_variance",
+        "_state",
+    )
 
     def __init__(self, settings: KalmanSettings) -> None:
         self._noise = settings.sigma * settings.sigma
         self._drift = settings.drift_per_s * settings.drift_per_s
         self._gate_squared = settings.gate * settings.gate
         self._reacquire_after = settings.reacquire_after
-        self._lost = self._noise * _LOST_SIGMAS * _LOST_SIGMAS
+        self._restart_variance = self._noise * _RESTART_SIGMAS * _RESTART_SIGMAS
         self._state: _State | None = None
         self._outliers: list[float] = []
         self._former: _State | None = None
@@ -126,8 +135,8 @@ class Kalman:
         """Estimate one reading. Returns whether it was refused."""
         noise = self._noise
         predicted = self._state.ahead(now_ns, self._drift) if self._state is not None else None
-        if predicted is None or predicted.p00 > self._lost:  # nothing known yet, or too long ago
-            self._start_anew(predicted.at_ns if predicted is not None else now_ns, value)
+        if predicted is None or predicted.p00 > self._restart_variance:  # first reading, or after a long gap
+            self._restart(predicted.at_ns if predicted is not None else now_ns, value)
             result.add(value, sqrt(noise), 0.0)
             return False
         surprise = value - predicted.level
@@ -136,12 +145,12 @@ class Kalman:
             self._state = predicted.corrected(value, noise)
             result.add(self._state.level, sqrt(self._state.p00), surprise)
             return False
-        believed = self._reconsider(predicted, value)
-        self._state = predicted if believed is None else believed
+        accepted = self._reconsider(predicted, value)
+        self._state = predicted if accepted is None else accepted
         result.add(self._state.level, sqrt(self._state.p00), surprise)
-        return believed is None
+        return accepted is None
 
-    def _start_anew(self, now_ns: int, value: float) -> None:
+    def _restart(self, now_ns: int, value: float) -> None:
         self._state = _State(now_ns, value, 0.0, self._noise, 0.0, self._drift * _FIRST_SLOPE_S)
         self._outliers.clear()
         self._former = None
@@ -167,7 +176,7 @@ class Kalman:
         self._outliers = list(rest[count * width :])
 
     def _reconsider(self, now: _State, value: float) -> _State | None:
-        """Judge a reading outside of the gate: return the state to go on with, or None to refuse it."""
+        """Judge a reading outside of the gate: return the state that accepts it, or None to refuse it."""
         outliers, noise = self._outliers, self._noise
         if self._former is not None:
             former = self._former.ahead(now.at_ns, self._drift)
@@ -176,7 +185,7 @@ class Kalman:
                 self._former = None
                 outliers.clear()
                 return former.corrected(value, noise)
-        agrees = all((value - other) ** 2 <= self._gate_squared * 2.0 * noise for other in outliers)
+        agrees = all((value - outlier) ** 2 <= self._gate_squared * 2.0 * noise for outlier in outliers)
         if not agrees:
             outliers.clear()
         outliers.append(value)

@@ -1,4 +1,4 @@
-"""The median of the last few readings of one channel: slow to follow, hard to fool. Pure."""
+"""Median of the last readings of one channel: robust against outliers, follows changes with a delay. Pure."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ if TYPE_CHECKING:
 
 _NO_VALUE: Final = Flag.NO_VALUE
 _UNUSED: Final = Flag.NO_VALUE | Flag.OUT_OF_RANGE
-# What was measured before a gap of so many usual steps is no longer worth a vote.
+# Readings before a gap of more than this many usual steps are discarded.
 _STALE_STEPS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class MedianSettings:
-    """How one channel is filtered.
+    """Settings of the filter of one channel.
 
     Attributes:
         sigma: noise of one reading (standard deviation), canonical unit, > 0.
-        of: readings that have a vote, odd.
+        of: number of readings that the median is taken of, odd.
     """
 
     stage: ClassVar = "median"
-    """Name under which its state is saved. Public: a change loses what was learned."""
+    """Name under which the state is saved. Public: if it changes, saved states are lost."""
 
     sigma: float
     of: int = 3
 
     def build(self) -> Median:
-        """A filter that has seen nothing yet."""
+        """Make a filter in its initial state."""
         return Median(self)
 
 
 class Median:
-    """The filter of one channel. It refuses nothing: an outlier is outvoted."""
+    """Filter of one channel. It flags no outliers; the median leaves them out."""
 
     __slots__ = ("_at_ns", "_of", "_recent", "_sigma", "_step_ns")
 
     def __init__(self, settings: MedianSettings) -> None:
         self._of = settings.of
-        # Of a median of normal noise, exact for many readings and 10 % low for three.
+        # Standard deviation of a median of normal noise: exact for many readings, 10 % too low for three.
         self._sigma = settings.sigma * sqrt(pi / (2.0 * settings.of))
         self._recent: list[float] = []
         self._at_ns = 0
@@ -72,7 +72,7 @@ class Median:
             recent.append(value)
             if len(recent) > size:
                 del recent[0]
-            # Fewer than all are no vote.
+            # Until the window is full, the reading itself is the estimate.
             middle = sorted(recent)[half] if len(recent) == size else value
             estimates.add(middle, self._sigma, value - before)
         return estimates

@@ -1,10 +1,9 @@
 """Decides whether a reading far from the prediction is a spike, a step, or noise that has grown. Pure.
 
-One reading beyond the gate is refused. Two that agree are a step and are believed at once, because waiting costs more
-than a rare mistake; for a while after a spike, it takes three. If the readings then return to where they came from, the
-step was a mistake: the state before it is restored, and it counts as a spike. Two readings in a row beyond three
-standard deviations but within the gate, on the same side, are a small step. Outliers that disagree are noise that has
-grown.
+One reading beyond the gate is refused. Two that agree are accepted as a step at once, because waiting costs more than a
+rare error; for some readings after a spike, it takes three. If the readings then return to the former level, the step
+was an error: the state before it is restored, and it counts as a spike. Two readings in a row on the same side, beyond
+three standard deviations but within the gate, are a small step. Outliers that disagree mean that the noise has grown.
 """
 
 from __future__ import annotations
@@ -17,27 +16,29 @@ from edge_agent.stages.filters.bank import SIZE, BankState
 if TYPE_CHECKING:
     from edge_agent.stages.filters.bank import Shares
 
-# Further from the prediction than so many standard deviations: refused.
+# A reading is refused beyond this many standard deviations from the prediction, squared.
 GATE_SQUARED: Final = 5.0**2
-# Readings that are so far from each other agree, squared, of the variance of their difference.
+# Readings agree up to this many standard deviations of their difference, squared.
 _AGREE_SQUARED: Final = 3.5**2
-# A change of so many counts of a chip is never an outlier.
+# A change of up to this many counts of the chip is never an outlier.
 _COUNTS: Final = 1.5
-# For so many readings after a spike, a step takes three readings to be believed.
+# Number of readings after a spike during which a step needs three readings.
 _WARY_READINGS: Final = 500
-# A step can be reverted for so many readings.
+# Number of readings during which a step can be reverted.
 _REVERT_WITHIN: Final = 8
 
 
 class OutlierJudge:
-    """The latest suspicious readings of one channel.
+    """Latest suspicious readings of one channel.
 
     Attributes:
         grain: smallest change seen, canonical unit; infinite: none yet.
-        pending: suspicious readings in a row on one side of the prediction; `upwards` says which side, `refused`
-            whether one of them was refused.
-        former: state before the last step, and `former_count`, the number of the reading at which that came.
-        wary_until: number of the reading up to which a step takes three readings.
+        pending: consecutive suspicious readings on one side of the prediction.
+        upwards: whether that side is above the prediction.
+        refused: whether one of them was refused.
+        former: state before the last step; None if that step cannot be reverted.
+        former_count: number of the reading at which the step came.
+        wary_until: number of the reading up to which a step needs three readings.
     """
 
     __slots__ = ("former", "former_count", "grain", "pending", "refused", "upwards", "wary_until")
@@ -52,32 +53,32 @@ class OutlierJudge:
         self.wary_until = 0
 
     def forget(self) -> None:
-        """Begin anew; the grain stays, and what was learned of spikes."""
+        """Discard pending readings and the former state; grain and `wary_until` are kept."""
         self.pending = []
         self.former = None
 
     def settle(self, count: int) -> None:
-        """Forget what was pending: the readings, of which this is number `count`, did not stay there."""
+        """Discard the pending readings: reading number `count` is not on their level."""
         if self.refused:
             self.wary_until = count + _WARY_READINGS
         self.pending = []
 
     def can_revert(self, count: int) -> bool:
-        """Whether the last step may still turn out to be a mistake at reading number `count`."""
+        """Whether the last step may still be reverted at reading number `count`."""
         return self.former is not None and count - self.former_count <= _REVERT_WITHIN
 
     def judge(self, predicted: BankState, value: float, noise: float, count: int, shares: Shares) -> BankState | None:
         """Judge a suspicious reading.
 
         Args:
-            predicted: state of the filters for this reading.
-            value: what was measured, canonical unit.
+            predicted: state of the filters, predicted for this reading.
+            value: measured, canonical unit.
             noise: variance of a surprise at this reading, canonical unit squared.
             count: number of this reading.
-            shares: learn of it if the noise has grown.
+            shares: their mean squares are doubled if the noise has grown.
 
         Returns:
-            The state to correct by the reading, or None to refuse it.
+            State that is then corrected by the reading, or None to refuse it.
         """
         surprise = value - shares.mean(predicted.levels)
         far = surprise * surprise > GATE_SQUARED * noise and abs(surprise) > _COUNTS * self.grain
@@ -105,7 +106,7 @@ class OutlierJudge:
         return None if far else predicted
 
     def _step(self, predicted: BankState, count: int, shares: Shares) -> BankState:
-        """Believe the pending readings: return the state that leads through them."""
+        """Accept the pending readings as a step: return a state with their mean as level."""
         if self.refused:
             self.former, self.former_count = predicted, count
         pending, self.pending = self.pending, []
@@ -114,8 +115,8 @@ class OutlierJudge:
         return BankState((level,) * SIZE, predicted.slopes, rows)
 
     def _agree(self, value: float, noise: float) -> bool:
-        """Whether a reading could be the same as each of those that are pending."""
+        """Whether a reading agrees with each pending reading, within the noise."""
         near = sqrt(_AGREE_SQUARED * 2.0 * noise)
         if self.grain < inf:
             near = max(near, _COUNTS * self.grain)
-        return all(abs(value - other) <= near for other in self.pending)
+        return all(abs(value - pending) <= near for pending in self.pending)
