@@ -287,6 +287,8 @@ class Outbox:
             Up to `limit` records, and the rowid of the last row read.
         """
         records: list[Record] = []
+        if after >= min(upto, self._last_committed):
+            return records, after  # there is nothing, and asking costs more than a segment
         query = (
             "SELECT rowid, epoch, seq, kind, boot, readings, crc, body FROM record"
             " WHERE rowid > ? AND rowid <= ? ORDER BY rowid"

@@ -43,7 +43,7 @@ class Channel:
         watch: its anomaly detector; None: it is not watched.
 
     Attributes:
-        values, raws, statuses: rows of the open batch: filtered and rounded; calibrated and rounded; see `status_of`.
+        values, raws, statuses: rows of the open batch: filtered and rounded; calibrated; see `status_of`.
         last_value, last_status: of the latest reading.
     """
 
@@ -102,7 +102,7 @@ class Channel:
         self._counts.add(statuses, good)
         self.last_value, self.last_status = values[-1], statuses[-1]
         self.values += values
-        self.raws += rounded(raws, self._settings.raw_resolution)
+        self.raws += raws
         self.statuses += statuses
         sigmas = [None] * len(values) if estimates is None else estimates.sigmas
         if self._sends_sigma:
@@ -124,7 +124,11 @@ class Channel:
         values, raws, statuses = self.values, self.raws, self.statuses
         if first:
             values, raws, statuses = values[first:], raws[first:], statuses[first:]
-        shown = raws if self._settings.send_raw else _evidence(raws, statuses)
+        shown: Sequence[float | None] | None = None
+        if self._settings.send_raw:
+            shown = rounded(raws, self._settings.raw_resolution)
+        elif any(statuses) and (evidence := _evidence(raws, statuses)) is not None:
+            shown = rounded(evidence, self._settings.raw_resolution)
         sigmas = self._sigmas[first:] if self._sends_sigma else None
         return Column(self.quantity, values, shown, statuses, None, sigmas, describe=describe)
 
@@ -133,9 +137,10 @@ class Channel:
         model = self._filter.model() if self._filter is not None and self._settings.smoothed else None
         if model is None:
             return
+        raws = rounded(self.raws, self._settings.raw_resolution)
         believed = [
             (now_ns, raw if status >= 0 and quality_of(status) not in _REFUSED else None)
-            for now_ns, raw, status in zip(times_ns, self.raws, self.statuses, strict=True)
+            for now_ns, raw, status in zip(times_ns, raws, self.statuses, strict=True)
         ]
         moments = [*self._lead, *believed]
         stamps, readings = zip(*moments, strict=True)

@@ -1,13 +1,15 @@
 """Rows of a batch that is not sealed yet, as they are secured in the store: a plain dump of their arrays. Pure.
 
 Encoding them as a batch would take ten times as long, and hardly any dump is ever read. A byte with the version of the
-layout, 1, and the rest deflated at the lowest level, which makes it four times smaller. Little-endian everywhere:
+layout, 1, and what follows; or 2, and the same deflated, which makes a large dump three times smaller. Little-endian
+everywhere:
 
     u16  number of groups; per group:
-    text id of the sensor (u8 length, UTF-8), u32 number of rows, u16 number of columns
-    i64  stamps, nanoseconds since boot
-    per column: text name of the quantity, u8 parts that follow beside the values (RAWS | SIGMAS | STATUSES),
-         f64 values, i32 statuses (all 0 if left out), f64 raw values, f64 sigmas; NaN where there is no number
+         text id of the sensor (u8 length, UTF-8), u32 number of rows, u16 number of columns; per column:
+         text name of the quantity, u8 what there is beside its values (RAWS | SIGMAS | STATUSES)
+    i64  stamps of all groups, nanoseconds since boot
+    i32  statuses of the columns that have any but 0
+    f64  of all columns: values, raw values, sigmas; NaN where there is no number
 
 The store adds the checksum. A release reads what the release before it wrote: a dump is encoded as a batch when a start
 finds it. Releases before 0.2 secured encoded batches, which begin with a msgpack array and are passed on as they are.
@@ -21,24 +23,24 @@ import zlib
 from array import array
 from functools import lru_cache
 from math import nan
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edge_agent.errors import Truncated, UnknownVersion, WireError
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.encode import encode_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 VERSION: Final = 1
+VERSION_DEFLATED: Final = 2
+PLAIN_BYTES: Final = 4000
+"""A dump up to this size takes one block of the store as it is; a larger one takes fewer blocks deflated."""
 RAWS: Final = 1
 SIGMAS: Final = 2
 STATUSES: Final = 4
 _MSGPACK_ARRAYS: Final = range(0x90, 0xA0)
 _LEVEL: Final = 1
-# With 16 KiB of window and half the usual hash, setting a compressor up costs a sixth, and rows come out no larger.
-_WINDOW_BITS: Final = 14
-_MEMORY_LEVEL: Final = 7
 _MOST_BYTES: Final = 1 << 26
 _GROUPS: Final = struct.Struct("<H")
 _GROUP: Final = struct.Struct("<IH")
@@ -46,19 +48,30 @@ _GROUP: Final = struct.Struct("<IH")
 
 def dump_rows(groups: Sequence[Group]) -> bytes:
     """Dump the rows of several sensors."""
-    parts = [_GROUPS.pack(len(groups))]
+    heads = [_GROUPS.pack(len(groups))]
+    stamps: list[int] = []
+    statuses: list[int] = []
+    numbers: list[float | None] = []
     for group in groups:
-        parts += [_text(group.sensor), _GROUP.pack(len(group.times_ns), len(group.columns))]
-        parts.append(_bytes(array("q", group.times_ns)))
+        heads += (_text(group.sensor), _GROUP.pack(len(group.times_ns), len(group.columns)))
+        stamps += group.times_ns
         for column in group.columns:
-            given = RAWS * (column.raws is not None) | SIGMAS * (column.sigmas is not None)
-            given |= STATUSES * any(column.statuses)
-            parts += [_text(column.quantity), bytes((given,)), _doubles(column.values)]
-            if given & STATUSES:
-                parts.append(_bytes(array("i", column.statuses)))
-            parts += [_doubles(numbers) for numbers in (column.raws, column.sigmas) if numbers is not None]
-    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL)
-    return bytes((VERSION,)) + deflate.compress(b"".join(parts)) + deflate.flush()
+            given = 0
+            numbers += column.values
+            if column.raws is not None:
+                given = RAWS
+                numbers += column.raws
+            if column.sigmas is not None:
+                given |= SIGMAS
+                numbers += column.sigmas
+            if any(column.statuses):
+                given |= STATUSES
+                statuses += column.statuses
+            heads.append(_column_head(column.quantity, given))
+    plain = b"".join([*heads, _bytes(array("q", stamps)), _bytes(array("i", statuses)), _doubles(numbers)])
+    if len(plain) <= PLAIN_BYTES:
+        return bytes((VERSION,)) + plain
+    return bytes((VERSION_DEFLATED,)) + zlib.compress(plain, _LEVEL)
 
 
 def load_rows(dump: bytes) -> list[Group]:
@@ -68,17 +81,24 @@ def load_rows(dump: bytes) -> list[Group]:
         UnknownVersion: it is no dump of this version.
         WireError: it is damaged, or ends too early.
     """
-    if dump[:1] != bytes((VERSION,)):
+    if dump[:1] not in {bytes((VERSION,)), bytes((VERSION_DEFLATED,))}:
         raise UnknownVersion(f"rows of an open batch in the unknown layout {dump[:1].hex()}")
-    reader = _Reader(_inflated(dump[1:]))
+    reader = _Reader(dump[1:] if dump[0] == VERSION else _inflated(dump[1:]))
     (count,) = reader.unpack(_GROUPS)
-    groups = []
-    for _ in range(count):
-        sensor = reader.text()
-        rows, columns = reader.unpack(_GROUP)
-        times_ns = reader.numbers("q", rows)
-        groups.append(Group(sensor, times_ns, tuple(_load_column(reader, rows) for _ in range(columns))))
-    return groups
+    heads = [reader.head() for _ in range(count)]
+    stamps = [reader.integers("q", head.rows) for head in heads]
+    statuses = [
+        reader.integers("i", head.rows) if given & STATUSES else None for head in heads for _, given in head.columns
+    ]
+    rest = iter(statuses)
+    return [
+        Group(
+            head.sensor,
+            times_ns,
+            tuple(_load_column(reader, head.rows, *column, next(rest)) for column in head.columns),
+        )
+        for head, times_ns in zip(heads, stamps, strict=True)
+    ]
 
 
 def promote_rows(dump: bytes) -> bytes:
@@ -89,7 +109,15 @@ def promote_rows(dump: bytes) -> bytes:
     """
     if dump and dump[0] in _MSGPACK_ARRAYS:
         return dump
-    return encode_batch(Batch(tuple(load_rows(dump))))
+    return encode_batch(Batch(tuple(_without_empty(load_rows(dump)))))
+
+
+def _without_empty(groups: Sequence[Group]) -> Iterator[Group]:
+    """Groups without the columns of which nothing is sent, as a sealed batch has them."""
+    for group in groups:
+        columns = tuple([column for column in group.columns if column.cells_sent()])
+        if columns:
+            yield Group(group.sensor, group.times_ns, columns)
 
 
 def _inflated(deflated: bytes) -> bytes:
@@ -99,13 +127,19 @@ def _inflated(deflated: bytes) -> bytes:
         raise WireError(f"rows of an open batch are damaged: {error}") from None
 
 
-def _load_column(reader: _Reader, rows: int) -> Column:
-    quantity, (given,) = reader.text(), reader.take(1)
+class _Head(NamedTuple):
+    """What a dump says of a group: columns by quantity and what there is beside their values."""
+
+    sensor: str
+    rows: int
+    columns: Sequence[tuple[str, int]]
+
+
+def _load_column(reader: _Reader, rows: int, quantity: str, given: int, statuses: list[int] | None) -> Column:
     values = reader.floats(rows)
-    statuses = reader.numbers("i", rows) if given & STATUSES else [0] * rows
     raws = reader.floats(rows) if given & RAWS else None
     sigmas = reader.floats(rows) if given & SIGMAS else None
-    return Column(quantity, values, raws, statuses, None, sigmas)
+    return Column(quantity, values, raws, statuses or [0] * rows, None, sigmas)
 
 
 class _Reader:
@@ -129,15 +163,23 @@ class _Reader:
         (size,) = self.take(1)
         return self.take(size).decode(errors="replace")
 
-    def numbers(self, kind: str, count: int) -> list[Any]:
+    def head(self) -> _Head:
+        sensor = self.text()
+        rows, columns = self.unpack(_GROUP)
+        return _Head(sensor, rows, [(self.text(), *self.take(1)) for _ in range(columns)])
+
+    def integers(self, kind: str, count: int) -> list[int]:
+        return self._numbers(kind, count)
+
+    def floats(self, count: int) -> list[float | None]:
+        return [None if number != number else number for number in self._numbers("d", count)]  # noqa: PLR0124 NaN
+
+    def _numbers(self, kind: str, count: int) -> list[Any]:
         read: array[Any] = array(kind)
         read.frombytes(self.take(read.itemsize * count))
         if sys.byteorder == "big":
             read.byteswap()
         return read.tolist()
-
-    def floats(self, count: int) -> list[float | None]:
-        return [None if number != number else number for number in self.numbers("d", count)]  # noqa: PLR0124 NaN
 
 
 @lru_cache(maxsize=1024)
@@ -146,7 +188,12 @@ def _text(text: str) -> bytes:
     return bytes((len(octets),)) + octets
 
 
-def _doubles(numbers: Sequence[float | None]) -> bytes:
+@lru_cache(maxsize=1024)
+def _column_head(quantity: str, given: int) -> bytes:
+    return _text(quantity) + bytes((given,))
+
+
+def _doubles(numbers: list[float | None]) -> bytes:
     try:  # None is rare, and asking each number costs more than the conversion
         return _bytes(array("d", numbers))  # type: ignore[type-var, arg-type]
     except TypeError:

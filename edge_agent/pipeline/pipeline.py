@@ -126,7 +126,7 @@ class Pipeline:
         if self._secure_due_ns is not None and now_ns >= self._secure_due_ns:
             self._secure()
         dues = (self._seal_due_ns, self._secure_due_ns, self.rules.look(now_ns))
-        return min((due for due in dues if due is not None), default=None)
+        return min([due for due in dues if due is not None], default=None)
 
     def process(self) -> None:
         """Take everything that waits through the stages. Only for the thread that steps this worker."""
@@ -173,16 +173,17 @@ class Pipeline:
         first_ns: int | None = None
         sensors, rules = self._sensors, self.rules
         for item in self._arrived():
-            if isinstance(item, Measurement):
-                batch = sensors[item.sensor]
-                batch.waiting.append(item)
-                self._open_cells += len(batch.channels)
-                if item.sensor in rules.subjects:
-                    rules.measured(item.sensor)
-                if first_ns is None or item.boot_ns < first_ns:
-                    first_ns = item.boot_ns
-            else:
+            if not isinstance(item, Measurement):
                 self._event(item)
+                continue
+            sensor, boot_ns = item.sensor, item.boot_ns
+            batch = sensors[sensor]
+            batch.waiting.append(item)
+            self._open_cells += batch.width
+            if sensor in rules.subjects:
+                rules.measured(sensor)
+            if first_ns is None or boot_ns < first_ns:
+                first_ns = boot_ns
         return first_ns
 
     def _arrived(self) -> list[Measurement | Event]:

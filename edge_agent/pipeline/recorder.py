@@ -96,7 +96,7 @@ class Recorder:
 def _content(groups: Iterable[Group], encode: Callable[[], bytes]) -> Content | None:
     """Describe rows and encode them; None if there is no reading in them."""
     filled = [group for group in groups if group.columns]
-    readings = sum(column.cells_sent() for group in filled for column in group.columns)
+    readings = sum([column.cells_sent() for group in filled for column in group.columns])
     if not readings:
         return None
     first_ns = min(min(group.times_ns) for group in filled)

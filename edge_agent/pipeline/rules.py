@@ -129,6 +129,8 @@ class Rules:
 
     def look(self, now_ns: int) -> int | None:
         """Look at what changes without readings. Returns when to look again, at the latest."""
+        if not self._of_outbox and not self._of_state:
+            return None
         rules = list(self._of_outbox)
         for rule in self._of_outbox:
             self._note(rule, rule.alert.compare(now_ns, self._surroundings.pending()))

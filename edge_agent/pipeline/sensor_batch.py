@@ -19,14 +19,13 @@ from edge_agent.stages.derive import derive
 from edge_agent.wire.batch import Group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from edge_agent.pipeline.counts import Counts
     from edge_agent.pipeline.findings import Watch
     from edge_agent.pipeline.settings import ChannelSettings
     from edge_agent.pipeline.taps import Taps
     from edge_agent.reading import Measurement
-    from edge_agent.wire.batch import Column
 
 _NO_FLAG: Final = Flag(0)
 _QUANTITIES: Final = attrgetter("quantities")
@@ -47,6 +46,7 @@ class SensorBatch:
         waiting: measurements that have not been through the stages yet.
         times_ns: stamps of the rows of the open batch.
         secured: how many of these rows are in the store already.
+        width: number of channels: cells of a row.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class SensorBatch:
         self.channels = {each.quantity: Channel(each, counts, watches.get(each.quantity)) for each in settings}
         self.times_ns: list[int] = []
         self.secured = 0
+        self.width = len(self.channels)
         self._derived = [(channel, channel.derived) for channel in self.channels.values() if channel.derived]
         self._time_step_ns = time_step_ns
         self._taps = {quantity: taps.of_channel(name, quantity) for quantity in self.channels}
@@ -77,10 +78,10 @@ class SensorBatch:
     def _take(self, quantities: tuple[str, ...], block: list[Measurement]) -> None:
         """Take measurements of the same quantities into the open batch: judge, derive, then channel by channel."""
         step_ns = self._time_step_ns
-        times_ns = [measurement.boot_ns // step_ns * step_ns for measurement in block]
-        flags = [measurement.flags for measurement in block]
+        _, stamps_ns, _, values, flags = zip(*block, strict=True)
+        times_ns = [boot_ns // step_ns * step_ns for boot_ns in stamps_ns]
         seen = flags if flags.count(_NO_FLAG) < len(flags) else None
-        columns = zip(*[measurement.values for measurement in block], strict=True)
+        columns = zip(*values, strict=True)
         judged = {
             quantity: self.channels[quantity].judge(times_ns, measured, seen)
             for quantity, measured in zip(quantities, columns, strict=True)
@@ -103,22 +104,18 @@ class SensorBatch:
         self.times_ns += times_ns
 
     def take_unsecured(self) -> Group:
-        """Processed rows that are not in the store yet, without channels that have nothing to send; they count as
-        secured now.
-        """
+        """Processed rows that are not in the store yet; they count as secured now."""
         first, self.secured = self.secured, len(self.times_ns)
-        return self._group(self.times_ns[first:], [channel.column(first) for channel in self.channels.values()])
+        columns = [channel.column(first) for channel in self.channels.values()]
+        return Group(self.name, self.times_ns[first:], tuple(columns))
 
     def sealed(self, *, describe: bool) -> Group:
         """The whole batch as it is sent, with features or without. A new one begins."""
         for channel in self.channels.values():
             channel.smooth(self.times_ns)
         columns = [channel.reduced(self.times_ns, describe=describe) for channel in self.channels.values()]
-        group = self._group(self.times_ns, columns)
+        group = Group(self.name, self.times_ns, tuple([column for column in columns if column.cells_sent()]))
         self.times_ns, self.secured = [], 0
         for channel in self.channels.values():
             channel.clear()
         return group
-
-    def _group(self, times_ns: list[int], columns: Iterable[Column]) -> Group:
-        return Group(self.name, times_ns, tuple(column for column in columns if column.cells_sent()))

@@ -78,7 +78,8 @@ class Validator:
                 flag = _GOOD
                 if rate is not None:
                     if (
-                        abs(value - good) <= room + rate * abs(now_ns - good_ns)
+                        -room <= value - good <= room  # the usual case, and the cheapest test
+                        or abs(value - good) <= room + rate * abs(now_ns - good_ns)
                         or abs(value - near) <= room + rate * abs(now_ns - near_ns)
                         or good_ns == _NEVER_NS
                     ):

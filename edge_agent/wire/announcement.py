@@ -85,7 +85,7 @@ def make_announcement(envelope: Envelope, time_step_ns: int, sensors: Sensors) -
         envelope.offset_ns,
         int(envelope.time_quality),
         time_step_ns,
-        [[checked_text(sensor, "a sensor id"), pack_quantities(quantities)] for sensor, quantities in sensors],
+        [[checked_text(sensor, "a sensor id"), pack_quantities(tuple(quantities))] for sensor, quantities in sensors],
     ]
     return parse_announcement(msgpack.packb(fields))
 

@@ -58,7 +58,7 @@ def encode_batch(batch: Batch, *, reference: Reference | None = None) -> bytes:
         [
             checked_text(group.sensor, "a sensor id"),
             extent,
-            pack_quantities(column.quantity for column in group.columns),
+            pack_quantities(tuple([column.quantity for column in group.columns])),
         ]
         for group, extent in zip(batch.groups, extents, strict=True)
     ]

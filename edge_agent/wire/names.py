@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from edge_agent.errors import WireError
 from edge_agent.wire.fields import COUNT, array, integer, text
 from edge_agent.wire.limits import MAX_COLUMNS, MAX_TEXT_BYTES, QUANTITY_BITS, QUANTITY_CODES
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 _CODE_OF: Final = {quantity: code for code, quantity in enumerate(QUANTITY_CODES)}
 
 
-def pack_quantities(quantities: Iterable[str]) -> int | list[int | str]:
+@lru_cache(maxsize=256)
+def pack_quantities(names: tuple[str, ...]) -> int | list[int | str]:
     """Encode quantities: as bits of one integer if all have codes that ascend, else as a list of codes and names.
 
     Raises:
         WireError: a name is longer than the format allows.
     """
-    names = list(quantities)
     codes = [_CODE_OF.get(name) for name in names]
     known = [code for code in codes if code is not None and code < QUANTITY_BITS]
     if len(known) == len(codes) and all(low < high for low, high in pairwise(known)):

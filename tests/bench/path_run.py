@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -118,12 +119,19 @@ class Path60:
                 alerts=alerts,
             )
 
-    def take(self, row: int, made: Sequence[tuple[float, float]]) -> None:
+    def measure(self, row: int, made: Sequence[tuple[float, float]]) -> tuple[int, list[Any]]:
+        """What the sensors deliver in a second, and when it is over; not part of what is measured."""
+        second_ns = START_NS + row * NS_PER_S
+        measured = [
+            (f"air-{place}", second_ns + place % 900 * 1_000_000, QUANTITIES, pair) for place, pair in enumerate(made)
+        ]
+        return second_ns + 950_000_000, measured
+
+    def take(self, end_ns: int, measured: Sequence[Any]) -> None:
         """A second passes: deliver, and step whoever has something to do."""
-        for place, pair in enumerate(made):
-            at_ns = START_NS + row * NS_PER_S + place % 900 * 1_000_000
-            self.pipeline.deliver(self.measurement(f"air-{place}", at_ns, QUANTITIES, pair))
-        self.clock.advance_to(START_NS + row * NS_PER_S + 950_000_000)
+        for sensor, at_ns, quantities, pair in measured:
+            self.pipeline.deliver(self.measurement(sensor, at_ns, quantities, pair))
+        self.clock.advance_to(end_ns)
         self.pipeline.step()
         while len(self.store.inbox):
             self.store.step()
@@ -186,9 +194,13 @@ class Naive:
         self._db.execute("BEGIN")
         self._state = [(20.0, 1.0, deque([20.0], maxlen=10), dict[str, float]()) for _ in range(channels)]
 
-    def take(self, row: int, made: Sequence[tuple[float, float]]) -> None:
+    def measure(self, row: int, made: Sequence[tuple[float, float]]) -> tuple[int, list[Any]]:
+        """What the sensors deliver in a second; not part of what is measured."""
+        return row, [value for pair in made for value in pair]
+
+    def take(self, row: int, measured: Sequence[Any]) -> None:
         """A second passes."""
-        for channel, value in enumerate(value for pair in made for value in pair):
+        for channel, value in enumerate(measured):
             estimate, variance, recent, last = self._state[channel]
             variance += 0.01
             gain = variance / (variance + 0.1)
@@ -246,8 +258,10 @@ def main() -> None:
             else Path60(Path(folder), asked.channels, asked.durability, rules=asked.rules)
         )
         cpu_ns = wall_ns = disk = 0
-        for row, made in enumerate(values(asked.channels, 60 * (warm + asked.minutes))):
-            if row == 60 * warm:
+        seconds = enumerate(values(asked.channels, 60 * (warm + asked.minutes)))
+        for minute in range(warm + asked.minutes):
+            made = [path.measure(*second) for second in islice(seconds, 60)]
+            if minute == warm:
                 gc.collect()
                 gc.freeze()
                 cpu_ns = wall_ns = 0
@@ -255,7 +269,8 @@ def main() -> None:
                 if watch is not None:
                     watch.spent_ns.clear()
             cpu, wall = time.process_time_ns(), time.perf_counter_ns()
-            path.take(row, made)
+            for second in made:
+                path.take(*second)
             cpu_ns += time.process_time_ns() - cpu
             wall_ns += time.perf_counter_ns() - wall
         disk = written_bytes() - disk
