@@ -44,7 +44,7 @@ class Channel:
 
     Attributes:
         quantity: its quantity.
-        derived: how it is computed from estimate quantities; None if it is measured.
+        derived: how it is computed from other quantities; None if it is measured.
         values: rows of the open batch, filtered and rounded, canonical unit.
         raws: the same, calibrated and rounded but not filtered.
         statuses: the same, see `status_of`.

@@ -215,7 +215,7 @@ class Session:
         waiting = self._in_flight or (self._requested and self._may_send)
         return self.state is not LinkState.CONNECTING and not waiting
 
-    # ---- inside
+    # ---- internal
 
     def _send(self, now_ns: int, lane: Lane, record: Record) -> None:
         self._held.remove((lane, record))

@@ -143,7 +143,7 @@ class SparkplugNode:
         """`Rebirth` if the host requests one; there are no other commands."""
         return (Rebirth(),) if asks_for_rebirth(payload) else ()
 
-    # ---- inside
+    # ---- internal
 
     def _topic(self, kind: str) -> str:
         return f"{NAMESPACE}/{self._group}/{kind}/{self._node}"
