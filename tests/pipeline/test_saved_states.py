@@ -1,9 +1,11 @@
 """Saved states of an earlier release are restored, because names and layouts of states do not change.
 
 The files in `saved_by_ae1e2e0` were written by commit ae1e2e0. Its pipeline had the channels and the rule below. It
-processed 1000 rows with a step of 30 s, one at a time: level + 0.0001 · row + (7919 · row mod 101 - 50) / 1000, rounded
-to 0.01. `finish` saved stages.bin and alerts.bin. Another pipeline of that commit restored them in the same boot and
-processed 20 more rows; batch.bin is the body of its batch record, with all measured values, estimates and sigmas.
+processed 1000 rows with a step of 30 s, one at a time. A channel measured 20 + k + 0.0001 · row + noise, rounded to
+0.01, with noise = ((7919 + 2 · k) · row mod 101 - 50) / 1000 and k = 0, 30, 3 (air), 1 (attic, a second later); for the
+pressure 100000 plus ten times that, rounded to 1. `finish` saved stages.bin and alerts.bin. Another pipeline of that
+commit restored them in the same boot and processed 20 more rows; batch.bin is the body of its batch record, with all
+measured values, estimates and sigmas.
 """
 
 from __future__ import annotations
