@@ -120,7 +120,7 @@ class Outbox:
         """Number of the current boot."""
         return self._boots.current
 
-    # ---- what comes in
+    # ---- input
 
     @property
     def dirty(self) -> bool:
@@ -157,7 +157,7 @@ class Outbox:
         """Set the anchor of this boot, unless a better one is known; the next commit stores it."""
         self._intake.anchor |= self._boots.set_anchor(anchor)
 
-    # ---- what goes out
+    # ---- output
 
     def rewind(self) -> None:
         """Hand out again from the oldest record on; all records stored so far go to the backlog lane."""
@@ -269,7 +269,7 @@ class Outbox:
             self._segments.close()
             self._db.close()
 
-    # ---- inside
+    # ---- internal
 
     def _next_rowid(self) -> int:
         """A rowid above all others. SQLite by itself would reuse the rowid of a deleted last record."""

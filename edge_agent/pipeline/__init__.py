@@ -1,1 +1,1 @@
-"""From measurements to records: the order of the stages, batches, rules, and what a restart need not learn anew."""
+"""From measurements to records: order of the stages, batches, rules, and saved states."""

@@ -1,6 +1,6 @@
 """One channel: the state of its stages, and its column of the open batch.
 
-`Channel.judge` and `Channel.take` are the road of a reading: validate → calibrate → filter → watch → round → open
+`Channel.judge` and `Channel.take` are the path of every reading: validate → calibrate → filter → watch → round → open
 batch.
 """
 
@@ -31,20 +31,24 @@ if TYPE_CHECKING:
 _NO_FLAG: Final = Flag(0)
 _REFUSED: Final = frozenset({Quality.BAD, Quality.ESTIMATED})
 _LEAD: Final = 32
-"""Readings of the batch before from which the smoother begins, so that it has settled where this batch begins."""
+"""Readings of the batch before with which the smoother starts, so that it has settled at the start of this batch."""
 
 
 class Channel:
     """One quantity of one sensor.
 
     Args:
-        settings: how it is treated.
-        counts: where its readings are counted.
-        watch: its anomaly detector; None: it is not watched.
+        settings: settings of the channel.
+        counts: counts to which its readings are added.
+        watch: its anomaly detector; None: no detector.
 
     Attributes:
-        values, raws, statuses: rows of the open batch: filtered and rounded; calibrated; see `status_of`.
-        last_value, last_status: of the latest reading.
+        quantity: its quantity.
+        derived: how it is computed from other quantities; None if it is measured.
+        values: rows of the open batch, filtered and rounded, canonical unit.
+        raws: the same, calibrated, neither filtered nor rounded.
+        statuses: the same, see `status_of`.
+        last_value, last_status: value and status of the latest reading.
     """
 
     def __init__(self, settings: ChannelSettings, counts: Counts, watch: Watch | None) -> None:
@@ -65,7 +69,7 @@ class Channel:
         self._reducer = settings.reduce.build()
         self._lead: deque[tuple[int, float | None]] = deque(maxlen=_LEAD)
 
-    # ---- the road of a reading
+    # ---- the path of a reading
 
     def judge(
         self, times_ns: Sequence[int], measured: Sequence[float | None], seen: Sequence[Flag] | None
@@ -74,15 +78,15 @@ class Channel:
 
         Args:
             times_ns: nanoseconds since boot.
-            measured: canonical unit; None where the chip gave no number.
-            seen: flags that were set before; None for none.
+            measured: canonical unit; None where the chip returned no number.
+            seen: flags that were set before, one per reading; None: none.
 
         Returns:
             Flags and calibrated values; a value that is not finite becomes None, with NO_VALUE.
         """
         flags = self._validator.run(times_ns, measured)
         if seen is not None:
-            flags = [flag | before for flag, before in zip(flags, seen, strict=True)]
+            flags = [flag | earlier for flag, earlier in zip(flags, seen, strict=True)]
         raws = calibrate(self._settings.calibration, measured)
         if not _are_finite(raws):
             for row, raw in enumerate(raws):
@@ -92,7 +96,7 @@ class Channel:
         return flags, raws
 
     def take(self, times_ns: Sequence[int], flags: list[Flag], raws: list[float | None]) -> ChannelBlock:
-        """Filter a judged block, watch it, round it, and append it to the open batch."""
+        """Filter a judged block, test it for anomalies, round it, and append it to the open batch."""
         estimates = None if self._filter is None else self._filter.run(times_ns, raws, flags)
         if self._watch is not None:
             self._watch.take(times_ns, raws, flags, estimates)
@@ -110,7 +114,7 @@ class Channel:
         return ChannelBlock(times_ns, raws, values, sigmas, statuses)
 
     def pad(self, rows: int) -> None:
-        """Append rows in which the sensor did not measure this quantity."""
+        """Append `rows` rows in which the sensor did not measure this quantity."""
         self.values += [None] * rows
         self.raws += [None] * rows
         self.statuses += [NOT_SENT] * rows
@@ -120,7 +124,7 @@ class Channel:
     # ---- the open batch
 
     def column(self, first: int, *, describe: bool = False) -> Column:
-        """The open batch from row `first` on. All of it is not copied: `clear` leaves it to whoever has it."""
+        """The open batch from row `first` on. With `first` 0 the lists are not copied; `clear` then makes new ones."""
         values, raws, statuses = self.values, self.raws, self.statuses
         if first:
             values, raws, statuses = values[first:], raws[first:], statuses[first:]
@@ -133,28 +137,28 @@ class Channel:
         return Column(self.quantity, values, shown, statuses, None, sigmas, describe=describe)
 
     def smooth(self, times_ns: Sequence[int]) -> None:
-        """Estimate the values of the open batch again, with all later readings, if that is wanted."""
+        """Smooth the values of the open batch, if the settings say so and the filter has a model."""
         model = self._filter.model() if self._filter is not None and self._settings.smoothed else None
         if model is None:
             return
         raws = rounded(self.raws, self._settings.raw_resolution)
-        believed = [
+        usable = [
             (now_ns, raw if status >= 0 and quality_of(status) not in _REFUSED else None)
             for now_ns, raw, status in zip(times_ns, raws, self.statuses, strict=True)
         ]
-        moments = [*self._lead, *believed]
+        moments = [*self._lead, *usable]
         stamps, readings = zip(*moments, strict=True)
         smoothed = rounded(smooth(model, stamps, readings)[len(self._lead) :], self._settings.resolution)
         self.values = [
-            value if other is None or status < 0 or quality_of(status) is Quality.BAD else other
-            for value, other, status in zip(self.values, smoothed, self.statuses, strict=True)
+            value if estimate is None or status < 0 or quality_of(status) is Quality.BAD else estimate
+            for value, estimate, status in zip(self.values, smoothed, self.statuses, strict=True)
         ]
-        self._lead.extend(believed)
+        self._lead.extend(usable)
 
     def reduced(self, times_ns: Sequence[int], *, describe: bool) -> Column:
-        """The whole open batch, without readings that are not worth sending, if that makes it smaller.
+        """The whole open batch without suppressed readings; with all readings, if that takes fewer bytes.
 
-        Its features are of all readings; where all are sent, the encoder is asked for them.
+        Features always cover all readings; if all are sent, the encoder computes them.
         """
         whole = self.column(0, describe=describe)
         if self._reducer is None:
@@ -174,33 +178,33 @@ class Channel:
                 statuses[row] = NOT_SENT
         features = describe_column(times_ns, self.values, self.statuses) if describe else None
         thinned = replace(whole, statuses=statuses, features=features, describe=False)
-        # What is left out costs bits as well: the places where it was.
+        # The positions of suppressed readings take bits as well.
         if _size(times_ns, thinned) >= _size(times_ns, whole):
             return whole
         self._counts.suppressed += suppressed
         return thinned
 
     def clear(self) -> None:
-        """Begin a new batch."""
+        """Start a new batch."""
         self.values, self.raws, self.statuses, self._sigmas = [], [], [], []
 
-    # ---- what a restart need not learn again
+    # ---- saved states
 
     def remembered(self, sensor: str) -> list[Remembered]:
-        """States of its stages."""
+        """States of its stages, to be saved."""
         states = [] if self._watch is None else self._watch.remembered()
         if self._filter is not None and self._settings.filter is not None:
             states.append(Remembered(f"{sensor}.{self.quantity}", self._settings.filter.stage, self._filter.state()))
         return states
 
     def restore(self, remembered: Remembered, shift_ns: int) -> None:
-        """Go on where an earlier run ended; the state of another kind of filter is left alone.
+        """Restore the state of one stage; the state of another kind of filter is ignored.
 
         Raises:
             ValueError: it is no state of the stage that it names.
         """
         if self._settings.filter is not None and remembered.stage == self._settings.filter.stage:
-            filter_ = self._settings.filter.build()  # so that a state of which half is good changes nothing
+            filter_ = self._settings.filter.build()  # a new one, so that an invalid state changes nothing
             filter_.restore(tuple(remembered.numbers), shift_ns)
             self._filter = filter_
         elif self._watch is not None:
@@ -208,14 +212,14 @@ class Channel:
 
 
 def _are_finite(numbers: Sequence[float | None]) -> bool:
-    try:  # None is rare, and asking each number costs more
+    try:  # None is rare, and a test of each number takes more time
         return all(map(isfinite, numbers))  # type: ignore[arg-type]
     except TypeError:
         return False
 
 
 def _evidence(raws: Sequence[float | None], statuses: Sequence[int]) -> list[float | None] | None:
-    """Of each run of refused readings, the first and the last as they were measured; None if there is none."""
+    """Measured values of the first and the last reading of each run of refused ones; None if none was refused."""
     refused = [status > 0 and quality_of(status) in _REFUSED for status in statuses]
     if True not in refused:
         return None
@@ -225,5 +229,5 @@ def _evidence(raws: Sequence[float | None], statuses: Sequence[int]) -> list[flo
 
 
 def _size(times_ns: Sequence[int], column: Column) -> int:
-    """Bytes that a column takes in a message, with what is the same whichever it is."""
+    """Size of a message with this column only, bytes; for comparison."""
     return len(encode_batch(Batch((Group("", times_ns, (column,)),))))

@@ -1,4 +1,4 @@
-"""Readings by what became of them."""
+"""Counts of readings by result."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class Counts:
     """Readings by quality: sampled = good + estimated + suspect + bad.
 
-    `suppressed` (not worth sending) are among the sampled. `dropped` were refused by a full queue: those of the
-    pipeline's inbox were never sampled. `reasons` counts readings by flag; one reading may have several.
+    `suppressed` counts sampled readings that data reduction left out. `dropped` counts readings that a full queue
+    refused; those refused by the inbox of the pipeline are not in `sampled`. `reasons` counts readings by flag; a
+    reading may have several flags.
     """
 
     sampled: int = 0
@@ -29,7 +30,7 @@ class Counts:
     reasons: dict[str, int] = field(default_factory=dict)
 
     def add(self, statuses: Sequence[int], good: int) -> None:
-        """Count a block, of which `good` readings have the status 0."""
+        """Count a block; `good` is its number of readings with the status 0."""
         self.sampled += len(statuses)
         self.good += good
         if good == len(statuses):

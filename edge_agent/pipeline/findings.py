@@ -1,7 +1,7 @@
-"""Watching channels: each reading goes past the channel's detector, and what is found becomes events, not too many.
+"""Anomaly detection in the pipeline: passes readings to detectors, and makes events of their findings, rate-limited.
 
-One broken sensor must not fill the outbox: of each channel, a few findings an hour are told of, then that there are
-more, and these are counted. The end of something is told whenever its beginning was.
+A broken sensor must not fill the outbox: per channel and hour, only the first findings are reported, then one event
+says that there are more; the rest is only counted. The end of an anomaly is reported if its begin was.
 """
 
 from __future__ import annotations
@@ -27,50 +27,54 @@ if TYPE_CHECKING:
     from edge_agent.stages.filters.estimates import Estimates
 
 MOST_IN_AN_HOUR: Final = 10
-"""So many findings of one channel are told of; the rest of the hour's are counted."""
+"""Number of findings per channel that are reported within an hour; the others are only counted."""
 STAGE: Final = "anomaly"
 _PAIR: Final = "sibling "
 _HOUR_NS: Final = 3600 * NS_PER_S
 
 
 class Watch:
-    """One channel: its detector, and the pairs that it is part of.
+    """Detector of one channel, and the pairs that the channel is part of.
 
     Args:
-        name: `sensor.quantity`.
-        settings: of its detector.
-        tell: what to do with a finding about a channel of that name.
+        name: name of the channel, `sensor.quantity`.
+        settings: settings of its detector.
+        report: called with each finding and the name of its channel.
+
+    Attributes:
+        detector: its detector.
+        shift_ns: subtracted from stamps, nanoseconds: the time of detectors continues over reboots, because they learn
+            hours of the day.
     """
 
-    def __init__(self, name: str, settings: AnomalySettings, tell: Callable[[str, Anomaly], None]) -> None:
+    def __init__(self, name: str, settings: AnomalySettings, report: Callable[[str, Anomaly], None]) -> None:
         self.name = name
         self.detector = settings.build()
         self.shift_ns = 0
-        """Taken from stamps: detectors learn hours of the day, and their time goes on when the machine starts anew."""
         self._settings = settings
-        self._tell = tell
+        self._report = report
         self._pairs: list[tuple[Siblings, int, str]] = []
-        self._siblings: dict[str, Siblings] = {}  # by name, of those whose drift is told of this channel
+        self._siblings: dict[str, Siblings] = {}  # pairs whose drift is reported for this channel, by the other's name
 
     def pair(self, other: Watch) -> None:
-        """Compare with a channel that measures the same. A drift is told of this one, as its difference from that."""
+        """Compare with a channel that measures the same. A drift is reported for this one, as this minus the other."""
         siblings = self._siblings[other.name] = Siblings(THRESHOLD)
         self._pairs.append((siblings, 0, self.name))
         other._pairs.append((siblings, 1, self.name))
 
     def remembered(self) -> list[Remembered]:
-        """What a restart should not have to learn again."""
-        pairs = [Remembered(self.name, _PAIR + other, each.state()) for other, each in self._siblings.items()]
+        """States of the detector and of the pairs reported for this channel, to be saved."""
+        pairs = [Remembered(self.name, _PAIR + name, siblings.state()) for name, siblings in self._siblings.items()]
         return [Remembered(self.name, STAGE, self.detector.state()), *pairs]
 
     def restore(self, remembered: Remembered) -> None:
-        """Go on where an earlier run ended. What belongs to another stage is left alone.
+        """Restore the state of one stage. The state of another stage is ignored.
 
         Raises:
             ValueError: it is no state of the stage that it names.
         """
         if remembered.stage == STAGE:
-            detector = self._settings.build()  # so that a state of which half is good changes nothing
+            detector = self._settings.build()  # a new one, so that an invalid state changes nothing
             detector.restore(remembered.numbers)
             self.detector = detector
         elif (siblings := self._siblings.get(remembered.stage.removeprefix(_PAIR))) is not None:
@@ -83,15 +87,15 @@ class Watch:
         flags: Sequence[Flag],
         estimates: Estimates | None,
     ) -> None:
-        """Look at a block; see `Detector.run`."""
+        """Test a block, see `Detector.run`, and report what is found."""
         shift_ns = self.shift_ns
         if shift_ns:
             times_ns = [now_ns - shift_ns for now_ns in times_ns]
         for anomaly in self.detector.run(times_ns, values, flags, estimates):
-            self._tell(self.name, _shifted(anomaly, shift_ns))
+            self._report(self.name, _shifted(anomaly, shift_ns))
         for siblings, side, name in self._pairs:
             for anomaly in siblings.take(side, times_ns, values):
-                self._tell(name, _shifted(anomaly, shift_ns))
+                self._report(name, _shifted(anomaly, shift_ns))
 
 
 def _shifted(anomaly: Anomaly, by_ns: int) -> Anomaly:
@@ -100,48 +104,49 @@ def _shifted(anomaly: Anomaly, by_ns: int) -> Anomaly:
     return replace(anomaly, at_ns=anomaly.at_ns + by_ns, since_ns=anomaly.since_ns + by_ns)
 
 
-class _Told:
-    """What was told of one channel."""
+class _Reported:
+    """Findings of one channel that were reported."""
 
     def __init__(self) -> None:
-        self.hour_ns = 0  # where the hour began
-        self.count = 0  # in it
-        self.lasting: set[AnomalyKind] = set()  # told to have begun, and not to have ended
+        self.hour_ns = 0  # start of the current hour
+        self.count = 0  # findings in it
+        self.lasting: set[AnomalyKind] = set()  # kinds whose begin was reported, and whose end was not
 
 
 class Findings:
     """Makes events of findings.
 
     Args:
-        deliver: takes the events.
+        deliver: called with each event.
 
     Attributes:
-        counts: findings by kind, told or not; what lasts counts once.
+        counts: findings by kind, reported or not; a lasting one counts once.
     """
 
     def __init__(self, deliver: Callable[[Event], None]) -> None:
         self.counts: Counter[str] = Counter()
         self._deliver = deliver
-        self._told: dict[tuple[str, bool], _Told] = {}
+        self._reported: dict[tuple[str, bool], _Reported] = {}
 
-    def tell(self, name: str, anomaly: Anomaly) -> None:
-        """Take a finding about a channel."""
-        # A drift is found when the other channel's block comes, whichever of the others were found before.
-        told = self._told.setdefault((name, anomaly.kind is AnomalyKind.DRIFT), _Told())
+    def report(self, name: str, anomaly: Anomaly) -> None:
+        """Count a finding about a channel, and deliver its event unless there were too many in the hour."""
+        # Drifts are counted apart: when one is found depends on the block of the other channel, so that otherwise the
+        # cut into blocks would decide which findings are reported.
+        reported = self._reported.setdefault((name, anomaly.kind is AnomalyKind.DRIFT), _Reported())
         if anomaly.phase is Phase.ENDED:
-            if anomaly.kind in told.lasting:
-                told.lasting.discard(anomaly.kind)
+            if anomaly.kind in reported.lasting:
+                reported.lasting.discard(anomaly.kind)
                 self._deliver_event(name, anomaly.at_ns, anomaly.state, describe(name, anomaly))
             return
         self.counts[anomaly.kind.value] += 1
-        if not 0 <= anomaly.at_ns - told.hour_ns < _HOUR_NS or not told.count:
-            told.hour_ns, told.count = anomaly.at_ns, 0
-        told.count += 1
-        if told.count <= MOST_IN_AN_HOUR:
+        if not 0 <= anomaly.at_ns - reported.hour_ns < _HOUR_NS or not reported.count:
+            reported.hour_ns, reported.count = anomaly.at_ns, 0
+        reported.count += 1
+        if reported.count <= MOST_IN_AN_HOUR:
             if anomaly.phase is Phase.BEGAN:
-                told.lasting.add(anomaly.kind)
+                reported.lasting.add(anomaly.kind)
             self._deliver_event(name, anomaly.at_ns, anomaly.state, describe(name, anomaly))
-        elif told.count == MOST_IN_AN_HOUR + 1:
+        elif reported.count == MOST_IN_AN_HOUR + 1:
             cause = f"{MOST_IN_AN_HOUR} anomalies were told within an hour; until it is over, more are only counted"
             self._deliver_event(name, anomaly.at_ns, "more", cause)
 
@@ -150,7 +155,7 @@ class Findings:
 
 
 def describe(name: str, anomaly: Anomaly) -> str:
-    """One sentence with the evidence, for an anomaly of a channel `sensor.quantity`."""
+    """Describe an anomaly of a channel `sensor.quantity` in one sentence, with its numbers."""
     unit = QUANTITIES[name.rpartition(".")[2]].unit
     value, expected = f"{anomaly.value:.6g} {unit}", f"{anomaly.expected:.6g} {unit}"
     lasted = f"{(anomaly.at_ns - anomaly.since_ns) / NS_PER_S:.6g} s"
@@ -158,29 +163,29 @@ def describe(name: str, anomaly: Anomaly) -> str:
         return f"it lasted {lasted}, its score was {anomaly.score:.1f}"
     match anomaly.kind:
         case AnomalyKind.SURPRISE:
-            told = f"a reading of {value} where {expected} was expected, and it did not stay there"
+            text = f"a reading of {value} where {expected} was expected, and it did not stay there"
         case AnomalyKind.JUMP:
-            told = f"from {expected} to {value} at once, and it stayed"
+            text = f"from {expected} to {value} at once, and it stayed"
         case AnomalyKind.LEVEL:
-            told = f"{value} for the last {lasted}, usual at this hour is {expected}"
+            text = f"{value} for the last {lasted}, usual at this hour is {expected}"
         case AnomalyKind.FLATLINE:
-            told = f"{value} without any change for {lasted}, longer than ever before"
+            text = f"{value} without any change for {lasted}, longer than ever before"
         case AnomalyKind.NOISE_BURST:
-            told = f"noise of {value} for the last {lasted}, usual is {expected}"
+            text = f"noise of {value} for the last {lasted}, usual is {expected}"
         case AnomalyKind.DRIFT:
-            told = f"it differs by {value} from its sibling, usual is {expected}"
+            text = f"it differs by {value} from its sibling, usual is {expected}"
         case AnomalyKind.GAP:
-            told = f"no reading for {anomaly.value:.6g} s, usual is one in {anomaly.expected:.3g} s"
+            text = f"no reading for {anomaly.value:.6g} s, usual is one in {anomaly.expected:.3g} s"
         case AnomalyKind.Z_SCORE:
-            told = f"a reading of {value} where the mean of those before was {expected}"
-    return f"{told}; score {anomaly.score:.1f}"
+            text = f"a reading of {value} where the mean of those before was {expected}"
+    return f"{text}; score {anomaly.score:.1f}"
 
 
 def watches_of(sensors: Mapping[str, Sequence[ChannelSettings]], findings: Findings) -> dict[str, dict[str, Watch]]:
-    """Those of all channels that are watched, by sensor and quantity; siblings know of each other."""
+    """Make the watches of all channels with anomaly settings, by sensor and quantity; pairs siblings."""
     watches = {
         name: {
-            channel.quantity: Watch(f"{name}.{channel.quantity}", channel.anomaly, findings.tell)
+            channel.quantity: Watch(f"{name}.{channel.quantity}", channel.anomaly, findings.report)
             for channel in settings
             if channel.anomaly is not None
         }

@@ -1,6 +1,7 @@
-"""What stages remember across a restart: plain numbers, and how their stamps move when the machine was rebooted. Pure.
+"""Saved states of stages: numbers, and the conversion of their stamps after a reboot. Pure.
 
-Kept as JSON, so that a later version can read what it knows and leave the rest; deflated, because it goes to a card.
+The format is JSON, so that a later version can read the states that it knows and ignore others; deflated to reduce
+writes to the card.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _VERSION: Final = 1
 _LONG_AGO_NS: Final = 365 * 86_400 * NS_PER_S
-"""How old everything is when nobody knows."""
+"""Age that is assumed for saved stamps if it cannot be computed."""
 _MOST: Final = 1 << 63
 _MOST_BYTES: Final = 1 << 26
 _KNOWN: Final = ClockQuality.HOLDOVER
@@ -28,12 +29,12 @@ _KNOWN: Final = ClockQuality.HOLDOVER
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The state of one stage of one owner.
+    """State of one stage of one owner.
 
     Attributes:
-        owner: whose, as `air.temperature_c`, or the name of a rule.
-        stage: which of its stages.
-        numbers: finite; stamps among them are nanoseconds since boot.
+        owner: name of a channel, as `air.temperature_c`, or of a rule.
+        stage: name of the stage.
+        numbers: the state; finite numbers, stamps in nanoseconds since boot.
     """
 
     owner: str
@@ -42,7 +43,7 @@ class Remembered:
 
 
 def write_memory(clock: Clock, remembered: Iterable[Remembered]) -> bytes:
-    """Put states together with the boot that their stamps belong to."""
+    """Encode states, together with the boot and the anchor of their stamps."""
     anchor = clock.anchor()
     text = json.dumps(
         {
@@ -51,7 +52,7 @@ def write_memory(clock: Clock, remembered: Iterable[Remembered]) -> bytes:
             "now_ns": clock.now_ns(),
             "offset_ns": anchor.offset_ns,
             "quality": int(anchor.quality),
-            "states": [[each.owner, each.stage, *each.numbers] for each in remembered],
+            "states": [[state.owner, state.stage, *state.numbers] for state in remembered],
         },
         separators=(",", ":"),
         allow_nan=False,
@@ -60,13 +61,13 @@ def write_memory(clock: Clock, remembered: Iterable[Remembered]) -> bytes:
 
 
 class Memory(NamedTuple):
-    """What was remembered.
+    """Decoded states.
 
     Attributes:
-        states: of all stages.
-        shift_ns: what to add to their stamps to get nanoseconds since this boot: 0 within one boot, else by wall time,
-            and where that is not known on both sides, so much that all of it is long ago.
-        is_dated: whether that much is known.
+        states: states of all stages.
+        shift_ns: added to their stamps, it gives nanoseconds since this boot: 0 within one boot, else computed from
+            wall time. If wall time is not known in both boots, the stamps are moved a year into the past.
+        is_dated: whether the age of the states is known.
     """
 
     states: Sequence[Remembered]
@@ -75,10 +76,10 @@ class Memory(NamedTuple):
 
 
 def read_memory(body: bytes, clock: Clock) -> Memory:
-    """Read states, of this boot or another.
+    """Decode states of this boot or of another.
 
     Raises:
-        ValueError: it is none that this version knows.
+        ValueError: the bytes are damaged, or of another version.
     """
     try:
         fields = json.loads(_inflated(body))
@@ -89,14 +90,14 @@ def read_memory(body: bytes, clock: Clock) -> Memory:
         saved_ns, offset_ns, quality = int(fields["now_ns"]), int(fields["offset_ns"]), int(fields["quality"])
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"no saved states: {error!r}") from None
-    if not all(_is_number(number) for each in found for number in each.numbers):
+    if not all(_is_number(number) for state in found for number in state.numbers):
         raise ValueError("a saved state holds something else than finite numbers")
     if same:
         return Memory(found, 0, is_dated=True)
     now_ns, anchor = clock.now_ns(), clock.anchor()
     if min(quality, anchor.quality) < _KNOWN:
         return Memory(found, now_ns - saved_ns - _LONG_AGO_NS, is_dated=False)
-    # Wall time may have stepped backwards; what is remembered never lies ahead.
+    # Wall time may have stepped backwards; saved stamps must not lie in the future.
     return Memory(found, min(offset_ns - anchor.offset_ns, now_ns - saved_ns), is_dated=True)
 
 

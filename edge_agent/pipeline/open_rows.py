@@ -1,8 +1,8 @@
-"""Rows of a batch that is not sealed yet, as they are secured in the store: a plain dump of their arrays. Pure.
+"""Rows of a batch that is not sealed yet, as they are secured in the store: a dump of their arrays. Pure.
 
-Encoding them as a batch would take ten times as long, and hardly any dump is ever read. A byte with the version of the
-layout, 1, and what follows; or 2, and the same deflated, which makes a large dump three times smaller. Little-endian
-everywhere:
+To encode them as a batch would take ten times as long, and hardly any dump is ever read. A dump is one byte with the
+version of the layout, 1, and what follows; or 2, and the same deflated, which makes a large dump three times smaller.
+Little-endian:
 
     u16  number of groups; per group:
          text id of the sensor (u8 length, UTF-8), u32 number of rows, u16 number of columns; per column:
@@ -11,8 +11,9 @@ everywhere:
     i32  statuses of the columns that have any but 0
     f64  of all columns: values, raw values, sigmas; NaN where there is no number
 
-The store adds the checksum. A release reads what the release before it wrote: a dump is encoded as a batch when a start
-finds it. Releases before 0.2 secured encoded batches, which begin with a msgpack array and are passed on as they are.
+The store adds the checksum. A dump that the next start finds is encoded as a batch then; every release can read dumps
+of the release before it. Releases before 0.2 secured encoded batches, which begin with a msgpack array and are used
+without a change.
 """
 
 from __future__ import annotations
@@ -102,10 +103,10 @@ def load_rows(dump: bytes) -> list[Group]:
 
 
 def promote_rows(dump: bytes) -> bytes:
-    """Encode a dump as the body of a batch record; what earlier releases secured is such a body already.
+    """Encode a dump as the body of a batch record. Segments of releases before 0.2 are such bodies already.
 
     Raises:
-        WireError: it is neither.
+        WireError: the bytes are neither.
     """
     if dump and dump[0] in _MSGPACK_ARRAYS:
         return dump
@@ -143,7 +144,7 @@ def _load_column(reader: _Reader, rows: int, quantity: str, given: int, statuses
 
 
 class _Reader:
-    """Reads a dump from its beginning."""
+    """Reads a dump from start to end."""
 
     def __init__(self, dump: bytes) -> None:
         self._dump = dump
@@ -194,7 +195,7 @@ def _column_head(quantity: str, given: int) -> bytes:
 
 
 def _doubles(numbers: list[float | None]) -> bytes:
-    try:  # None is rare, and asking each number costs more than the conversion
+    try:  # None is rare, and a test of each number takes more time than the conversion
         return _bytes(array("d", numbers))  # type: ignore[type-var, arg-type]
     except TypeError:
         return _bytes(array("d", [nan if number is None else number for number in numbers]))

@@ -1,8 +1,8 @@
-"""The processing worker: its inbox, and the order of what it does. The stages themselves are in `sensor_batch`.
+"""Processing worker: its inbox, and the order of its work. `sensor_batch` runs the stages.
 
-A batch is sealed when its oldest reading is `period_ns` old. What is not sealed yet is secured in the store when its
-oldest part is `durability_ns` old, so that a power cut costs no more than that. Aligned batches end at whole multiples
-of `period_ns` instead.
+A batch is sealed when its oldest reading is `period_ns` old. Rows that are not sealed are secured in the store when the
+oldest of them is `durability_ns` old, so that a power cut loses no more than that. Aligned batches end at whole
+multiples of `period_ns` instead.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ log = logging.getLogger(__name__)
 INBOX_LIMIT: Final = 10_000
 STAGES: Final = "stages"
 RULES: Final = "alerts"
-"""Names under which the store keeps what is saved for a restart."""
+"""Names under which the store keeps saved states."""
 SAVE_NS: Final = 3600 * NS_PER_S
-"""How often what stages have learned is saved; each time costs the card about 3 KiB per channel."""
+"""Period at which states of stages are saved; each time writes about 3 KiB per channel to the card."""
 _TIMELINE: Final = "timeline"
 _NO_SURROUNDINGS: Final = Surroundings(lambda: 0, lambda: "", lambda: "")
 
@@ -53,12 +53,18 @@ class Pipeline:
 
     Args:
         sensors: settings of every channel, by sensor id.
-        settings: when batches end, and what they hold.
-        clock: for deadlines.
-        store: puts a request into the store's inbox; returns False if it has no room.
-        alerts: rules.
-        surroundings: what rules may be about that does not come along the path.
-        taps: who sees readings and events on their way, beside the rules.
+        settings: settings of batches.
+        clock: source of time.
+        store: puts a request into the inbox of the store; returns False if that is full.
+        alerts: alert rules.
+        surroundings: values for rules about the outbox, the link and the clock.
+        taps: receivers of readings and events, in addition to the rules.
+
+    Attributes:
+        inbox: measurements and events that arrived.
+        counts: counts of readings.
+        rules: the alert rules.
+        findings: the anomalies found.
     """
 
     name = "pipeline"
@@ -88,7 +94,9 @@ class Pipeline:
             name: SensorBatch(name, own, self.counts, settings.time_step_ns, self._taps, self._watches[name])
             for name, own in sensors.items()
         }
-        self._prompt = [each for each in self._sensors.values() if self._taps.is_prompt(each.name, each.channels)]
+        self._prompt = [
+            sensor for sensor in self._sensors.values() if self._taps.is_prompt(sensor.name, sensor.channels)
+        ]
         self._window = AlignedWindow(clock, settings) if settings.align else None
         self._timeline_ns = 0
         self._open_cells = 0
@@ -99,7 +107,7 @@ class Pipeline:
         self._refused_lock = threading.Lock()
 
     def deliver(self, item: Measurement | Event) -> bool:
-        """Take a measurement or event in, from any thread. What there is no room for is accounted for later."""
+        """Put a measurement or event into the inbox, from any thread. Refused measurements get a tombstone later."""
         if self.inbox.put(item):
             return True
         if isinstance(item, Measurement):
@@ -108,7 +116,7 @@ class Pipeline:
         return False
 
     def step(self) -> int | None:
-        """Take in what arrived; seal and secure what is due."""
+        """Process what arrived; seal and secure what is due."""
         first_ns = self._take_in()
         for sensor in self._prompt:
             sensor.process()
@@ -120,31 +128,31 @@ class Pipeline:
         if self._seal_due_ns is not None and (now_ns >= self._seal_due_ns or full):
             self.seal()
             if self._window is not None:
-                self._window.go_on()
+                self._window.advance()
                 if self._window.is_awaited:
-                    return now_ns  # perhaps it is open now
+                    return now_ns  # perhaps its window is open now
         if self._secure_due_ns is not None and now_ns >= self._secure_due_ns:
             self._secure()
         dues = (self._seal_due_ns, self._secure_due_ns, self.rules.look(now_ns))
         return min([due for due in dues if due is not None], default=None)
 
     def process(self) -> None:
-        """Take everything that waits through the stages. Only for the thread that steps this worker."""
+        """Run all waiting measurements through the stages. Only for the thread that steps this worker."""
         for sensor in self._sensors.values():
             sensor.process()
 
     def seal(self) -> None:
-        """Make a record of the open batch, if there is anything in it."""
+        """Make a record of the open batch, if it has any readings."""
         self._seal_due_ns = None
         self._open_cells = 0
         self.process()
         filled = [sensor for sensor in self._sensors.values() if sensor.times_ns]
-        self._batches += self._recorder.seal([each.sealed(describe=self._settings.features) for each in filled])
+        self._batches += self._recorder.seal([sensor.sealed(describe=self._settings.features) for sensor in filled])
         if self._clock.now_ns() >= self._save_due_ns:
             self._save()
 
     def finish(self) -> None:
-        """Seal and commit: nothing more will come."""
+        """Seal, save and commit everything, at the end of a run."""
         self.step()
         self.seal()
         if self._window is not None:
@@ -156,7 +164,7 @@ class Pipeline:
         self._recorder.commit()
 
     def snapshot(self) -> PipelinePart:
-        """Its part of a snapshot. Values are those of the last block that went through the stages."""
+        """State and counts for the snapshot of the agent. Values are those of the last processed block."""
         return PipelinePart(
             counts=replace(self.counts, reasons=dict(self.counts.reasons)),
             batches=self._batches,
@@ -166,10 +174,10 @@ class Pipeline:
             anomalies=dict(self.findings.counts),
         )
 
-    # ---- what arrives
+    # ---- input
 
     def _take_in(self) -> int | None:
-        """Hand out what arrived, measurements to wait for their turn. Returns the earliest stamp."""
+        """Queue the measurements that arrived at their sensors, handle the events. Returns the earliest stamp."""
         first_ns: int | None = None
         sensors, rules = self._sensors, self.rules
         for item in self._arrived():
@@ -187,7 +195,7 @@ class Pipeline:
         return first_ns
 
     def _arrived(self) -> list[Measurement | Event]:
-        """Take what arrived out of the inbox, but for what has to wait until its window is open."""
+        """Take items from the inbox, without measurements that must wait until their window is open."""
         items = self.inbox.take_all()
         if self._window is not None:
             items = self._window.admit(items)
@@ -196,7 +204,7 @@ class Pipeline:
         return items
 
     def _plan(self, first_ns: int) -> None:
-        """Bring deadlines forward to those of a reading; a slow sensor's may be older than what is here already."""
+        """Move deadlines forward to those of a reading; that of a slow sensor may be older than all others."""
         seal_due_ns = first_ns + self._settings.period_ns if self._window is None else self._window.due_ns
         secure_due_ns = first_ns + self._settings.durability_ns
         if self._seal_due_ns is None or seal_due_ns < self._seal_due_ns:
@@ -205,14 +213,14 @@ class Pipeline:
             self._secure_due_ns = secure_due_ns
 
     def _secure(self) -> None:
-        """Secure what is neither in a batch nor in the store yet."""
+        """Secure rows of the open batch that are not in the store yet."""
         self._secure_due_ns = None
         self.process()
-        behind = [sensor for sensor in self._sensors.values() if len(sensor.times_ns) > sensor.secured]
-        self._recorder.secure([sensor.take_unsecured() for sensor in behind])
+        unsecured = [sensor for sensor in self._sensors.values() if len(sensor.times_ns) > sensor.secured]
+        self._recorder.secure([sensor.take_unsecured() for sensor in unsecured])
 
     def _account_for_refused(self) -> None:
-        """Leave a tombstone for measurements that found the inbox full, and for what the store refused."""
+        """Store a tombstone for measurements that a full inbox refused, and for batches that the store refused."""
         if self._refused:
             with self._refused_lock:
                 refused, self._refused = self._refused, []
@@ -227,16 +235,16 @@ class Pipeline:
         self._recorder.event(event)
 
     def _alert(self, event: Event) -> None:
-        """Store an alert at once, and that it was sent: after a restart it is not sent again."""
+        """Store an alert at once, together with the state of the rules, so that a restart does not send it again."""
         self._taps.heard(event)
         self._recorder.event(event, urgent=True)
         self._recorder.save(RULES, self.rules.remembered())
         self._recorder.commit()
 
-    # ---- what a restart need not learn again
+    # ---- saved states
 
     def restore(self, saved: Iterable[bytes | None]) -> None:
-        """Before the first step: go on with what an earlier run learned. What is damaged is learned anew."""
+        """Restore states that an earlier run saved, before the first step. Damaged ones are logged and ignored."""
         for body in saved:
             if body is None:
                 continue
@@ -250,7 +258,7 @@ class Pipeline:
 
     def _restore(self, remembered: Remembered, memory: Memory) -> None:
         if remembered.stage == _TIMELINE:
-            # Where nobody knows how long it was, detectors find out by themselves that time began anew.
+            # If the age is not known, stamps go back, and detectors handle that as another boot.
             self._timeline_ns = int(remembered.numbers[0]) + (memory.shift_ns if memory.is_dated else 0)
             for watches in self._watches.values():
                 for watch in watches.values():
@@ -263,7 +271,7 @@ class Pipeline:
             channel.restore(remembered, memory.shift_ns)
 
     def _save(self) -> None:
-        """Save what stages have learned, and how long rules have been pending."""
+        """Save the states of all stages and rules."""
         self._save_due_ns = self._clock.now_ns() + SAVE_NS
         learned = [
             state

@@ -1,6 +1,4 @@
-"""What leaves the pipeline: encodes batches and events, secures open rows, saves what was learned, accounts for
-losses.
-"""
+"""Output of the pipeline: encodes batches and events, secures open rows, saves states, accounts for losses."""
 
 from __future__ import annotations
 
@@ -35,12 +33,12 @@ INBOX_FULL: Final = "processing fell behind"
 
 
 class Recorder:
-    """Makes records, and hands them to the store.
+    """Makes records and passes them to the store.
 
     Args:
-        store: puts a request into the store's inbox; returns False if there is no room.
-        clock: dates what is saved.
-        counts: where lost readings are counted.
+        store: puts a request into the inbox of the store; returns False if that is full.
+        clock: source of the boot and the anchor of saved states.
+        counts: counts to which lost readings are added.
     """
 
     def __init__(self, store: Callable[[StoreRequest], bool], clock: Clock, counts: Counts) -> None:
@@ -50,7 +48,7 @@ class Recorder:
         self._losses: list[Tombstone] = []
 
     def seal(self, groups: Sequence[Group]) -> bool:
-        """Make a batch record of rows. Returns whether there was anything in them."""
+        """Make a batch record of rows. Returns whether there was any reading in them."""
         content = _content(groups, lambda: encode_batch(Batch(tuple(groups))))
         if content is None:
             return False
@@ -66,27 +64,27 @@ class Recorder:
         self.commit()
 
     def event(self, event: Event, *, urgent: bool = False) -> None:
-        """Make a record of an event; an urgent one leaves before everything else."""
+        """Make a record of an event; an urgent one is sent before all others."""
         body = encode_event(event)
         self._store(Store(Content(RecordKind.EVENT, 0, event.boot_ns, event.boot_ns, body, urgent=urgent)))
 
     def save(self, name: str, states: Sequence[Remembered]) -> None:
-        """Save states under a name, in place of those saved before."""
+        """Save states under a name, in place of those before; nothing if there are none."""
         if states:
             self._store(SaveState(name, write_memory(self._clock, states)))
 
     def commit(self) -> None:
-        """Make everything durable."""
+        """Request a commit."""
         self._store(Commit())
 
     def lose(self, readings: int, first_ns: int, last_ns: int, reason: str) -> None:
-        """Count readings that found no room. `account` leaves a tombstone of them."""
+        """Count readings that a full queue refused; `account` stores their tombstone."""
         self._counts.dropped += readings
         log.error("readings are lost readings=%d reason=%r", readings, reason)
         self._losses.append(Tombstone(0, 0, 0, readings, reason, first_ns, last_ns))
 
     def account(self) -> None:
-        """Leave a tombstone for each loss, as soon as the store takes one."""
+        """Store a tombstone per loss, as soon as the store takes one; losses that must wait are joined into one."""
         while self._losses and self._store(Store(_tombstone(self._losses[0]))):
             del self._losses[0]
         if len(self._losses) > 1:
@@ -94,7 +92,7 @@ class Recorder:
 
 
 def _content(groups: Iterable[Group], encode: Callable[[], bytes]) -> Content | None:
-    """Describe rows and encode them; None if there is no reading in them."""
+    """Make the content of a batch record or segment of rows; None if there is no reading in them."""
     filled = [group for group in groups if group.columns]
     readings = sum([column.cells_sent() for group in filled for column in group.columns])
     if not readings:
@@ -109,7 +107,7 @@ def _tombstone(loss: Tombstone) -> Content:
 
 
 def _joined(losses: Sequence[Tombstone]) -> Tombstone:
-    """Several losses as one, so that what waits to be told stays small."""
+    """Join several losses into one, so that few wait in memory."""
     reasons = "; ".join(dict.fromkeys(loss.reason for loss in losses))
     first_ns, last_ns = min(loss.first_ns for loss in losses), max(loss.last_ns for loss in losses)
     return Tombstone(0, 0, 0, sum(loss.readings for loss in losses), reasons, first_ns, last_ns)

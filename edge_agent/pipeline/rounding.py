@@ -1,4 +1,4 @@
-"""Multiples of a resolution: values as they are sent, such that 0.01 gives exactly the doubles of decimals. Pure."""
+"""Rounding of values to multiples of a resolution. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _WHOLE: Final = 1.5 * 2.0**52
-"""Adding and subtracting it rounds to whole numbers, half to even as `round`, in a fifth of the time: at this size a
-double has no fraction. Holds for magnitudes up to 2**51; beyond, a double is that coarse by itself."""
+"""To add and subtract it rounds to whole numbers, half to even like `round`, in a fifth of the time: a double of this
+size has no fraction. Valid for magnitudes up to 2**51; beyond, doubles are that coarse themselves."""
 
 
 def rounded(values: Sequence[float | None], resolution: float | None) -> list[float | None]:
-    """Round to multiples of the resolution, such that 0.01 gives exactly the doubles that decimals are read as."""
+    """Round to multiples of the resolution; 0.01 gives exactly the doubles to which decimals with two digits parse.
+
+    Args:
+        values: canonical unit; None stays None.
+        resolution: canonical unit, > 0; None returns the values unchanged.
+    """
     if resolution is None:
         return list(values)
     if resolution < 1:
         steps = float(round(1 / resolution))
-        try:  # None is rare, and asking each value costs more than the arithmetic
+        try:  # None is rare, and a test of each value takes more time than the arithmetic
             return [(value * steps + _WHOLE - _WHOLE) / steps for value in values]  # type: ignore[operator]
         except TypeError:
             pass

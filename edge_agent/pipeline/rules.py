@@ -1,6 +1,6 @@
-"""Alert rules at work: a tap that shows each rule what it is about, and makes an event of each change.
+"""Evaluation of alert rules: a tap that passes readings and states to the rules, and makes an event of each change.
 
-Not for more than one thread at a time.
+Only for one thread at a time.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SAMPLING: Final = "sampling"
 
 
 class Surroundings(NamedTuple):
-    """What rules may be about that does not come along the path; asked whenever there is something to do.
+    """Sources of values for rules about the outbox, the link and the clock; read at every step.
 
     Attributes:
-        pending: records that wait.
+        pending: number of records that wait.
         uplink: state of the link.
         clock: quality of wall time.
     """
@@ -41,7 +41,7 @@ class Surroundings(NamedTuple):
 
 
 class _Rule:
-    """A rule, and the last readings, which its feature is computed over."""
+    """A rule, and the last readings, from which its feature is computed."""
 
     def __init__(self, settings: AlertSettings) -> None:
         self.alert = Alert(settings)
@@ -50,7 +50,7 @@ class _Rule:
         self.recent: deque[tuple[int, float | None, int]] = deque(maxlen=settings.over)
 
     def see(self, now_ns: int, value: float | None, status: int) -> Change | None:
-        """A reading of the channel that the rule is about."""
+        """Evaluate the rule for a reading of its channel."""
         if isinstance(self.condition, InState):
             return self.alert.find(now_ns, quality_of(status).name.lower())
         if self.condition.feature is not None:
@@ -62,7 +62,7 @@ class _Rule:
                 return None
             return self.alert.compare(now_ns, float(getattr(described, self.condition.feature)))
         if value is None or quality_of(status) not in {Quality.GOOD, Quality.SUSPECT}:
-            return None  # bad, or a prediction, which is no evidence
+            return None  # bad, or predicted instead of measured
         return self.alert.compare(now_ns, value)
 
 
@@ -70,13 +70,13 @@ class Rules:
     """All rules. A `Tap`: prompt, because a rule must not wait until a batch is sealed.
 
     Args:
-        settings: of the rules; what they name exists.
-        report: takes the event of each change.
-        surroundings: what rules may be about that does not come along the path.
+        settings: settings of the rules; their subjects must exist.
+        report: called with the event of each change.
+        surroundings: values for rules about the outbox, the link and the clock.
 
     Attributes:
-        fired: how often a rule began to fire.
-        subjects: sensors and others whose state rules are about.
+        fired: number of times that a rule started to fire.
+        subjects: sensors and others whose states are in conditions.
     """
 
     prompt = True
@@ -87,11 +87,11 @@ class Rules:
         self.fired = 0
         self._report = report
         self._surroundings = surroundings
-        self._rules = [_Rule(each) for each in settings]
+        self._rules = [_Rule(rule) for rule in settings]
         self._of_channel: dict[tuple[str, str], list[_Rule]] = {}
         self._of_state: dict[str, list[_Rule]] = {}
         self._of_outbox: list[_Rule] = []
-        self._found: dict[str, str] = {}
+        self._states: dict[str, str] = {}
         for rule in self._rules:
             condition = rule.condition
             if condition.subject == OUTBOX:
@@ -108,27 +108,27 @@ class Rules:
 
     @property
     def firing(self) -> list[str]:
-        """Names of the rules that are firing now. May be asked from any thread."""
+        """Names of the rules that are firing now. May be called from any thread."""
         return [rule.name for rule in self._rules if rule.alert.state is AlertState.FIRING]
 
     def saw(self, sensor: str, quantity: str, block: ChannelBlock) -> None:
-        """Show readings of a channel to the rules that are about it."""
+        """Evaluate the rules of a channel for a block of its readings."""
         for rule in self._of_channel.get((sensor, quantity), ()):
             for now_ns, value, status in zip(block.times_ns, block.values, block.statuses, strict=True):
                 self._note(rule, rule.see(now_ns, value, status))
 
     def measured(self, sensor: str) -> None:
-        """A sensor that measures is sampling, whether an event said so or not."""
+        """Set the state of a sensor to sampling because it has measured; needs no event."""
         if sensor in self._of_state:
-            self._found[sensor] = _SAMPLING
+            self._states[sensor] = _SAMPLING
 
     def heard(self, event: Event) -> None:
-        """Take the new state of a sensor."""
+        """Take the new state of a sensor from its event."""
         if event.kind is EventKind.SENSOR_STATE and event.subject in self._of_state:
-            self._found[event.subject] = event.state
+            self._states[event.subject] = event.state
 
     def look(self, now_ns: int) -> int | None:
-        """Look at what changes without readings. Returns when to look again, at the latest."""
+        """Evaluate rules that need no readings. Returns the time of the next change, None if none is pending."""
         if not self._of_outbox and not self._of_state:
             return None
         rules = list(self._of_outbox)
@@ -143,22 +143,22 @@ class Rules:
         return min((due for rule in rules if (due := rule.alert.due_ns) is not None), default=None)
 
     def remembered(self) -> list[Remembered]:
-        """What a restart needs to know: a rule that fires does not fire again, and one that is pending goes on."""
+        """States to save: after a restart, a firing rule does not fire again, and a pending one keeps its time."""
         return [Remembered(rule.name, STAGE, rule.alert.remembered()) for rule in self._rules]
 
     def restore(self, remembered: Iterable[Remembered], shift_ns: int) -> None:
-        """Go on where an earlier run ended; `shift_ns` is added to its stamps."""
+        """Restore the states saved by an earlier run; `shift_ns` is added to their stamps."""
         rules = {rule.name: rule for rule in self._rules}
-        for each in remembered:
-            if each.stage == STAGE and each.owner in rules:
-                rules[each.owner].alert.restore(each.numbers, shift_ns)
+        for state in remembered:
+            if state.stage == STAGE and state.owner in rules:
+                rules[state.owner].alert.restore(state.numbers, shift_ns)
 
     def _state_of(self, subject: str) -> str | None:
         if subject == UPLINK:
             return self._surroundings.uplink()
         if subject == CLOCK:
             return self._surroundings.clock()
-        return self._found.get(subject)
+        return self._states.get(subject)
 
     def _note(self, rule: _Rule, change: Change | None) -> None:
         if change is None:

@@ -1,8 +1,8 @@
-"""The open batch of one sensor. Not for more than one thread at a time.
+"""Open batch of one sensor. Only for one thread at a time.
 
-Measurements wait here until somebody needs to know what became of them: a tap that is prompt, rows that are to be
-secured, a batch that is sealed. Then they go through the stages as blocks, because a call costs more than the work on
-one reading. `SensorBatch._take` is the road that every reading takes, from channel to channel.
+Measurements wait here until their result is needed: for a prompt tap, to secure rows, or to seal the batch. Then they
+run through the stages as blocks, because a call costs more time than the work on one reading. `SensorBatch._take` is
+the path of every reading.
 """
 
 from __future__ import annotations
@@ -32,21 +32,22 @@ _QUANTITIES: Final = attrgetter("quantities")
 
 
 class SensorBatch:
-    """Measurements that wait, stamps of the others, and a column per channel.
+    """Waiting measurements of a sensor, and the rows of its open batch.
 
     Args:
         name: id of the sensor.
-        settings: of its channels.
-        counts: where its readings are counted.
-        time_step_ns: stamps are rounded down to multiples of it.
-        taps: see every block of the channels that they want.
-        watches: of the channels that are watched, by quantity.
+        settings: settings of its channels.
+        counts: counts to which its readings are added.
+        time_step_ns: stamps are rounded down to multiples of this, nanoseconds.
+        taps: receivers of the blocks of its channels.
+        watches: watches of its channels, by quantity.
 
     Attributes:
-        waiting: measurements that have not been through the stages yet.
-        times_ns: stamps of the rows of the open batch.
-        secured: how many of these rows are in the store already.
-        width: number of channels: cells of a row.
+        waiting: measurements that were not processed yet.
+        channels: its channels, by quantity.
+        times_ns: stamps of the rows of the open batch, nanoseconds since boot.
+        secured: number of these rows that are in the store already.
+        width: number of channels, which is the number of cells of a row.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class SensorBatch:
     ) -> None:
         self.name = name
         self.waiting: list[Measurement] = []
-        self.channels = {each.quantity: Channel(each, counts, watches.get(each.quantity)) for each in settings}
+        self.channels = {
+            channel.quantity: Channel(channel, counts, watches.get(channel.quantity)) for channel in settings
+        }
         self.times_ns: list[int] = []
         self.secured = 0
         self.width = len(self.channels)
@@ -69,14 +72,14 @@ class SensorBatch:
         self._taps = {quantity: taps.of_channel(name, quantity) for quantity in self.channels}
 
     def process(self) -> None:
-        """Take the measurements that wait through the stages."""
+        """Run the waiting measurements through the stages."""
         if self.waiting:
             waiting, self.waiting = self.waiting, []
             for quantities, block in groupby(waiting, _QUANTITIES):
                 self._take(quantities, list(block))
 
     def _take(self, quantities: tuple[str, ...], block: list[Measurement]) -> None:
-        """Take measurements of the same quantities into the open batch: judge, derive, then channel by channel."""
+        """Add measurements of the same quantities to the open batch: judge, derive, then take channel by channel."""
         step_ns = self._time_step_ns
         _, stamps_ns, _, values, flags = zip(*block, strict=True)
         times_ns = [boot_ns // step_ns * step_ns for boot_ns in stamps_ns]
@@ -89,7 +92,7 @@ class SensorBatch:
         for channel, derived in self._derived:
             if judged.keys() >= set(derived.inputs):
                 inputs = [judged[quantity] for quantity in derived.inputs]
-                # Flags of any input hold for what is derived from it.
+                # A derived reading has the flags of all its inputs.
                 joined = [reduce(or_, row) for row in zip(*[flags for flags, _ in inputs], strict=True)]
                 judged[channel.quantity] = channel.judge(
                     times_ns, derive(derived, [raws for _, raws in inputs]), joined
@@ -104,13 +107,13 @@ class SensorBatch:
         self.times_ns += times_ns
 
     def take_unsecured(self) -> Group:
-        """Processed rows that are not in the store yet; they count as secured now."""
+        """Return rows that are not in the store yet, and mark them as secured."""
         first, self.secured = self.secured, len(self.times_ns)
         columns = [channel.column(first) for channel in self.channels.values()]
         return Group(self.name, self.times_ns[first:], tuple(columns))
 
     def sealed(self, *, describe: bool) -> Group:
-        """The whole batch as it is sent, with features or without. A new one begins."""
+        """Return the whole batch as it is sent, with features if `describe`, and start a new one."""
         for channel in self.channels.values():
             channel.smooth(self.times_ns)
         columns = [channel.reduced(self.times_ns, describe=describe) for channel in self.channels.values()]

@@ -1,4 +1,4 @@
-"""What the pipeline is told: how one channel is treated, and when batches end. Numbers in canonical units."""
+"""Settings of channels and batches. Numbers are in canonical units."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from edge_agent.stages.validate import Limits
 
 MAX_OPEN_CELLS: Final = 50_000
-"""A batch that has grown to so many readings is sealed early, which keeps messages far below every broker's limit."""
+"""Number of readings at which a batch is sealed early, so that messages stay far below the limit of any broker."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelSettings:
-    """How one quantity of one sensor is treated.
+    """Settings of one quantity of one sensor.
 
     Attributes:
-        quantity: which.
-        limits: outside, a measured value is bad; faster changes than they allow are suspect.
-        calibration: measured → true.
-        filter: None sends what was measured.
-        resolution: values are rounded to a multiple of it; None sends them as they are.
-        raw_resolution: the same for measured values, whose steps are the chip's and may be coarser.
-        reduce: which readings are not worth sending.
-        smoothed: whether the filtered values are estimated again, with all later readings, when the batch is sealed.
-        send_raw: whether the calibrated measurement travels beside the filtered value.
-        send_sigma: whether the standard deviation of the filter's error travels.
-        derived: how it is computed from other quantities of the sensor; None if it is measured.
-        anomaly: how it is watched; None: it is not.
-        sibling: the channel that measures the same, as `sensor.quantity`; None if there is none.
+        quantity: its quantity.
+        limits: values outside are bad; faster changes than they allow are suspect.
+        calibration: correction of measured values.
+        filter: filter of the values; None: measured values are sent.
+        resolution: values are rounded to multiples of this; None: they are not rounded.
+        raw_resolution: the same for measured values, whose steps are those of the chip and may be coarser.
+        reduce: data reduction: which readings are left out.
+        smoothed: whether filtered values are smoothed with all later readings when the batch is sealed.
+        send_raw: whether the calibrated measurement is sent besides the filtered value.
+        send_sigma: whether the standard deviation of the filter's error is sent.
+        derived: how it is computed from other quantities of the sensor; None: it is measured.
+        anomaly: settings of its anomaly detector; None: no detector.
+        sibling: channel that measures the same, as `sensor.quantity`; None: there is none.
     """
 
     quantity: str
@@ -58,13 +58,13 @@ class ChannelSettings:
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
-    """When batches end, and what they hold.
+    """Settings of batches: when they end, and what they contain.
 
     Attributes:
-        period_ns: a batch is sealed when its oldest reading is so old.
-        durability_ns: rows that are not sealed are secured in the store when the oldest of them is so old.
-        time_step_ns: stamps are rounded down to multiples of it.
-        features: whether batches carry features.
+        period_ns: age of its oldest reading at which a batch is sealed, nanoseconds.
+        durability_ns: age of the oldest one at which rows of the open batch are secured in the store, nanoseconds.
+        time_step_ns: stamps are rounded down to multiples of this, nanoseconds.
+        features: whether batches contain features.
         align: whether batches end at whole multiples of `period_ns` of wall time instead.
         max_cells: number of readings at which a batch is sealed early.
     """

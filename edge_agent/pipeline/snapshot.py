@@ -1,4 +1,4 @@
-"""The pipeline's part of a snapshot."""
+"""Part of the pipeline in a snapshot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LatestValue:
-    """The latest value of one channel, canonical unit; None where the reading has none."""
+    """Latest value of one channel, canonical unit; None if the reading has none."""
 
     quantity: str
     value: float | None
@@ -25,7 +25,7 @@ class LatestValue:
 
 @dataclass(frozen=True, slots=True)
 class LatestValues:
-    """The latest values of one sensor."""
+    """Latest values of one sensor."""
 
     sensor: str
     channels: tuple[LatestValue, ...]
@@ -33,15 +33,15 @@ class LatestValues:
 
 @dataclass(frozen=True, slots=True)
 class PipelinePart:
-    """What the pipeline has done so far.
+    """State and counts of the pipeline.
 
     Attributes:
-        counts: readings by what became of them.
-        batches: how many were sealed.
-        latest: values by sensor, of the last block that went through the stages.
-        alerts_fired: how often a rule began to fire.
+        counts: counts of readings.
+        batches: number of sealed batches.
+        latest: values by sensor, of the last processed block.
+        alerts_fired: number of times that a rule started to fire.
         alerts_firing: names of the rules that are firing.
-        anomalies: how many were found, by kind.
+        anomalies: number of findings, by kind.
     """
 
     counts: Counts
@@ -53,9 +53,11 @@ class PipelinePart:
 
 
 def latest_of(sensor: SensorBatch) -> LatestValues:
-    """The latest values of one sensor."""
+    """Latest values of one sensor."""
     channels = sensor.channels.values()
     return LatestValues(
         sensor.name,
-        tuple(LatestValue(each.quantity, each.last_value, quality_of(each.last_status)) for each in channels),
+        tuple(
+            LatestValue(channel.quantity, channel.last_value, quality_of(channel.last_status)) for channel in channels
+        ),
     )

@@ -1,4 +1,4 @@
-"""Taps: whoever wants to see readings and events on their way, without a part in what becomes of them."""
+"""Taps: objects that receive copies of readings and events from the pipeline, without any effect on them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 
 
 class Tap(Protocol):
-    """Somebody who sees readings and events. Called from the pipeline's thread; must be quick, and must not raise.
+    """Receives readings and events. Called from the thread of the pipeline; must be fast, and must not raise.
 
     Attributes:
-        prompt: whether the readings that it wants are shown to it at every step of the pipeline, not only when rows are
-            secured or sealed. That costs blocks of one for the sensors concerned.
+        prompt: whether it receives its readings at every step of the pipeline, not only when rows are secured or
+            sealed. Sensors with a prompt tap are processed in small blocks, which takes more time.
     """
 
     prompt: bool
 
     def wants(self, sensor: str, quantity: str) -> bool:
-        """Whether it wants to see this channel. Asked once, at the start."""
+        """Whether it receives this channel. Called only while the pipeline is built."""
 
     def saw(self, sensor: str, quantity: str, block: ChannelBlock) -> None:
-        """A block of a channel that it wants has been through all stages."""
+        """Receive a processed block of a channel that it wants."""
 
     def heard(self, event: Event) -> None:
-        """Something happened."""
+        """Receive an event."""
 
 
 class Taps:
@@ -37,14 +37,14 @@ class Taps:
         self._taps = list(taps)
 
     def of_channel(self, sensor: str, quantity: str) -> Sequence[Tap]:
-        """Those that want to see a channel."""
+        """Taps that want a channel."""
         return [tap for tap in self._taps if tap.wants(sensor, quantity)]
 
     def is_prompt(self, sensor: str, quantities: Iterable[str]) -> bool:
-        """Whether any channel of a sensor has to be shown at every step."""
+        """Whether a prompt tap wants any channel of a sensor."""
         return any(tap.prompt for quantity in quantities for tap in self.of_channel(sensor, quantity))
 
     def heard(self, event: Event) -> None:
-        """Show an event to all."""
+        """Pass an event to all taps."""
         for tap in self._taps:
             tap.heard(event)

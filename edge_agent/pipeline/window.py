@@ -1,7 +1,7 @@
-"""Windows that begin and end at whole multiples of their length, so that those of all gateways coincide.
+"""Windows that begin and end at whole multiples of their length, so that the windows of all gateways coincide.
 
-They go by wall time, as far as it is known, else by time since boot. When that steps, the window that is open ends as
-planned, and the next is up to half a length shorter or longer.
+Multiples are of wall time, if it is known, else of time since boot. If wall time steps, the open window ends as
+planned, and the next one is up to half a length shorter or longer.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ MOST_GRACE_NS: Final = NS_PER_S
 
 
 class AlignedWindow:
-    """The window that is open, and what came too early for it.
+    """The open window, and measurements that belong to a later one.
 
     Args:
-        clock: where wall time stands.
-        settings: the window is as long as `period_ns`. It stays open for half of `durability_ns` after its end, at most
-            a second, because sensors on slow buses deliver late. A stamp belongs to a window after it was rounded down.
+        clock: source of wall time.
+        settings: `period_ns` is the length of a window. After its end, the window stays open for half of
+            `durability_ns`, at most a second, because slow buses deliver late. Stamps are rounded down before
+            their window is determined.
     """
 
     def __init__(self, clock: Clock, settings: BatchSettings) -> None:
@@ -40,16 +41,16 @@ class AlignedWindow:
 
     @property
     def due_ns(self) -> int:
-        """When it is to be sealed."""
+        """Time at which the open window is sealed, nanoseconds since boot."""
         return self._end_ns + self._grace_ns
 
     @property
     def is_awaited(self) -> bool:
-        """Whether something belongs to a later window."""
+        """Whether a measurement waits for a later window."""
         return bool(self._early)
 
     def admit(self, arrived: Iterable[Measurement | Event]) -> list[Measurement | Event]:
-        """Return what is not too early, of what arrived now and before; the rest is kept."""
+        """Return those of the new and the kept items that belong to the open window; keep the others."""
         admitted: list[Measurement | Event] = []
         early: list[Measurement | Event] = []
         for item in (*self._early, *arrived):
@@ -57,19 +58,19 @@ class AlignedWindow:
         self._early = early
         return admitted
 
-    def go_on(self) -> None:
-        """Open the next window, if this one is due."""
+    def advance(self) -> None:
+        """Open the next window, if the open one is due."""
         now_ns = self._clock.now_ns()
         if now_ns < self.due_ns:
             return
         planned_ns = self._end_ns + self._length_ns
-        # The nearest multiple to the planned end: the offset moves a little all the time.
+        # The multiple nearest to the planned end, because the offset of wall time always changes a little.
         self._end_ns = self._multiple_ns(planned_ns + self._length_ns // 2)
         if now_ns >= self.due_ns:
             self._end_ns = self._first_end_ns()
 
     def end(self) -> None:
-        """Open a window without end: nothing more will come."""
+        """Open a window without end, at the end of a run."""
         self._end_ns = 1 << 63
 
     def _is_early(self, boot_ns: int) -> bool:
@@ -79,7 +80,7 @@ class AlignedWindow:
         return self._multiple_ns(self._clock.now_ns() - self._grace_ns + self._length_ns)
 
     def _multiple_ns(self, boot_ns: int) -> int:
-        """Find the last multiple up to a moment, which both are of time since boot."""
+        """Last multiple at or before `boot_ns`; both are nanoseconds since boot."""
         anchor = self._clock.anchor()
         offset_ns = anchor.offset_ns if anchor.quality != ClockQuality.NONE else 0
         return boot_ns - (boot_ns + offset_ns) % self._length_ns

@@ -1,1 +1,1 @@
-"""Records out: `session` decides what to send next, `mqtt` carries it."""
+"""Sends records: `session` decides what to send next, `mqtt` is the connection, `worker` connects both."""

@@ -1,4 +1,4 @@
-"""What the session wants done, and which topic a record takes. Pure; the worker carries it out."""
+"""Actions that the session requests and the worker executes, and the topic of a record. Pure."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Begin to connect."""
+    """Start to connect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Give the link up: it does not answer any more."""
+    """Abandon the link, because it does not answer any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rewind:
-    """The next records asked for begin at the oldest."""
+    """Make the outbox hand out again from the oldest record on."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandOut:
-    """HandOut the outbox for up to `limit` records."""
+    """Request up to `limit` records from the outbox."""
 
     limit: int
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Publish a record on its lane."""
+    """Publish a record on the topic of its lane."""
 
     lane: Lane
     record: Record
@@ -61,7 +61,7 @@ Action = Open | Drop | Rewind | HandOut | Send | Confirm | Refuse
 
 
 class Way(Enum):
-    """Which topic a record takes. The text is the topic's last level."""
+    """Topic of a record. The text is the last level of the topic."""
 
     LIVE = "live"
     BACKLOG = "backlog"
@@ -69,5 +69,5 @@ class Way(Enum):
 
 
 def way_of(lane: Lane, record: Record) -> Way:
-    """Batches and tombstones go by lane; events have a topic of their own."""
+    """Topic of a record: by lane for batches and tombstones; events have their own topic."""
     return Way.EVENT if record.kind is RecordKind.EVENT else Way(lane.value)

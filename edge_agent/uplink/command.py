@@ -1,4 +1,4 @@
-"""What others may ask of a gateway over the link. The uplink recognises commands; the agent carries them out."""
+"""Commands that a gateway receives over the link. The uplink parses commands; the agent executes them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rebirth:
-    """Publish the birth message again: somebody missed it."""
+    """Publish the birth message again, for a host that missed it."""
 
 
 Command = Rebirth
-"""Every command there is. Frozen, so that it can be handed to another thread."""
+"""Union of all commands. Frozen, so that a command can be passed to another thread."""

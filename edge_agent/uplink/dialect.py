@@ -1,4 +1,4 @@
-"""What the uplink has to know of a dialect: topics, will, births, commands, and the message of a record."""
+"""Interface of a dialect: topics, will, births, commands, and the message of a record."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 
 
 class Occasion(Enum):
-    """When something is published that is no record."""
+    """Reason to publish messages that are no records."""
 
     BIRTH = "birth"
-    """The link has just come up, or somebody asked for a birth; comes before any record."""
+    """The link is up, before any record is sent; or a host requested a birth."""
     HEARTBEAT = "heartbeat"
+    """The period of status messages has passed."""
     FAREWELL = "farewell"
-    """The link will be closed on purpose."""
+    """The agent is about to close the link."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A message that is no record: birth, status, death. Published with QoS 0: its loss is harmless."""
+    """A message that is no record: birth, status or death. Published with QoS 0, because its loss is harmless."""
 
     topic: str
     payload: bytes
@@ -35,12 +36,12 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """The message of one record, published with QoS 1: its PUBACK is the record's.
+    """The message of one record. Published with QoS 1: its PUBACK confirms the record.
 
     Attributes:
-        topic, payload: what, and where.
-        content_type, user_properties: what MQTT 5 says beside it.
-        before: what has to leave ahead of it.
+        topic, payload: topic and content of the message.
+        content_type, user_properties: properties of the message in MQTT 5.
+        before: notices that must be published before it.
     """
 
     topic: str
@@ -61,16 +62,22 @@ class Dialect(Protocol):
     def command_topic(self) -> str | None: ...  # noqa: D102 see the class
 
     def will(self) -> Will:
-        """The will of a new connection; called once for each."""
+        """Build the will of a new connection; called once per connection."""
 
     def notices(self, occasion: Occasion) -> Sequence[Notice]:
-        """What is to be published now that is no record."""
+        """Build the notices for an occasion."""
 
     def publication(self, lane: Lane, record: Record) -> Publication:
-        """The message of a record. Raises whatever if it cannot be made; then the record is undeliverable."""
+        """Build the message of a record. Any exception makes the record undeliverable."""
 
     def answered(self, record: Record, *, taken: bool) -> None:
-        """The broker took a record's publication; or it did not leave, was refused, or there was nobody to have it."""
+        """Handle the result of a publication.
+
+        Args:
+            record: the record that was published.
+            taken: True if the broker acknowledged it with success; False if it was not sent, was refused, or had no
+                subscriber.
+        """
 
     def heard(self, payload: bytes) -> Sequence[Command]:
-        """The commands in a message that arrived on `command_topic`; none if it holds none that is known."""
+        """Parse a message that arrived on `command_topic`: return its commands, without unknown ones."""

@@ -1,8 +1,8 @@
-"""MQTT by paho. The only door to it.
+"""MQTT connection by paho. The only module that imports paho.
 
-Each connection is a client of its own that is thrown away when it ends: paho keeps unacknowledged messages in memory
-and sends them again by itself, and the outbox must be the only one that remembers. Callbacks do nothing but `emit`.
-A connection ends in exactly one `LinkDown`, whatever ended it.
+Each connection has its own client, which is discarded at the end: paho keeps unacknowledged messages in memory and
+sends them again by itself, but only the outbox may repeat records. Callbacks do nothing but `emit`. Every connection
+ends with exactly one `LinkDown`, for whatever reason.
 """
 
 from __future__ import annotations
@@ -30,30 +30,31 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 5.0
 _USER_TIMEOUT_MS: Final = 20_000
-"""TCP gives a connection up when sent bytes stay unacknowledged for so long: half-open links show themselves."""
+"""TCP closes a connection if sent bytes stay unacknowledged for this time: detects half-open links."""
 _LARGEST_PACKET: Final = 268_435_455
 _UNSUPPORTED_VERSION: Final = 0x84
 _KEEP_ALIVE_TIMEOUT: Final = 0x8D
 _KEY_USAGE: Final = bytes.fromhex("0603551d0f")
-"""Identifier of that extension in the DER of a certificate (RFC 5280, 4.2.1.3): 2.5.29.15."""
+"""DER encoding of the identifier of the key usage extension (RFC 5280, 4.2.1.3): 2.5.29.15."""
 _DISCONNECT_WITH_WILL: Final = ReasonCode(PacketTypes.DISCONNECT, identifier=0x04)
 
 
 @dataclass(frozen=True, slots=True)
 class LinkUp:
-    """The broker accepted us, and takes up to `receive_maximum` unacknowledged publishes."""
+    """The broker accepted the connection, and takes up to `receive_maximum` unacknowledged publishes."""
 
     receive_maximum: int
 
 
 @dataclass(frozen=True, slots=True)
 class LinkDown:
-    """The connection ended, or was never made.
+    """The connection ended, or could not be made.
 
     Attributes:
         reason: one sentence.
-        wrong_version: the broker may not speak this version of MQTT.
-        refused: it said so; otherwise it closed without a word, as old ones do, and others when they are in trouble.
+        wrong_version: whether the broker may not support this version of MQTT.
+        refused: whether it refused the version explicitly. Otherwise it closed the connection without an answer, as old
+            brokers do, and others when they fail or shut down.
     """
 
     reason: str
@@ -63,19 +64,19 @@ class LinkDown:
 
 @dataclass(frozen=True, slots=True)
 class Puback:
-    """The broker acknowledged or refused the publish that `Link.publish` numbered `mid`; code 0 in MQTT 3.1.1."""
+    """The broker acknowledged or refused the publish for which `Link.publish` returned `mid`; code 0 in MQTT 3.1.1."""
 
     mid: int
     code: int
 
 
 class TooLarge(ValueError):
-    """The broker takes no packet of this size; the text says both sizes."""
+    """A packet is larger than the broker accepts; the text contains both sizes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message came on the topic that commands come on."""
+    """A message arrived on the topic of commands."""
 
     payload: bytes
 
@@ -85,14 +86,15 @@ LinkEvent = LinkUp | LinkDown | Puback | Received
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where and as whom to connect.
+    """Address of the broker and identity of the client.
 
     Attributes:
-        host, port: where.
-        tls: None for plain TCP.
-        client_id: as whom; unique per broker.
-        username, password: None if the broker asks for none.
-        keepalive_s: silence after which the link is probed; a dead one is noticed after twice this.
+        host, port: address of the broker.
+        tls: TLS settings; None for plain TCP.
+        client_id: MQTT client id, unique per broker.
+        username, password: None if the broker needs none.
+        keepalive_s: time without packets after which the link is probed, seconds; a dead link is detected after twice
+            this.
     """
 
     host: str
@@ -106,12 +108,12 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker publishes if we vanish.
+    """Message that the broker publishes if the connection is lost (MQTT will).
 
     Attributes:
-        topic, payload: what, and where.
-        retain: whether the broker keeps it for those who come later.
-        at_goodbye: whether it is to be published as well when we say goodbye; MQTT 3.1.1 cannot say so.
+        topic, payload: topic and content of the message.
+        retain: whether the broker keeps it for later subscribers.
+        at_goodbye: whether it is also published at a regular disconnect; has no effect with MQTT 3.1.1.
     """
 
     topic: str
@@ -121,13 +123,19 @@ class Will:
 
 
 def tls_context(ca_file: str | None, cert_file: str | None, key_file: str | None) -> ssl.SSLContext:
-    """Verify the broker's certificate and name, by the given authority alone or by the system's.
+    """Make TLS settings that verify certificate and name of the broker, by the given authority or by the system's.
 
-    An authority in `ca_file` may lack what RFC 5280 asks of one, such as its key usage, as home-made ones do: Python
-    refuses that by default from 3.13 on, and a link must outlive an upgrade of Python.
+    An authority in `ca_file` may lack extensions that RFC 5280 requires, such as key usage; private ones often do.
+    Python refuses them by default from 3.13 on; here they are accepted, so that an upgrade of Python does not break a
+    link.
+
+    Args:
+        ca_file: certificates of the authority; None: those of the system.
+        cert_file: certificate of the client; None: no client certificate.
+        key_file: its key; None: the key is in `cert_file`.
 
     Raises:
-        Unavailable: a file cannot be read, or is not what it should be.
+        Unavailable: a file cannot be read, or has wrong content.
     """
     try:
         context = ssl.create_default_context(cafile=ca_file)
@@ -138,7 +146,7 @@ def tls_context(ca_file: str | None, cert_file: str | None, key_file: str | None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if cert_file is not None:
         try:
-            # Without the answer OpenSSL would ask for the pass phrase of an encrypted key on the terminal, and wait.
+            # Without a password, OpenSSL would prompt for that of an encrypted key on the terminal, and wait.
             context.load_cert_chain(cert_file, key_file, password="")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -148,26 +156,26 @@ def tls_context(ca_file: str | None, cert_file: str | None, key_file: str | None
 
 
 def lacks_key_usage(ca_file: str) -> bool:
-    """Tell whether a certificate in the file does not say what its key is for, which strict programs refuse.
+    """Whether a certificate in the file has no key usage extension; strict programs refuse such an authority.
 
     Raises:
-        Unavailable: the file cannot be read, or is not what it should be.
+        Unavailable: the file cannot be read, or has wrong content.
     """
     return any(_KEY_USAGE not in der for der in tls_context(ca_file, None, None).get_ca_certs(binary_form=True))
 
 
 class Link:
-    """One connection, from its first packet to its last.
+    """One MQTT connection, from its first packet to its last.
 
-    Only the link's own thread touches the socket: paho, left alone, also writes from whoever publishes, and two
-    writers would mix up their packets when the socket takes only part of one.
+    Only the thread of the link writes to the socket. By default paho also writes from the thread that publishes; two
+    writers would interleave their packets when the socket takes only part of one.
 
     Args:
-        broker: where to.
-        will: what is published if we vanish.
+        broker: address and identity.
+        will: message that the broker publishes if the connection is lost.
         version: 5, or 4 for MQTT 3.1.1.
-        emit: called from the link's thread with each event.
-        commands: topic to listen to, subscribed to before anything is published; None: we only speak.
+        emit: called with each event, from the thread of the link.
+        commands: topic to subscribe to before anything is published; None: no subscription.
     """
 
     def __init__(
@@ -195,7 +203,7 @@ class Link:
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_queued_messages_set(0)
-        client.max_inflight_messages_set(65_535)  # the session's own limit is the only one
+        client.max_inflight_messages_set(65_535)  # only the limit of the session counts
         client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         if broker.tls is not None:
             client.tls_set_context(broker.tls)
@@ -206,18 +214,18 @@ class Link:
         client.on_publish = self._on_publish
         client.on_message = self._on_message
         client.on_socket_open = _set_up_tcp
-        client.on_socket_register_write = _leave_to_the_thread
+        client.on_socket_register_write = _ignore_register_write
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def open(self) -> None:
-        """Begin to connect; a `LinkUp` or a `LinkDown` will follow."""
+        """Start to connect; a `LinkUp` or a `LinkDown` follows."""
         self._thread.start()
 
     def publish(self, topic: str, payload: bytes, content_type: str, user_properties: Sequence[tuple[str, str]]) -> int:
-        """Publish with QoS 1; MQTT 3.1.1 knows no properties. Returns the number that its `Puback` will bear.
+        """Publish with QoS 1; properties are left out with MQTT 3.1.1. Returns the `mid` of the later `Puback`.
 
         Raises:
-            TooLarge: the broker said that it takes no packet of this size.
+            TooLarge: the packet exceeds the MaximumPacketSize of the broker.
         """
         properties: Properties | None = None
         if self._version == paho.MQTTv5:
@@ -230,16 +238,16 @@ class Link:
         return self._client.publish(topic, payload, qos=1, properties=properties).mid
 
     def notify(self, topic: str, payload: bytes, *, retain: bool) -> None:
-        """Publish with QoS 0: it must not take up what the broker's Receive Maximum leaves for records.
+        """Publish with QoS 0, so that the broker's Receive Maximum is left to records.
 
-        paho reports it as published when it has left, by a `Puback` whose number nobody waits for.
+        paho reports it as published when it was sent, by a `Puback` that the worker ignores.
         """
         self._client.publish(topic, payload, qos=0, retain=retain)
 
     def close(self) -> None:
-        """Say goodbye, so that the will is not published unless it is meant for that, too, and end the thread.
+        """Disconnect and end the thread. The will is not published, unless it is `at_goodbye`.
 
-        A thread that is still connecting ends as soon as it notices; it is waited for only shortly.
+        Waits at most a second for the thread; one that is still connecting ends later by itself.
         """
         self._closing.set()
         with_will = self._will.at_goodbye and self._version == paho.MQTTv5
@@ -248,25 +256,25 @@ class Link:
             self._thread.join(1.0)
 
     def abandon(self) -> None:
-        """Give up a connection that does not answer: no goodbye, so that the will tells of it. A `LinkDown` follows."""
+        """Close a connection that does not answer, without DISCONNECT: the will is published. A `LinkDown` follows."""
         self._closing.set()
         sock = self._client.socket()
         if isinstance(sock, socket.socket):
             with contextlib.suppress(OSError):
-                # Not close(): the thread is using the descriptor. Not the method of SSLSocket: it changes the object.
+                # Not close(): the thread uses the descriptor. Not SSLSocket.shutdown: it changes the object.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def _run(self) -> None:
         client = self._client
         try:
-            client.connect(  # returns when TCP and TLS stand
+            client.connect(  # returns when TCP and TLS are established
                 self._broker.host,
                 self._broker.port,
                 keepalive=self._broker.keepalive_s,
                 clean_start=True if self._version == paho.MQTTv5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
             )
             if self._closing.is_set():
-                return  # `close` came too early to find a connection
+                return  # `close` was called before there was a connection
             while client.loop() is MQTTErrorCode.MQTT_ERR_SUCCESS:
                 pass
         except (OSError, ValueError) as error:
@@ -275,7 +283,7 @@ class Link:
             log.exception("the MQTT library failed; the link starts anew")
             self._down = LinkDown(f"internal error: {error}")
         finally:
-            # The callbacks tie client and link into a ring, which would keep the sockets until the next collection.
+            # The callbacks make a reference cycle, which would keep the sockets open until the next garbage collection.
             client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None
             self._emit(self._down)
 
@@ -304,8 +312,8 @@ class Link:
         self._emit(Received(bytes(message.payload)))
 
 
-def _leave_to_the_thread(_client: Any, _data: Any, _sock: Any) -> None:
-    """That it is set keeps paho from writing in the thread that publishes; it wakes the link's thread by itself."""
+def _ignore_register_write(_client: Any, _data: Any, _sock: Any) -> None:
+    """Do nothing. If this callback is set, paho wakes the link's thread instead of writing in the publishing one."""
 
 
 def _packet_bytes(topic: str, payload: bytes, properties: Properties) -> int:
@@ -318,12 +326,12 @@ def _packet_bytes(topic: str, payload: bytes, properties: Properties) -> int:
 def _set_up_tcp(_client: Any, _data: Any, sock: Any) -> None:
     if isinstance(sock, socket.socket) and sock.family in {socket.AF_INET, socket.AF_INET6}:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
-        # Else a record behind a status message waits 40 ms, until the broker's kernel acknowledges the first.
+        # Otherwise a record after a status message waits 40 ms, until the broker's kernel acknowledges the latter.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _explain(error: Exception, broker: Broker) -> str:  # noqa: PLR0911 a table
-    """One sentence from whatever the network said."""
+    """Describe an error of the connection in one sentence."""
     where = f"{broker.host}:{broker.port}"
     match error:
         case ssl.SSLCertVerificationError():

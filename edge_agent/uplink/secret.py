@@ -1,4 +1,4 @@
-"""Passwords come from files: a systemd credential, or a file that only its owner can read."""
+"""Reads passwords from files: a systemd credential, or a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _MOST_BYTES: Final = 65_535
 
 
 def read_password(file: str | None, credential: str | None) -> str | None:
-    """The password, or None if neither is given.
+    """Read a password; None if neither argument is given.
 
     Args:
-        file: path of a file that group and others may not read.
-        credential: name below $CREDENTIALS_DIRECTORY, as systemd's LoadCredential= provides.
+        file: path of a file that group and others must not be able to read.
+        credential: name of a file in $CREDENTIALS_DIRECTORY, as systemd's LoadCredential= provides.
 
     Raises:
-        Unavailable: it cannot be read, is no password, or others could read it too.
+        Unavailable: it cannot be read, is empty or too long, or others can read it.
     """
     if credential is not None:
         directory = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -30,7 +30,7 @@ def read_password(file: str | None, credential: str | None) -> str | None:
 
 
 def _read(path: Path, *, private: bool = False) -> str:
-    """What a file holds, without the end of line that editors add."""
+    """Content of a file, without a final end of line."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode

@@ -1,16 +1,17 @@
-"""What to do next on the link, given what happened on it. Sans-I/O: no socket, no clock, no thread.
+"""State machine of the link: decides the next actions from events. Sans-I/O: no socket, no clock, no thread.
 
 Rules:
-- A record is confirmed only by PUBACK 0x00. 0x10 (no matching subscribers) does not: the broker threw the message away.
-- A refusal that may pass pauses sending, and one record at a time tries whether the cause is gone. If it concerns the
-  topic (nobody subscribed, not authorised) the other topics go on; if the broker (quota, any code we do not know) none.
-  A refusal that cannot pass (too large, wrong format, bad topic) makes the record undeliverable.
-- Whatever was in flight when a link goes down is sent again on the next one, from the outbox, which alone remembers.
-- One question to the outbox at a time; the answer to a question from before a rewind is thrown away.
-- A record at which the link breaks is sent alone. If it breaks so five times in a row, at once, the record is set aside
-  and the next ones are tried. It is undeliverable if the link breaks at it once more right after another record got
-  through: a broker that breaks at everything is no reason to throw records away.
-- Waits between attempts are drawn from up to a cap that doubles, so that a fleet does not return in step.
+- Only PUBACK 0x00 confirms a record. 0x10 (no matching subscribers) does not: the broker has discarded the message.
+- A temporary refusal pauses sending; then one record at a time tests whether the cause has ended. If it concerns the
+  topic (no subscriber, not authorised), the other topics are still used; if it concerns the broker (quota, any unknown
+  code), none is. A permanent refusal (too large, wrong format, bad topic) makes the record undeliverable.
+- Records in flight when a link goes down are sent again on the next one. They come from the outbox; the session keeps
+  no records over a break.
+- One request to the outbox at a time; the answer to a request from before a rewind is discarded.
+- A record at which the link breaks is sent alone. If the link then breaks five times in a row, each time soon after
+  sending, the record is set aside and the next ones are tried. If the link breaks at it once more after another record
+  was acknowledged on that link, it is undeliverable. A broker that breaks at every record makes none undeliverable.
+- Waits between attempts are random below a limit that doubles, so that many gateways do not reconnect at the same time.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ _REASONS: Final = {
     0x97: "quota exceeded",
 }
 _OF_THE_TOPIC: Final = frozenset({NO_MATCHING_SUBSCRIBERS, 0x87})
-"""Reasons that concern one topic: the others may still be used."""
+"""Reasons that concern one topic: other topics are still used."""
 _FIRST_CAP_S: Final = 1.0
 _LAST_CAP_S: Final = 30.0
 _ALONE_LOSSES: Final = 5
 _AT_ONCE_NS: Final = 10 * NS_PER_S
-"""A record that was alone in flight at so many breaks in a row, each this soon after it was sent, is suspected."""
+"""A record is set aside after _ALONE_LOSSES breaks in a row, each within this time after it was sent alone."""
 _MOST_ASIDE: Final = 16
 
 
 class LinkState(Enum):
-    """Where the session stands. The text is shown to people."""
+    """State of the link. The text is shown to people."""
 
     OFFLINE = "offline"
     CONNECTING = "connecting"
@@ -57,13 +58,19 @@ class LinkState(Enum):
 
 
 class Session:
-    """The state of one uplink.
+    """State machine of one uplink.
 
     Args:
-        in_flight_limit: how many records may be in flight.
-        ack_timeout_ns: a link on which a PUBACK is missing for so long is given up; an outbox that does not answer
-            for so long is asked anew.
+        in_flight_limit: largest number of records in flight.
+        ack_timeout_ns: time without PUBACK after which a link is abandoned, and time without answer after which a
+            request to the outbox is repeated, nanoseconds.
         rng: draws waiting times.
+
+    Attributes:
+        state: state of the link.
+        reason: why it is not simply online; empty if it is.
+        sent: number of records published, repeated ones included.
+        acknowledged_count: number of successful PUBACKs.
     """
 
     def __init__(self, *, in_flight_limit: int, ack_timeout_ns: int, rng: random.Random) -> None:
@@ -75,34 +82,34 @@ class Session:
         self._rng = rng
         self._actions: list[Action] = [Open()]
         self._in_flight: dict[int, tuple[Record, int, Way]] = {}
-        self._closed: set[Way] = set()
+        self._closed: set[Way] = set()  # topics that are not used for now
         self._refusals: dict[Way, int] = {}
         self._may_send = False
-        self._asked = 0
+        self._requested = 0  # records requested from the outbox and not answered yet
         self._answer_due_ns: int | None = None
-        self._outdated = False  # the answer that is on its way was asked for before the last rewind
-        self._dry = False
+        self._outdated = False  # the open request is from before the last rewind
+        self._drained = False  # the outbox has no more records to send for now
         self._attempts = 0
         self._retry_ns: int | None = None
         self._acked_on_link = False
-        self._suspect: int | None = None
+        self._suspect: int | None = None  # rowid of the record at which the link broke
         self._losses_alone = 0
-        self._aside: list[int] = []
-        self._held: list[tuple[Lane, Record]] = []
+        self._aside: list[int] = []  # rowids of records that were set aside
+        self._held: list[tuple[Lane, Record]] = []  # handed out, not sent yet
 
-    # ---- what happened
+    # ---- events
 
     def connected(self, receive_maximum: int) -> None:
-        """The broker accepted us and will take so many unacknowledged publishes."""
+        """Handle a new link, on which the broker takes `receive_maximum` unacknowledged publishes."""
         self.state, self.reason = LinkState.ONLINE, ""
         self._retry_ns = None
         self._granted_limit = max(1, min(self._configured_limit, receive_maximum))
         self._acked_on_link = False
-        self._begin_anew(1 if self._suspect is not None or self._aside else self._granted_limit)
+        self._restart(1 if self._suspect is not None or self._aside else self._granted_limit)
 
     def disconnected(self, now_ns: int, reason: str) -> None:
-        """The link is down, or could not be made."""
-        self._look_for_poison(now_ns)
+        """Handle the end of a link, or that it could not be made."""
+        self._suspect_record(now_ns)
         self.state, self.reason = LinkState.OFFLINE, reason
         self._may_send = False
         self._answer_due_ns = None
@@ -110,33 +117,33 @@ class Session:
         self._retry_ns = now_ns + self._backoff_ns()
 
     def stored(self) -> None:
-        """The outbox has committed something."""
-        self._dry = False
+        """Handle a commit of the outbox: there may be new records."""
+        self._drained = False
         self._request()
 
     def offered(self, now_ns: int, records: Sequence[tuple[Lane, Record]]) -> None:
-        """The outbox answers."""
-        asked, self._asked, self._answer_due_ns = self._asked, 0, None
-        outdated, self._outdated = self._outdated or not asked, False
+        """Handle the answer of the outbox to a request."""
+        requested, self._requested, self._answer_due_ns = self._requested, 0, None
+        outdated, self._outdated = self._outdated or not requested, False
         if not self._may_send:
-            return  # asked before a break or a pause; the outbox is rewound after it
+            return  # requested before a break or a pause; a rewind follows
         if outdated:
-            if records and not asked:
-                self._begin_anew(self._limit)  # the answer was given up too early, and who got it is not clear
+            if records and not requested:
+                self._restart(self._limit)  # late answer to a request that had timed out
             self._request()
             return
-        self._dry = len(records) < asked
-        open_ways = [each for each in records if way_of(*each) not in self._closed]
-        # Behind what has to wait there may be much more of it: look again when something new was stored.
-        self._dry = self._dry or not open_ways
-        self._held += [each for each in open_ways if each[1].rowid not in self._in_flight]
-        self._go_on(now_ns)
+        self._drained = len(records) < requested
+        sendable = [(lane, record) for lane, record in records if way_of(lane, record) not in self._closed]
+        # Many more records of a closed topic may follow: request again only when something new was stored.
+        self._drained = self._drained or not sendable
+        self._held += [(lane, record) for lane, record in sendable if record.rowid not in self._in_flight]
+        self._send_held(now_ns)
 
     def acknowledged(self, now_ns: int, record: Record, code: int) -> None:
-        """A PUBACK came, with this reason code (0 in MQTT 3.1.1)."""
+        """Handle a PUBACK with this reason code (0 in MQTT 3.1.1)."""
         sent = self._in_flight.pop(record.rowid, None)
         if sent is None:
-            return  # of an earlier link
+            return  # from an earlier link
         _record, _due_ns, way = sent
         if code == _SUCCESS:
             self._succeed(record, way)
@@ -152,17 +159,17 @@ class Session:
             self._may_send = False
             if self._retry_ns is None:
                 self._retry_ns = now_ns + self._backoff_ns()
-        self._go_on(now_ns)
+        self._send_held(now_ns)
 
     def refused(self, now_ns: int, record: Record, reason: str) -> None:
-        """The record that was to be sent cannot be, by anyone."""
+        """Handle that the record of a `Send` action cannot be sent on any link."""
         if self._in_flight.pop(record.rowid, None) is not None:
             self.sent -= 1
             self._refuse(record, reason)
-            self._go_on(now_ns)
+            self._send_held(now_ns)
 
     def tick(self, now_ns: int) -> None:
-        """Time has passed."""
+        """Handle timeouts and retries that are due at `now_ns`."""
         if any(now_ns >= due_ns for _record, due_ns, _way in self._in_flight.values()):
             self._actions.append(Drop())
             self.disconnected(now_ns, "the broker acknowledges nothing any more")
@@ -171,25 +178,25 @@ class Session:
                 self._retry_ns = None
                 self.state = LinkState.CONNECTING
                 self._actions.append(Open())
-            elif not self._in_flight:  # paused: one record tells whether the cause is gone
+            elif not self._in_flight:  # paused: one record tests whether the cause has ended
                 self._retry_ns = None
-                self._begin_anew(1)
-        if self._asked and self._may_send:
+                self._restart(1)
+        if self._requested and self._may_send:
             if self._answer_due_ns is None:
                 self._answer_due_ns = now_ns + self._ack_timeout_ns
-            elif now_ns >= self._answer_due_ns:  # the store fell over this question
-                self._asked, self._answer_due_ns = 0, None
-                self._begin_anew(self._limit)
+            elif now_ns >= self._answer_due_ns:  # the request was lost in the store
+                self._requested, self._answer_due_ns = 0, None
+                self._restart(self._limit)
 
-    # ---- what to do
+    # ---- actions
 
     def take_actions(self) -> list[Action]:
-        """What is to be done now, in order."""
+        """Return and remove the pending actions, in order."""
         actions, self._actions = self._actions, []
         return actions
 
     def deadline_ns(self) -> int | None:
-        """When `tick` is wanted."""
+        """Time at which `tick` must be called, nanoseconds since boot; None: not needed."""
         times = [due_ns for _record, due_ns, _way in self._in_flight.values()]
         if self._retry_ns is not None and not self._in_flight:
             times.append(self._retry_ns)
@@ -199,16 +206,16 @@ class Session:
 
     @property
     def in_flight(self) -> int:
-        """Records published and not acknowledged."""
+        """Number of records published and not acknowledged."""
         return len(self._in_flight)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is going on that a short wait would finish."""
-        waiting = self._in_flight or (self._asked and self._may_send)
+        """Whether no answer is pending that a short wait would bring."""
+        waiting = self._in_flight or (self._requested and self._may_send)
         return self.state is not LinkState.CONNECTING and not waiting
 
-    # ---- inside
+    # ---- internal
 
     def _send(self, now_ns: int, lane: Lane, record: Record) -> None:
         self._held.remove((lane, record))
@@ -230,10 +237,10 @@ class Session:
         self._actions.append(Confirm(record))
 
     def _close(self, now_ns: int, way: Way, reason: str) -> None:
-        """Stop using a topic for a while; what belongs there stays in the outbox, and the others go on."""
+        """Do not use a topic for some time; its records stay in the outbox, and other topics are still used."""
         self._closed.add(way)
         self.state, self.reason = LinkState.PAUSED, reason
-        self._held = [each for each in self._held if way_of(*each) not in self._closed]
+        self._held = [(lane, record) for lane, record in self._held if way_of(lane, record) not in self._closed]
         if self._retry_ns is None:
             self._retry_ns = now_ns + self._wait_ns(self._refusals.get(way, 0))
             self._refusals[way] = self._refusals.get(way, 0) + 1
@@ -246,41 +253,41 @@ class Session:
         if record.rowid in self._aside:
             self._aside.remove(record.rowid)
 
-    def _begin_anew(self, in_flight_limit: int) -> None:
-        """Send from the oldest record on. An answer that is still on its way was asked for before."""
+    def _restart(self, in_flight_limit: int) -> None:
+        """Rewind and send from the oldest record on. The answer to an open request will be outdated."""
         self._may_send = True
         self._limit = in_flight_limit
-        self._dry = False
-        self._outdated = self._asked > 0
+        self._drained = False
+        self._outdated = self._requested > 0
         self._held.clear()
         self._closed.clear()
         self._actions.append(Rewind())
         self._request()
 
-    def _go_on(self, now_ns: int) -> None:
-        """Send what was handed out as far as there is room, and ask for more.
+    def _send_held(self, now_ns: int) -> None:
+        """Send records that were handed out, up to the limit, and request more.
 
-        Records that were set aside wait until another one got through on this link, and are then sent alone.
+        Records that were set aside wait until another one was acknowledged on this link; they are then sent alone.
         """
         if not self._may_send:
             return
-        aside = [each for each in self._held if each[1].rowid in self._aside]
+        aside = [held for held in self._held if held[1].rowid in self._aside]
         if aside and self._acked_on_link:
             if not self._in_flight:
                 self._send(now_ns, *aside[0])
             return
-        for each in [each for each in self._held if each not in aside][: self._limit - len(self._in_flight)]:
-            self._send(now_ns, *each)
+        for lane, record in [held for held in self._held if held not in aside][: self._limit - len(self._in_flight)]:
+            self._send(now_ns, lane, record)
         self._request()
 
     def _request(self) -> None:
         room = self._limit - len(self._in_flight)
-        if self._may_send and room > 0 and not self._asked and not self._dry:
-            self._asked = room + max(0, len(self._aside) - len(self._held))
-            self._actions.append(HandOut(self._asked))
+        if self._may_send and room > 0 and not self._requested and not self._drained:
+            self._requested = room + max(0, len(self._aside) - len(self._held))
+            self._actions.append(HandOut(self._requested))
 
-    def _look_for_poison(self, now_ns: int) -> None:
-        """Judge the record at which the link broke."""
+    def _suspect_record(self, now_ns: int) -> None:
+        """Decide whether the record in flight is the cause of the break: suspect it, set it aside, or refuse it."""
         if not self._in_flight:
             return
         rowid, (record, due_ns, _way) = next(iter(self._in_flight.items()))
@@ -303,6 +310,6 @@ class Session:
         return self._wait_ns(self._attempts - 1)
 
     def _wait_ns(self, attempts: int) -> int:
-        """A random wait below a cap that doubles with each attempt."""
+        """Random wait below a limit that doubles with each attempt, nanoseconds."""
         cap_s = min(_LAST_CAP_S, _FIRST_CAP_S * 2.0 ** min(attempts, 10))
         return round(self._rng.uniform(0.05, 1.0) * cap_s * NS_PER_S)

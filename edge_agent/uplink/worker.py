@@ -1,4 +1,4 @@
-"""The uplink's worker: owner of the link. Carries out what the session decides, and tells it what happened."""
+"""Worker of the uplink: owns the link, passes events to the session and executes its actions."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 INBOX_LIMIT: Final = 100_000
 _MQTT_5: Final = 5
-_ALL_WELL: Final = f"{LinkState.ONLINE.value} "
+_ONLINE: Final = f"{LinkState.ONLINE.value} "
 _SILENT_ENDS: Final = 3
-"""Connections in a row that the broker closed without a word before another version of MQTT is tried."""
+"""Number of consecutive connections closed without an answer, after which another version of MQTT is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class PublishStatus:
-    """It is time for a heartbeat, or somebody asked for a birth."""
+    """Publish the notices of an occasion: a heartbeat, or a birth that a host requested."""
 
     occasion: Occasion = Occasion.HEARTBEAT
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Something happened on the link with this number. Links before it may still have something to say."""
+    """An event of the link with this number. Events of earlier links may arrive late."""
 
     link: int
     event: LinkEvent
@@ -62,7 +62,7 @@ UplinkInput = Heard | Offered | Stored | PublishStatus
 
 @dataclass(frozen=True, slots=True)
 class OutboxSide:
-    """What the uplink does to records; each call only puts something into the store's inbox."""
+    """Requests to the outbox; each call only puts a message into the inbox of the store."""
 
     rewind: Callable[[], object]
     hand_out: Callable[[int], object]
@@ -72,14 +72,14 @@ class OutboxSide:
 
 @dataclass(frozen=True, slots=True)
 class UplinkPart:
-    """What the uplink has done so far.
+    """State and counts of the uplink.
 
     Attributes:
-        state: of the link.
+        state: state of the link.
         reason: why it is not simply online; empty if it is.
-        sent: PUBLISH packets of records, repeated ones too.
-        acknowledged: successful answers to them.
-        bytes_sent: payloads of records.
+        sent: number of PUBLISH packets of records, repeated ones included.
+        acknowledged: number of successful PUBACKs.
+        bytes_sent: size of all payloads of records.
     """
 
     state: LinkState
@@ -90,17 +90,17 @@ class UplinkPart:
 
 
 class UplinkWorker:
-    """Keeps one link and sends records over it.
+    """Keeps one link up and sends records over it.
 
     Args:
-        broker: where to.
-        dialect: builds what is published, and says on which topics.
-        versions: MQTT versions to try in turn: 5, 4 (which is 3.1.1).
-        session: decides.
-        outbox: gives and takes back records.
-        command: takes what the link hears besides answers to records.
-        link: makes a connection; a test of failing networks gives another.
-        clock: only for the session's deadlines.
+        broker: address and identity.
+        dialect: builds all messages and their topics.
+        versions: MQTT versions to try in turn: 5, or 4 for MQTT 3.1.1.
+        session: decides what to do next.
+        outbox: requests to the outbox.
+        command: called with each command that arrives over the link.
+        link: makes a connection; a test of failing networks passes another factory.
+        clock: source of time for the deadlines of the session.
     """
 
     name = "uplink"
@@ -132,12 +132,12 @@ class UplinkWorker:
         self._links = 0
         self._silent_ends = 0
         self._mids: dict[int, Record] = {}
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
     def step(self) -> int | None:
-        """Hear what happened and do what follows from it."""
+        """Handle what arrived, and execute the resulting actions."""
         for message in self.inbox.take_all():
-            self._hear(message)
+            self._handle(message)
         while True:
             self.session.tick(self._clock.now_ns())
             actions = self.session.take_actions()
@@ -145,28 +145,28 @@ class UplinkWorker:
                 break
             for action in actions:
                 self._carry_out(action)
-        self._say_changes()
+        self._log_changes()
         return self.session.deadline_ns()
 
     def snapshot(self) -> UplinkPart:
-        """Its part of a snapshot."""
+        """State and counts for the snapshot of the agent."""
         session = self.session
         return UplinkPart(session.state, session.reason, session.sent, session.acknowledged_count, self._bytes_sent)
 
     def stop(self) -> None:
-        """Say a last word and close the link."""
+        """Publish the farewell notices and close the link."""
         if self._link is None:
             return
         self._notify(Occasion.FAREWELL)
         self._link.close()
         self._link = None
 
-    def _hear(self, message: UplinkInput) -> None:
+    def _handle(self, message: UplinkInput) -> None:
         now_ns = self._clock.now_ns()
         match message:
             case Heard(link, event):
                 if link == self._links and self._link is not None:
-                    self._hear_link(event, now_ns)
+                    self._handle_link(event, now_ns)
             case Offered(records):
                 self.session.offered(now_ns, records)
             case Stored():
@@ -174,7 +174,7 @@ class UplinkWorker:
             case PublishStatus(occasion):
                 self._notify(occasion)
 
-    def _hear_link(self, event: LinkEvent, now_ns: int) -> None:
+    def _handle_link(self, event: LinkEvent, now_ns: int) -> None:
         match event:
             case LinkUp(receive_maximum):
                 self._silent_ends = 0
@@ -194,10 +194,10 @@ class UplinkWorker:
                     self._command(command)
 
     def _choose_version(self, *, wrong_version: bool, at_once: bool) -> None:
-        """The next one if the broker does not know this one; after any connection that stood, the first again.
+        """Choose the next version if the broker does not support this one; the first after an established connection.
 
-        A broker that is just going down closes without a word, too, and staying with 3.1.1 because of it would mean
-        to trust a PUBACK that cannot say that nobody was there.
+        A broker that shuts down also closes connections without an answer. To stay with 3.1.1 for that reason would be
+        harmful: its PUBACK cannot report that there was no subscriber.
         """
         if not wrong_version:
             self._silent_ends = 0
@@ -241,7 +241,7 @@ class UplinkWorker:
                 self._dialect.command_topic,
             )
             link.open()
-        except Exception as error:  # no thread, no descriptor, no memory: later there may be
+        except Exception as error:  # no thread, descriptor or memory available: try again later
             log.exception("the link cannot be opened and is tried again")
             self.session.disconnected(self._clock.now_ns(), f"internal error: {error}")
         else:
@@ -253,53 +253,55 @@ class UplinkWorker:
 
     def _send(self, lane: Lane, record: Record) -> None:
         if self._link is None:
-            return  # it went down within this step, and the record is sent again after that
+            return  # the link went down within this step; the record is sent again on the next one
         try:
-            said = self._dialect.publication(lane, record)
+            publication = self._dialect.publication(lane, record)
             try:
-                self._publish(self._link, record, said)
-            except TooLarge:  # maybe because of what it told beside the record
+                self._publish(self._link, record, publication)
+            except TooLarge:  # perhaps only because of the announcement in it
                 self._dialect.answered(record, taken=False)
-                plainer = self._dialect.publication(lane, record)
-                if len(plainer.payload) >= len(said.payload):
+                smaller = self._dialect.publication(lane, record)
+                if len(smaller.payload) >= len(publication.payload):
                     raise
-                self._publish(self._link, record, plainer)
+                self._publish(self._link, record, smaller)
         except TooLarge as error:
             self._dialect.answered(record, taken=False)
             self.session.refused(self._clock.now_ns(), record, str(error))
         except Exception as error:
-            # One record that cannot be put into a message must not hold up those behind it.
+            # A record that cannot be encoded must not block the following ones.
             log.exception("a record cannot be encoded epoch=%d seq=%d", record.epoch, record.seq)
             self._dialect.answered(record, taken=False)
             self.session.refused(self._clock.now_ns(), record, f"it cannot be encoded: {error}")
 
-    def _publish(self, link: Link, record: Record, said: Publication) -> None:
-        self._say(said.before)
-        mid = link.publish(said.topic, said.payload, said.content_type, said.user_properties)
+    def _publish(self, link: Link, record: Record, publication: Publication) -> None:
+        self._publish_notices(publication.before)
+        mid = link.publish(
+            publication.topic, publication.payload, publication.content_type, publication.user_properties
+        )
         self._mids[mid] = record
-        self._bytes_sent += len(said.payload)
+        self._bytes_sent += len(publication.payload)
 
     def _notify(self, occasion: Occasion) -> None:
         if self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:
-            self._say(self._dialect.notices(occasion))
+            self._publish_notices(self._dialect.notices(occasion))
 
-    def _say(self, notices: Sequence[Notice]) -> None:
+    def _publish_notices(self, notices: Sequence[Notice]) -> None:
         if self._link is not None:
-            for each in notices:
-                self._link.notify(each.topic, each.payload, retain=each.retain)
+            for notice in notices:
+                self._link.notify(notice.topic, notice.payload, retain=notice.retain)
 
-    def _say_changes(self) -> None:
-        """Log each state and cause once, until all is well again: two topics that wait may take turns for ever."""
+    def _log_changes(self) -> None:
+        """Log each state and reason once until the link is online again: two closed topics may alternate for long."""
         state, reason = self.session.state, self.session.reason
-        said = f"{state.value} {reason}"
-        if state is LinkState.CONNECTING or said in self._said:
+        entry = f"{state.value} {reason}"
+        if state is LinkState.CONNECTING or entry in self._logged:
             return
         where = f"{self._broker.host}:{self._broker.port}"
         if state is LinkState.ONLINE and not reason:
-            self._said.clear()
+            self._logged.clear()
             log.info("uplink online broker=%s mqtt=%s", where, "5" if self._version == _MQTT_5 else "3.1.1")
         else:
-            self._said.discard(_ALL_WELL)
+            self._logged.discard(_ONLINE)
             some = "online, but some" if state is LinkState.ONLINE else f"{state.value},"
             log.warning("uplink %s records wait in the outbox reason=%r", some, reason)
-        self._said.add(said)
+        self._logged.add(entry)

@@ -28,7 +28,7 @@ def telling() -> tuple[Findings, list[Event]]:
 
 def test_a_finding_becomes_an_event_about_its_channel() -> None:
     findings, events = telling()
-    findings.tell(NAME, anomaly(AnomalyKind.SURPRISE, 100))
+    findings.report(NAME, anomaly(AnomalyKind.SURPRISE, 100))
     cause = "a reading of 25.5 °C where 20 °C was expected, and it did not stay there; score 7.2"
     assert events == [Event(EventKind.ANOMALY, 100 * NS_PER_S, NAME, "surprise", cause)]
     assert findings.counts == {"surprise": 1}
@@ -37,8 +37,8 @@ def test_a_finding_becomes_an_event_about_its_channel() -> None:
 def test_a_broken_sensor_is_told_of_a_few_times_an_hour() -> None:
     findings, events = telling()
     for second in range(0, 2 * 3600, 10):
-        findings.tell(NAME, anomaly(AnomalyKind.SURPRISE, second))
-    findings.tell("canopy.temperature_c", anomaly(AnomalyKind.SURPRISE, 20))
+        findings.report(NAME, anomaly(AnomalyKind.SURPRISE, second))
+    findings.report("canopy.temperature_c", anomaly(AnomalyKind.SURPRISE, 20))
     states = [event.state for event in events if event.subject == NAME]
     assert states == (["surprise"] * MOST_IN_AN_HOUR + ["more"]) * 2
     assert [event.state for event in events if event.subject != NAME] == ["surprise"]
@@ -49,9 +49,9 @@ def test_a_broken_sensor_is_told_of_a_few_times_an_hour() -> None:
 def test_an_end_is_told_if_its_beginning_was(before: int, told: bool) -> None:
     findings, events = telling()
     for second in range(before):
-        findings.tell(NAME, anomaly(AnomalyKind.SURPRISE, second))
-    findings.tell(NAME, anomaly(AnomalyKind.FLATLINE, 100, Phase.BEGAN))
-    findings.tell(NAME, anomaly(AnomalyKind.FLATLINE, 200, Phase.ENDED))
+        findings.report(NAME, anomaly(AnomalyKind.SURPRISE, second))
+    findings.report(NAME, anomaly(AnomalyKind.FLATLINE, 100, Phase.BEGAN))
+    findings.report(NAME, anomaly(AnomalyKind.FLATLINE, 200, Phase.ENDED))
     states = [event.state for event in events]
     assert ("flatline" in states) is told
     assert ("flatline-ended" in states) is told
@@ -73,8 +73,8 @@ def wander(seed: int) -> Callable[[int], list[float | None]]:
 
 def test_siblings_are_compared_across_sensors() -> None:
     findings, events = telling()
-    one = Watch(NAME, AnomalySettings(), findings.tell)
-    other = Watch("canopy.temperature_c", AnomalySettings(), findings.tell)
+    one = Watch(NAME, AnomalySettings(), findings.report)
+    other = Watch("canopy.temperature_c", AnomalySettings(), findings.report)
     one.pair(other)
     mine, theirs = wander(1), wander(2)
     for hour in range(4 * 24):

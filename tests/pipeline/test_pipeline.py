@@ -400,6 +400,20 @@ def test_a_batch_that_the_store_refuses_is_counted() -> None:
     assert bench.pipeline.counts.dropped == 1
 
 
+def test_a_batch_that_the_store_refuses_leaves_a_tombstone_at_the_next_step_at_which_there_is_room() -> None:
+    bench = Bench()
+    bench.measure(0, 20.0)
+    bench.measure(1, 20.0)
+    bench.refusing = True
+    bench.pipeline.seal()
+    bench.pipeline.step()
+    bench.refusing = False
+    bench.pipeline.step()
+    (tombstone,) = bench.contents(Store)
+    assert isinstance(tombstone, Tombstone)
+    assert (tombstone.readings, tombstone.first_ns, tombstone.last_ns) == (2, START_NS, START_NS + S)
+
+
 def test_events_keep_their_place_among_records() -> None:
     bench = Bench(durability_s=3600)
     for second in (0, 30, 60, 90, 120):

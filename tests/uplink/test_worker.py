@@ -295,7 +295,7 @@ def test_causes_that_take_turns_are_logged_once_each_until_all_is_well(
     some, off = (LinkState.ONLINE, "of live"), (LinkState.OFFLINE, "gone")
     for state, reason in (well, live, backlog, live, backlog, some, backlog, off, live, well, well, live, well):
         worker.session.state, worker.session.reason = state, reason
-        worker._say_changes()
+        worker._log_changes()
     said = [
         each.getMessage().split(" records", maxsplit=1)[0].split(" broker", maxsplit=1)[0] for each in caplog.records
     ]

@@ -1,1 +1,1 @@
-"""What is unusual about one channel, or about two that measure the same. Pure."""
+"""Anomaly detection for one channel, and for two channels that measure the same. Pure."""

@@ -5,7 +5,7 @@ q·[[dt³/3, dt²/2], [dt²/2, dt]] with q = drift_per_s² (Bar-Shalom, Li, Kiru
 Applications to Tracking and Navigation, 2001, §6.2.2). A reading further than `gate` standard deviations from
 the prediction is refused.
 
-Refused readings that agree with each outlier become the new level, so the filter always follows a true step. The state
+Refused readings that agree with each other become the new level, so the filter always follows a true step. The state
 before them is kept for some time: if two spikes in a row were taken for a step, it is restored at the next reading.
 """
 
@@ -44,7 +44,7 @@ class KalmanSettings:
         drift_per_s: change of the slope in one second (standard deviation), canonical unit per second per
             sqrt(second), ≥ 0; see `Quantity`.
         gate: a reading further from the prediction than this many standard deviations is an outlier.
-        reacquire_after: number of consecutive outliers, agreeing with each outlier, that make a new level; ≥ 1.
+        reacquire_after: number of consecutive outliers, agreeing with each other, that make a new level; ≥ 1.
     """
 
     stage: ClassVar = "kalman"

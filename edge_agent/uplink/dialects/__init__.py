@@ -1,1 +1,1 @@
-"""What is said upstream, in whose words: one object per dialect, chosen by the configuration."""
+"""Dialects: topics and messages of one MQTT convention each. The configuration selects one."""

@@ -1,10 +1,10 @@
-"""Which form each batch takes on a link: standing alone, standing alone and teaching, or by announcement.
+"""Form of each batch on a link: self-contained, self-contained with the announcement (teaching), or by announcement.
 
-What is stored always stands alone. A batch leaves by announcement only if the broker has acknowledged, on this link and
-topic, a batch that teaches the announcement. It thereby stands in the queue of every subscriber of that topic, before
-all that need it: MQTT keeps the order within a topic. So a receiver that was away while the channels changed can read
-what waited for it, even if it hears no status message; and a status message may keep its QoS of 0, which leaves all of
-the broker's Receive Maximum to records.
+Stored batches are always self-contained. A batch is sent by announcement only after the broker has acknowledged, on
+this link and topic, a batch that contains the announcement. That batch is then in the queue of every subscriber of the
+topic, before all batches that need it, because MQTT keeps the order within a topic. So a receiver that was offline
+while the channels changed can read its queue without any status message. Status messages can therefore have QoS 0,
+which leaves all of the broker's Receive Maximum to records.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TEACH_EVERY: Final = 64
-"""Of the batches on a topic, so many begin with one that teaches: for whoever came later, and missed the status."""
+"""One batch of this many on a topic is teaching, for subscribers that came later and missed the status."""
 _NEAR_STEPS: Final = 64
-"""An offset that differs by less costs each message one byte, which is no reason for another announcement."""
+"""A smaller difference of the offset, in time steps, costs one byte per message: no reason for a new announcement."""
 
 
 @dataclass(slots=True)
 class _Topic:
-    """What was said on one topic of this link.
+    """State of one topic of this link.
 
     Attributes:
-        since: batches since the last one that taught.
-        pending: rowid of the one that teaches and is on its way.
-        taught: whether one has arrived.
+        since: number of batches since the last teaching one.
+        pending: rowid of the teaching batch that is not acknowledged yet; None if there is none.
+        taught: whether a teaching batch was acknowledged.
     """
 
     since: int
@@ -47,60 +47,60 @@ class _Topic:
 
 
 class Announcer:
-    """Says once what never changes.
+    """Chooses the form of each batch on a link.
 
     Args:
-        facts: what would be announced now.
+        facts: makes the announcement of the current channels and clock; raises WireError if it is too large.
 
     Attributes:
-        announcement: what batches go by on this link; None: nothing can be announced, and each stands alone.
+        announcement: announcement in use on this link; None: every batch is self-contained.
     """
 
     def __init__(self, facts: Callable[[], Announcement]) -> None:
         self.announcement: Announcement | None = None
         self._facts = facts
         self._topics: dict[str, _Topic] = {}
-        self._wary = False
+        self._delay_teaching = False
 
     def begin(self) -> None:
-        """A link has come up: nobody there was told anything."""
-        # The link may have broken because the teaching message was too large for it.
-        self._wary = any(topic.pending is not None for topic in self._topics.values())
+        """Start a new link: no announcement was sent on it yet."""
+        # The last link may have broken because the teaching message was too large; do not begin with one then.
+        self._delay_teaching = any(topic.pending is not None for topic in self._topics.values())
         self._announce(self._now())
 
     def refresh(self) -> None:
-        """Announce anew if the clock has moved, which would make every message say so."""
-        said = self.announcement
-        now = None if said is None else self._now()
-        if said is None or now is None:
+        """Announce again if the clock has changed, because otherwise every message would have to state the change."""
+        announced = self.announcement
+        current = None if announced is None else self._now()
+        if announced is None or current is None:
             return
-        moved = abs(now.offset_ns - said.offset_ns) >= _NEAR_STEPS * said.time_step_ns
-        if moved or now.time_quality is not said.time_quality:
-            self._announce(now)
+        moved = abs(current.offset_ns - announced.offset_ns) >= _NEAR_STEPS * announced.time_step_ns
+        if moved or current.time_quality is not announced.time_quality:
+            self._announce(current)
 
     def message(self, topic: str, record: Record, alone: bytes) -> bytes:
-        """The form in which a record leaves.
+        """Return the message of a record in the form in which it is sent.
 
         Args:
-            topic: where it goes.
-            record: what leaves.
-            alone: its message as it stands alone.
+            topic: topic of the message.
+            record: the record.
+            alone: its self-contained message.
         """
         if record.kind is not RecordKind.BATCH or self.announcement is None:
             return alone
-        state = self._topics.setdefault(topic, _Topic(0 if self._wary else TEACH_EVERY))
+        state = self._topics.setdefault(topic, _Topic(0 if self._delay_teaching else TEACH_EVERY))
         state.since += 1
         if state.since >= TEACH_EVERY and state.pending is None:
             try:
                 taught = teaching(alone, self.announcement)
-            except WireError:  # it is as large as a message may be
+            except WireError:  # with the announcement, the message is too large
                 return alone
             state.since, state.pending = 0, record.rowid
             return taught
         return (state.taught and by_announcement(alone, self.announcement)) or alone
 
     def answered(self, record: Record, *, taken: bool) -> None:
-        """The broker took the message of a record, or did not. After one that taught and was refused, others wait."""
+        """Handle the result of a publication; if a teaching batch was refused, the next one comes after TEACH_EVERY."""
         for state in self._topics.values():
             if state.pending == record.rowid:
                 state.pending = None

@@ -1,4 +1,4 @@
-"""Our own topics, for every format without topics of its own: `…/live`, `…/backlog`, `…/event`, retained `…/status`."""
+"""Topics for all formats without topics of their own: `…/live`, `…/backlog`, `…/event`, retained `…/status`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class OwnTopics:
-    """Records by lane, and the status as JSON.
+    """Records on the topic of their lane, and the status as retained JSON.
 
     Args:
         prefix: first levels of every topic.
-        encode: the record as one of our own messages.
-        rewrite: such a message in the format that is sent.
-        status: the JSON of the retained status, given its state: `online`, `stopped`, `offline`.
-        announcer: chooses the form of our own messages; None: each stands alone.
+        encode: encodes a record in edge-agent's own format.
+        rewrite: converts such a message to the format that is sent.
+        status: makes the JSON of the status; its argument is the state `online`, `stopped` or `offline`.
+        announcer: chooses the form of messages in the own format; None: every one is self-contained.
     """
 
     command_topic = None
@@ -46,7 +46,7 @@ class OwnTopics:
         self._announcer = announcer
 
     def will(self) -> Will:
-        """That we are offline."""
+        """The status `offline`, retained."""
         return Will(self._status_topic, self._status("offline"))
 
     def notices(self, occasion: Occasion) -> Sequence[Notice]:
@@ -59,7 +59,7 @@ class OwnTopics:
         return (Notice(self._status_topic, self._status(state), retain=True),)
 
     def publication(self, lane: Lane, record: Record) -> Publication:
-        """The record in the chosen format. Its identity travels beside it, so that a bridge drops duplicates."""
+        """The record in the configured format. User properties hold its identity, so that a bridge can deduplicate."""
         written = self._rewrite(self._encode(record))
         topic = f"{self._prefix}/{written.topic or way_of(lane, record).value}"
         payload = written.payload
@@ -70,12 +70,12 @@ class OwnTopics:
         return Publication(topic, payload, written.content_type, properties)
 
     def answered(self, record: Record, *, taken: bool) -> None:
-        """Later messages may go by what this one taught."""
+        """Pass the result to the announcer."""
         if self._announcer is not None:
             self._announcer.answered(record, taken=taken)
 
     def heard(self, payload: bytes) -> Sequence[Command]:  # noqa: ARG002 there are no commands
-        """Nothing."""
+        """No commands."""
         return ()
 
     @property

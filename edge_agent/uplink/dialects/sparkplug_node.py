@@ -1,9 +1,9 @@
-"""A Sparkplug B edge node (Sparkplug 3.0, chapters 4 to 6): births, deaths, sequence numbers, and records as NDATA.
+"""Sparkplug B edge node (Sparkplug 3.0, chapters 4 to 6): births, deaths, sequence numbers, and records as NDATA.
 
-One record is one NDATA of the node: a device for each sensor would make of a batch as many messages as it has sensors,
-and its PUBACK would mean a part of it. Data bear names and no aliases: a host that missed a birth, which travels with
-QoS 0, can still keep them. In one thing the specification is not followed: data are published with QoS 1 instead of 0,
-because without PUBACK nobody could say that they arrived.
+One record is one NDATA of the node. With one device per sensor, a batch would need a message per sensor, and a PUBACK
+would confirm only a part of it. Metrics are identified by name, not by alias, so that a host that missed a birth (sent
+with QoS 0) can still store them. One deviation from the specification: data are published with QoS 1 instead of 0,
+because their arrival is known only from a PUBACK.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ if TYPE_CHECKING:
 NAMESPACE: Final = "spBv1.0"
 CONTENT_TYPE: Final = "application/x-protobuf"
 _NUMBERS: Final = 256
-"""seq and bdSeq count 0 to 255, and then from 0 again."""
+"""seq and bdSeq count from 0 to 255, then start at 0 again."""
 
 
 @dataclass(slots=True)
 class _Known:
-    """A metric that births tell of.
+    """A metric that births contain.
 
     Attributes:
         kind: its type.
-        last: its latest value that was news; None before the first.
+        last: its latest value that was not historical; None before the first.
     """
 
     kind: DataType
@@ -59,16 +59,16 @@ class _Known:
 
 
 class SparkplugNode:
-    """The edge node of one gateway.
+    """Edge node of one gateway.
 
     Args:
         group: id of the group.
         node: id of the edge node.
-        channels: sensor and quantity of everything that will be measured. Metrics that appear beside them, as those of
-            sensors that were configured when an older record was stored, are told of in a new birth when they come.
-        about: what the birth says of the gateway, by name.
-        encode: the record as one of our own messages.
-        wall_ns: UNIX time as far as it is known.
+        channels: sensor and quantity of every configured channel. A metric of another channel, for example in a record
+            that was stored before a change of the configuration, is added by a new birth.
+        about: properties of the gateway in the birth, by name.
+        encode: encodes a record in edge-agent's own format.
+        wall_ns: best known UNIX time, nanoseconds.
     """
 
     def __init__(
@@ -100,16 +100,16 @@ class SparkplugNode:
 
     @property
     def command_topic(self) -> str:
-        """Where a host asks for a rebirth."""
+        """Topic on which a host requests a rebirth."""
         return self._topic("NCMD")
 
     def will(self) -> Will:
-        """The death of the session that begins now. MQTT 5 lets the broker publish it at a goodbye, too."""
+        """NDEATH of the session that starts now. With MQTT 5, the broker also publishes it at a regular disconnect."""
         self._bd_seq = (self._bd_seq + 1) % _NUMBERS
         return Will(self._topic("NDEATH"), self._death(), retain=False, at_goodbye=True)
 
     def notices(self, occasion: Occasion) -> Sequence[Notice]:
-        """Birth and death; between them a node speaks only when it has news."""
+        """NBIRTH or NDEATH; there are no heartbeats."""
         match occasion:
             case Occasion.BIRTH:
                 return (self._birth(),)
@@ -119,7 +119,7 @@ class SparkplugNode:
                 return ()
 
     def publication(self, lane: Lane, record: Record) -> Publication:
-        """The record as NDATA. What comes from the backlog is historical."""
+        """The record as NDATA. Records of the backlog lane are marked as historical."""
         metrics = metrics_of(decode_message(self._encode(record)))
         for metric in metrics:
             if metric.name not in self._known:
@@ -127,23 +127,23 @@ class SparkplugNode:
                 self._born = False
         before = () if self._born else (self._birth(),)
         historical = lane is Lane.BACKLOG
-        said = payload(to_ms(self._wall_ns()), metrics, seq=self._seq, historical=historical)
+        encoded = payload(to_ms(self._wall_ns()), metrics, seq=self._seq, historical=historical)
         self._seq = (self._seq + 1) % _NUMBERS
         if not historical:
             for metric in metrics:
                 self._known[metric.name].last = metric
         identity = (("epoch", str(record.epoch)), ("seq", str(record.seq)), ("n", str(record.readings)))
-        return Publication(self._topic("NDATA"), said, CONTENT_TYPE, (*identity, ("v", NAMESPACE)), before)
+        return Publication(self._topic("NDATA"), encoded, CONTENT_TYPE, (*identity, ("v", NAMESPACE)), before)
 
     def answered(self, record: Record, *, taken: bool) -> None:  # noqa: ARG002 it is the same of all
-        """If not, a number is used up that no host has seen, and maybe nobody heard the birth: begin anew."""
+        """After a failure, send a new birth: hosts miss a sequence number, and perhaps the birth."""
         self._born = self._born and taken
 
     def heard(self, payload: bytes) -> Sequence[Command]:
-        """A rebirth; there are no other commands."""
+        """`Rebirth` if the host requests one; there are no other commands."""
         return (Rebirth(),) if asks_for_rebirth(payload) else ()
 
-    # ---- inside
+    # ---- internal
 
     def _topic(self, kind: str) -> str:
         return f"{NAMESPACE}/{self._group}/{kind}/{self._node}"
@@ -157,7 +157,7 @@ class SparkplugNode:
         return payload(now_ms, (metric,), seq=None)
 
     def _birth(self) -> Notice:
-        """Everything that there is, with its latest value; data number 1 follows."""
+        """NBIRTH: all metrics with their latest values. Has seq 0; the next NDATA has seq 1."""
         now_ms = to_ms(self._wall_ns())
         metrics = [
             Metric(BD_SEQ, now_ms, DataType.INT64, self._bd_seq),
