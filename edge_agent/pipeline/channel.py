@@ -46,7 +46,7 @@ class Channel:
         quantity: its quantity.
         derived: how it is computed from other quantities; None if it is measured.
         values: rows of the open batch, filtered and rounded, canonical unit.
-        raws: the same, calibrated, neither filtered nor rounded.
+        raws: the same, calibrated and rounded but not filtered.
         statuses: the same, see `status_of`.
         last_value, last_status: value and status of the latest reading.
     """
@@ -106,7 +106,7 @@ class Channel:
         self._counts.add(statuses, good)
         self.last_value, self.last_status = values[-1], statuses[-1]
         self.values += values
-        self.raws += raws
+        self.raws += rounded(raws, self._settings.raw_resolution)
         self.statuses += statuses
         sigmas = [None] * len(values) if estimates is None else estimates.sigmas
         if self._sends_sigma:
@@ -128,11 +128,7 @@ class Channel:
         values, raws, statuses = self.values, self.raws, self.statuses
         if first:
             values, raws, statuses = values[first:], raws[first:], statuses[first:]
-        shown: Sequence[float | None] | None = None
-        if self._settings.send_raw:
-            shown = rounded(raws, self._settings.raw_resolution)
-        elif any(statuses) and (evidence := _evidence(raws, statuses)) is not None:
-            shown = rounded(evidence, self._settings.raw_resolution)
+        shown = raws if self._settings.send_raw else _evidence(raws, statuses)
         sigmas = self._sigmas[first:] if self._sends_sigma else None
         return Column(self.quantity, values, shown, statuses, None, sigmas, describe=describe)
 
@@ -141,10 +137,9 @@ class Channel:
         model = self._filter.model() if self._filter is not None and self._settings.smoothed else None
         if model is None:
             return
-        raws = rounded(self.raws, self._settings.raw_resolution)
         usable = [
             (now_ns, raw if status >= 0 and quality_of(status) not in _REFUSED else None)
-            for now_ns, raw, status in zip(times_ns, raws, self.statuses, strict=True)
+            for now_ns, raw, status in zip(times_ns, self.raws, self.statuses, strict=True)
         ]
         moments = [*self._lead, *usable]
         stamps, readings = zip(*moments, strict=True)
