@@ -3,14 +3,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edge_agent.quantity import QUANTITIES, Quantity, find_unit, known_units, parse_mapping
 from edge_agent.wire.names import pack_quantities, unpack_quantities
+from tests.packages import ROOT, edge_agent, install
 
-ROOT = Path(__file__).parents[1]
+if TYPE_CHECKING:
+    from pathlib import Path
 
 QUANTITY_PACKAGE = """
 from edge_agent.quantity import Quantity
@@ -71,18 +73,8 @@ def site_packages(tmp_path: Path) -> Path:
         "stray": ("drivers", DRIVER_PACKAGE.format(name="stray", quantity="soil_ph")),
     }
     for name, (group, source) in modules.items():
-        (tmp_path / f"{name}.py").write_text(source)
-        metadata = tmp_path / f"{name}-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (metadata / "entry_points.txt").write_text(f"[edge_agent.{group}]\n{name} = {name}\n")
+        install(tmp_path, name, group, source)
     return tmp_path
-
-
-def edge_agent(*arguments: str, path: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PYTHONPATH": f"{ROOT}:{path}", "PATH": ""}
-    command = [sys.executable, "-m", "edge_agent", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def config_for(driver: str, directory: Path) -> str:

@@ -1,56 +1,22 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edge_agent.drivers.registry import all_drivers, find_driver
+from tests.packages import ACME_DRIVER, edge_agent, install
 
-ROOT = Path(__file__).parents[2]
-
-OTHER_PACKAGE = '''
-"""A driver in a package of its own."""
-from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured, NoOptions
-
-class Acme:
-    quantities = ("temperature_c",)
-    def __init__(self, bus, address, options):
-        self._bus, self._address = bus, address
-    def probe(self):
-        yield from ()
-    def trigger(self):
-        return 0
-    def collect(self):
-        return (float(self._bus.transfer(self._address, b"\\\\x00", 1)[0]),)
-
-DRIVERS = (
-    DriverInfo(
-        name="acme9000", title="Acme 9000", source="Acme data sheet", bus=BusKind.I2C, addresses=(0x2A,),
-        quantities=(Measured("temperature_c", 0.0, 255.0),), options=NoOptions, open=Acme,
-    ),
-)
-'''
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
 def site_packages(tmp_path: Path) -> Path:
     """Two installed packages: one with a driver, and one that fails when it is loaded."""
-    for name, source in (("acme", OTHER_PACKAGE), ("broken", "raise RuntimeError('half a file')")):
-        (tmp_path / f"{name}.py").write_text(source)
-        metadata = tmp_path / f"{name}-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (metadata / "entry_points.txt").write_text(f"[edge_agent.drivers]\n{name} = {name}\n")
+    install(tmp_path, "acme", "drivers", ACME_DRIVER)
+    install(tmp_path, "broken", "drivers", "raise RuntimeError('half a file')")
     return tmp_path
-
-
-def edge_agent(*arguments: str, path: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PYTHONPATH": f"{ROOT}:{path}", "PATH": ""}
-    command = [sys.executable, "-m", "edge_agent", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_driver_of_another_package_is_there_like_our_own(site_packages: Path, tmp_path: Path) -> None:

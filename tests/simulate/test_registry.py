@@ -1,38 +1,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edge_agent.simulate.registry import chip_makers, find_chip
+from tests.packages import ACME_DRIVER, ROOT, edge_agent, install
 
-ROOT = Path(__file__).parents[2]
+if TYPE_CHECKING:
+    from pathlib import Path
 
-DRIVER = """
-from edge_agent.bus.base import BusKind
-from edge_agent.drivers.base import DriverInfo, Measured, NoOptions
-
-class Acme:
-    quantities = ("temperature_c",)
-    def __init__(self, bus, address, options):
-        self._bus, self._address = bus, address
-    def probe(self):
-        yield from ()
-    def trigger(self):
-        return 0
-    def collect(self):
-        return (float(self._bus.transfer(self._address, b"", 1)[0]),)
-
-DRIVERS = (
-    DriverInfo(
-        name="acme9000", title="Acme 9000", source="Acme data sheet", bus=BusKind.I2C, addresses=(0x2A,),
-        quantities=(Measured("temperature_c", 0.0, 255.0),), options=NoOptions, open=Acme,
-    ),
-)
-"""
 OVERRIDE = 'CHIPS = {"bme280": None}\n'
 
 
@@ -41,17 +19,10 @@ def site_packages(tmp_path: Path) -> Path:
     """Installed packages: a driver with its model from the docs, a model that fails to load, one of our name."""
     page = (ROOT / "edge_agent/docs/sensors.md").read_text(encoding="utf-8")
     example = next(block for block in page.split("```python\n") if "CHIPS = " in block).split("```")[0]
-    for name, group, source in (
-        ("acme", "edge_agent.drivers", DRIVER),
-        ("acme_model", "edge_agent.chips", example),
-        ("broken_model", "edge_agent.chips", "raise RuntimeError('half a file')"),
-        ("other_bme280", "edge_agent.chips", OVERRIDE),
-    ):
-        (tmp_path / f"{name}.py").write_text(source)
-        metadata = tmp_path / f"{name}-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = {name}\n")
+    install(tmp_path, "acme", "drivers", ACME_DRIVER)
+    install(tmp_path, "acme_model", "chips", example)
+    install(tmp_path, "broken_model", "chips", "raise RuntimeError('half a file')")
+    install(tmp_path, "other_bme280", "chips", OVERRIDE)
     return tmp_path
 
 
@@ -62,15 +33,8 @@ def test_a_model_of_another_package_is_simulated_like_our_own(site_packages: Pat
         '[[sensor]]\nid = "a"\ndriver = "acme9000"\nbus = "i2c1"\n'
         '[[sensor]]\nid = "b"\ndriver = "bme280"\nbus = "i2c1"\n'
     )
-    command = [sys.executable, "-m", "edge_agent", "--simulate", "--speed", "max", "--duration", "60"]
-    ended = subprocess.run(
-        [*command, "--config", str(config), "--report", str(report)],
-        env={"PYTHONPATH": f"{ROOT}:{site_packages}", "PATH": ""},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    options = ["--simulate", "--speed", "max", "--duration", "60", "--config", str(config), "--report", str(report)]
+    ended = edge_agent(*options, path=site_packages)
     assert ended.returncode == 0, ended.stderr
     sensors = json.loads(report.read_text())["sensors"]
     assert (sensors["a"]["state"], sensors["a"]["readings"]) == ("sampling", 60)

@@ -1,13 +1,13 @@
 """Formats by their name in the configuration: those of this package, and those of others by entry point.
 
-A package offers a `Format` by an entry point of that name in the group `edge_agent.formats`.
+A package offers a `Format` by an entry point of any name in the group `edge_agent.formats`.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
@@ -49,7 +49,7 @@ class Format:
 
 def find_format(name: str) -> Format | None:
     """The format of that name; None if there is none."""
-    return _OURS.get(name) or _of_other_packages(name).get(name)
+    return _OURS.get(name) or _of_other_packages().get(name)
 
 
 def known_formats() -> tuple[str, ...]:
@@ -90,11 +90,11 @@ _ALL: Final = (
 _OURS: Final = {form.name: form for form in _ALL}
 
 
-def _of_other_packages(name: str | None = None) -> dict[str, Format]:
-    """Formats of other packages, or the one of that name. One that cannot be loaded is logged, and costs no other."""
+@cache
+def _of_other_packages() -> dict[str, Format]:
+    """Formats of other packages by their names. One that cannot be loaded is logged, and costs no other."""
     found = {}
-    offered = entry_points(group=ENTRY_POINT_GROUP)
-    for entry_point in offered if name is None else offered.select(name=name):
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         try:
             form = entry_point.load()
         except Exception as error:  # noqa: BLE001 whatever the code of another package does when it is loaded

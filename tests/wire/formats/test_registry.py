@@ -3,14 +3,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edge_agent.wire.formats.registry import find_format, known_formats, rewriter
+from tests.packages import ROOT, edge_agent, install
 from tests.wire.samples import MESSAGES, REFERRING, encoded
 
-ROOT = Path(__file__).parents[3]
+if TYPE_CHECKING:
+    from pathlib import Path
+
 NAMES = [name for name in known_formats() if name != "sparkplug-b"]
 
 
@@ -44,11 +47,7 @@ FORM = Format("length", load, max_cells=100)
 def site_packages(tmp_path: Path) -> Path:
     """Installed packages: one with a format, one with something else, and one that fails when it is loaded."""
     for name, source in (("length", OTHER_PACKAGE), ("other", "FORM = 7"), ("broken", "raise RuntimeError('half')")):
-        (tmp_path / f"{name}_format.py").write_text(source)
-        metadata = tmp_path / f"{name}_format-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}_format\nVersion: 1.0\n")
-        (metadata / "entry_points.txt").write_text(f"[edge_agent.formats]\n{name} = {name}_format:FORM\n")
+        install(tmp_path, f"{name}_format", "formats", source, "FORM")
     return tmp_path
 
 
@@ -60,14 +59,7 @@ def test_a_format_of_another_package_is_there_like_our_own(site_packages: Path, 
     )
     run = ["--simulate", "--config", str(config), "--speed", "max", "--duration", "120", "--report", str(report)]
     for arguments in (["check", "--config", str(config)], run):
-        ended = subprocess.run(
-            [sys.executable, "-m", "edge_agent", *arguments],
-            env={"PYTHONPATH": f"{ROOT}:{site_packages}", "PATH": ""},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        ended = edge_agent(*arguments, path=site_packages, timeout_s=120)
         assert ended.returncode == 0, ended.stderr
     records = json.loads(report.read_text())["records"]
     assert records["confirmed"] == records["committed"] > 3  # sealed at 100 readings, not once a minute
