@@ -217,7 +217,9 @@ class Pipeline:
         self._secure_due_ns = None
         self.process()
         unsecured = [sensor for sensor in self._sensors.values() if len(sensor.times_ns) > sensor.secured]
-        self._recorder.secure([sensor.take_unsecured() for sensor in unsecured])
+        if self._recorder.secure([sensor.unsecured() for sensor in unsecured]):
+            for sensor in unsecured:
+                sensor.mark_secured()
 
     def _account_for_refused(self) -> None:
         """Store a tombstone for measurements that a full inbox refused, and for batches that the store refused."""

@@ -56,12 +56,16 @@ class Recorder:
             self.lose(content.readings, content.first_ns, content.last_ns, STORE_FULL)
         return True
 
-    def secure(self, groups: Sequence[Group]) -> None:
-        """Secure rows of the open batch, so that a power cut does not lose them, and commit."""
+    def secure(self, groups: Sequence[Group]) -> bool:
+        """Secure rows of the open batch, so that a power cut does not lose them, and commit.
+
+        Returns:
+            Whether the store took them in.
+        """
         content = _content(groups, lambda: dump_rows(groups))
-        if content is not None:
-            self._store(StoreSegment(content))
+        taken = content is None or self._store(StoreSegment(content))
         self.commit()
+        return taken
 
     def event(self, event: Event, *, urgent: bool = False) -> None:
         """Make a record of an event; an urgent one is sent before all others."""

@@ -106,11 +106,14 @@ class SensorBatch:
                 tap.saw(self.name, quantity, taken)
         self.times_ns += times_ns
 
-    def take_unsecured(self) -> Group:
-        """Return rows that are not in the store yet, and mark them as secured."""
-        first, self.secured = self.secured, len(self.times_ns)
-        columns = [channel.column(first) for channel in self.channels.values()]
-        return Group(self.name, self.times_ns[first:], tuple(columns))
+    def unsecured(self) -> Group:
+        """Return rows that are not in the store yet."""
+        columns = [channel.column(self.secured) for channel in self.channels.values()]
+        return Group(self.name, self.times_ns[self.secured :], tuple(columns))
+
+    def mark_secured(self) -> None:
+        """Note that all rows are in the store."""
+        self.secured = len(self.times_ns)
 
     def sealed(self, *, describe: bool) -> Group:
         """Return the whole batch as it is sent, with features if `describe`, and start a new one."""

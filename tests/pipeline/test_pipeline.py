@@ -125,6 +125,14 @@ def test_a_batch_is_sealed_when_its_oldest_reading_is_a_batch_period_old() -> No
     assert bench.pipeline.snapshot().batches == 1
 
 
+def test_rows_that_the_store_refused_are_secured_the_next_time() -> None:
+    bench = Bench()
+    for second in range(35):
+        bench.refusing = 10 <= second < 20
+        bench.measure(second, 20.0)
+    assert [rows_of(batch) for batch in bench.batches(StoreSegment)] == [list(range(22)), list(range(22, 33))]
+
+
 def test_the_oldest_reading_counts_whoever_arrives_first() -> None:
     bench = Bench({"air": [PLAIN], "soil": [PLAIN]}, durability_s=3600)
     bench.measure(5, 20.0)
