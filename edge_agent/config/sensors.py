@@ -41,6 +41,7 @@ class SensorTables:
         # An option of the driver goes before a former name of a common key.
         common = keys_of(model.SensorKeys) | (former_keys_of(model.SensorKeys) - option_names)
         keys = self._tables.section(model.SensorKeys, _only(table, common), path)
+        has_bus = keys is not None and self._has_bus(path, keys.bus)
         if driver is None:
             return None
         options = self._tables.section(driver.options, _only(table, option_names), path)
@@ -51,7 +52,7 @@ class SensorTables:
         known = (*keys_of(model.SensorKeys), *option_names, *measured)
         own_tables = {name: value for name, value in table.items() if name not in {*common, *option_names}}
         channels = self._channels(path, own_tables, driver, measured, derived, known)
-        if keys is None or options is None or not self._is_placed(path, driver, keys, table):
+        if keys is None or options is None or not has_bus or not self._has_address(path, driver, keys, table):
             return None
         default_address = driver.addresses[0] if driver.addresses else 0
         return model.Sensor(
@@ -119,11 +120,14 @@ class SensorTables:
             for name in names
         }
 
-    def _is_placed(self, path: KeyPath, driver: DriverInfo, keys: model.SensorKeys, table: dict[str, Any]) -> bool:
-        """Whether bus and address say where the sensor is."""
-        if keys.bus not in self._buses:
-            self._tables.say((*path, "bus"), unknown(keys.bus, tuple(self._buses), "bus"))
-            return False
+    def _has_bus(self, path: KeyPath, bus: str) -> bool:
+        """Whether the bus stands in the file."""
+        if bus not in self._buses:
+            self._tables.say((*path, "bus"), unknown(bus, tuple(self._buses), "bus"))
+        return bus in self._buses
+
+    def _has_address(self, path: KeyPath, driver: DriverInfo, keys: model.SensorKeys, table: dict[str, Any]) -> bool:
+        """Whether the address is known, and one that the driver can have."""
         if keys.address is None:
             # If the address was wrong, not the usual one instead: another sensor may be there.
             return "address" not in table

@@ -181,6 +181,13 @@ def test_problems_begin_with_file_and_line(tmp_path: Path) -> None:
     assert caught.value.exit_code == 78
 
 
+def test_an_unknown_driver_hides_no_unknown_bus(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(SMALL.replace("bme280", "x").replace('bus = "i2c1"', 'bus = "i2c2"'))
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "c.toml")
+    assert [problem.split(": ")[1] for problem in caught.value.problems] == ["sensor[1].driver", "sensor[1].bus"]
+
+
 # The files that we ship
 
 _LINE = re.compile(r"(#:? )?(\[.*\]|[a-z0-9_]+ = .*)")
