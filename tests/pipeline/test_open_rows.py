@@ -48,6 +48,12 @@ def test_a_promoted_dump_is_the_body_of_its_batch() -> None:
     assert promote_rows(dump_rows([AIR])) == encode_batch(Batch((AIR,)))
 
 
+def test_a_promoted_batch_leaves_out_what_was_not_measured_like_a_sealed_one() -> None:
+    absent = Column("co2_ppm", [None, None], None, [NOT_SENT, NOT_SENT], None)
+    dump = dump_rows([Group("air", AIR.times_ns, (absent, *AIR.columns)), Group("soil", [5, 6], (absent,))])
+    assert promote_rows(dump) == encode_batch(Batch((AIR,)))
+
+
 def test_what_the_release_before_secured_is_a_body_already() -> None:
     body = encode_batch(Batch((AIR,)))
     assert promote_rows(body) == body

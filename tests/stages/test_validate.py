@@ -47,6 +47,13 @@ def test_a_step_that_noise_or_a_draught_makes_is_free_and_a_greater_one_needs_it
     assert judged(limits, [20.0, 24.0], [1, 6]) == [GOOD, GOOD]
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_free_step_is_added_to_what_the_rate_allows_and_not_doubled(sign: float) -> None:
+    limits = Limits(-40.0, 85.0, max_rate_per_s=0.5, free_step=2.0)
+    for step, flag in ((2.0, GOOD), (2.5, GOOD), (2.625, Flag.TOO_FAST), (3.5, Flag.TOO_FAST)):
+        assert judged(limits, [20.0, 20.0 + sign * step]) == [GOOD, flag]
+
+
 def test_the_rate_is_per_second_of_real_time() -> None:
     limits = Limits(-40.0, 85.0, max_rate_per_s=1.0)
     assert judged(limits, [20.0, 50.0], [1, 31]) == [GOOD, GOOD]
