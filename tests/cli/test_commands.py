@@ -80,7 +80,7 @@ def test_check_of_a_bad_file_lists_every_mistake(run: Callable[..., tuple[int, s
     config.write_text('[gateway]\nid = "A B"\n[[sensor]]\nid = "x"\ndriver = "bme28"\nbus = "i2c1"\nperiod_s = nan\n')
     code, out, err = run("check", "--config", str(config))
     assert (code, out) == (78, "")
-    assert [line.removeprefix(f"{config}:").split(":")[0] for line in err.splitlines()] == ["2", "5", "7"]
+    assert [line.removeprefix(f"{config}:").split(":")[0] for line in err.splitlines()] == ["2", "5", "6", "7"]
     assert "did you mean 'bme280'?" in err
 
 
