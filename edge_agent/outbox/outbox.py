@@ -105,11 +105,11 @@ class Outbox:
         self._handed_out: set[int] = set()
         self._urgent: set[int] = set()
         self._live_after = self._backlog_after = self._watermark = 0
-        self._rowid = int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM record").fetchone()[0])
-        self._last_committed = self._rowid
-        self._seq = 0
+        self._rowid = self._last_committed = self._seq = 0
         self._tally = Tally(0, 0, 0, 0, 0)
         try:
+            self._rowid = int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM record").fetchone()[0])
+            self._last_committed = self._rowid
             self._begin(boot_id, anchor, rng)
         except (sqlite3.Error, OSError) as error:
             self._db.close()

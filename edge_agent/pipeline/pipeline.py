@@ -252,13 +252,22 @@ class Pipeline:
                 continue
             try:
                 memory = read_memory(body, self._clock)
-                self.rules.restore(memory.states, memory.shift_ns)
-                for state in memory.states:
-                    self._restore(state, memory)
             except ValueError as error:
                 log.warning("what was remembered cannot be used, and is learned anew reason=%r", str(error))
+                continue
+            for state in memory.states:
+                try:
+                    self._restore(state, memory)
+                except ValueError as error:
+                    log.warning(
+                        "what was remembered of %s cannot be used, and is learned anew stage=%s reason=%r",
+                        state.owner,
+                        state.stage,
+                        str(error),
+                    )
 
     def _restore(self, remembered: Remembered, memory: Memory) -> None:
+        self.rules.restore([remembered], memory.shift_ns)
         if remembered.stage == _TIMELINE:
             # If the age is not known, stamps go back, and detectors handle that as another boot.
             self._timeline_ns = int(remembered.numbers[0]) + (memory.shift_ns if memory.is_dated else 0)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from edge_agent.clock import NS_PER_S, SimulatedClock
 from edge_agent.outbox.worker import Commit, SaveState, Store, StoreSegment
 from edge_agent.pipeline import pipeline as pipeline_module
+from edge_agent.pipeline.memory import read_memory, write_memory
 from edge_agent.pipeline.open_rows import promote_rows
 from edge_agent.pipeline.pipeline import Pipeline
 from edge_agent.pipeline.settings import MAX_OPEN_CELLS, BatchSettings, ChannelSettings
@@ -580,6 +581,27 @@ def test_a_damaged_memory_is_no_reason_not_to_start(body: bytes, caplog: pytest.
     bench.pipeline.finish()
     assert len(bench.batches()) == 1
     assert "learned anew" in caplog.text
+
+
+def test_one_damaged_state_is_named_and_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    filtered = replace(PLAIN, filter=KalmanSettings(0.5, 1e-3))
+    bench = Bench({"air": [filtered, replace(filtered, quantity=H)]})
+    for second in range(60):
+        bench.measure(second, 20.0, 50.0, quantities=(T, H))
+    bench.pipeline.finish()
+    (saved,) = [each for each in bench.stored if isinstance(each, SaveState)]
+    first, *others = read_memory(saved.body, bench.clock).states
+    assert first.owner == f"air.{T}"
+    body = write_memory(bench.clock, [replace(first, numbers=(7.0,)), *others])
+
+    again = Bench({"air": [filtered, replace(filtered, quantity=H)]})
+    again.pipeline.restore([body])
+    again.measure(61, 20.5, 50.5, quantities=(T, H))
+    again.pipeline.finish()
+    columns = again.batches()[0].groups[0].columns
+    assert columns[0].values == (20.5,)
+    assert columns[1].values[0] == pytest.approx(50.0, abs=0.3)
+    assert f"what was remembered of air.{T} cannot be used, and is learned anew stage=kalman" in caplog.text
 
 
 def test_what_belongs_to_another_kind_of_filter_is_left_alone() -> None:
