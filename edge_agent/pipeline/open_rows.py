@@ -122,10 +122,14 @@ def _without_empty(groups: Sequence[Group]) -> Iterator[Group]:
 
 
 def _inflated(deflated: bytes) -> bytes:
+    inflate = zlib.decompressobj()
     try:
-        return zlib.decompressobj().decompress(deflated, _MOST_BYTES)
+        plain = inflate.decompress(deflated, _MOST_BYTES)
     except zlib.error as error:
         raise WireError(f"rows of an open batch are damaged: {error}") from None
+    if not inflate.eof:
+        raise Truncated("rows of an open batch end too early, or are too many")
+    return plain
 
 
 class _Head(NamedTuple):

@@ -86,8 +86,16 @@ def test_a_dump_that_does_not_fit_into_a_block_is_deflated() -> None:
     assert load_rows(b"\x01" + zlib.decompress(dump[1:])) == [wide]
 
 
+@pytest.mark.parametrize("dump", [dump_rows([AIR]), b"\x02" + zlib.compress(dump_rows([AIR])[1:])])
+def test_a_dump_that_ends_too_early_is_refused(dump: bytes) -> None:
+    assert load_rows(dump) == [AIR]
+    for size in range(len(dump)):
+        with pytest.raises(WireError):
+            promote_rows(dump[:size])
+
+
 @given(st.binary(max_size=80), st.integers(0, 200))
-def test_damaged_dumps_are_refused(noise: bytes, at: int) -> None:
+def test_any_damage_of_a_dump_is_refused_or_read(noise: bytes, at: int) -> None:
     dump = dump_rows([AIR])
     for damaged in (
         noise,
