@@ -7,7 +7,6 @@ batch.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 
@@ -172,7 +171,7 @@ class Channel:
             if not keep:
                 statuses[row] = NOT_SENT
         features = describe_column(times_ns, self.values, self.statuses) if describe else None
-        thinned = replace(whole, statuses=statuses, features=features, describe=False)
+        thinned = whole._replace(statuses=statuses, features=features, describe=False)
         # The positions of suppressed readings take bits as well.
         if _size(times_ns, thinned) >= _size(times_ns, whole):
             return whole

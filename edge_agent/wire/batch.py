@@ -7,7 +7,7 @@ the others.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from edge_agent.reading import NOT_SENT
 
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from edge_agent.wire.envelope import Envelope
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One channel over the rows of its group.
+class Column(NamedTuple):
+    """One channel over the rows of its group. A tuple, because the pipeline makes one per channel and dump.
 
     Attributes:
         quantity: name, e.g. `temperature_c`.
@@ -49,8 +48,7 @@ class Column:
         return len(self.statuses) - self.statuses.count(NOT_SENT)
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Channels of one sensor that were measured at the same moments.
 
     Attributes:

@@ -207,7 +207,7 @@ def bench_parts(folder: Path) -> None:
 def _parts(batch: Batch, announcement: Announcement) -> Floats:
     def size(change: Callable[[Column], Column | None]) -> int:
         groups = tuple(
-            replace(group, columns=tuple(new for column in group.columns if (new := change(column)) is not None))
+            group._replace(columns=tuple(new for column in group.columns if (new := change(column)) is not None))
             for group in batch.groups
         )
         _heads, data = msgpack.unpackb(encode_batch(Batch(groups)))
@@ -216,12 +216,12 @@ def _parts(batch: Batch, announcement: Announcement) -> Floats:
     def flagged(column: Column) -> Column:
         odd = status_of(Flag.TOO_FAST)
         statuses = tuple(odd if row % 33 == 7 else status for row, status in enumerate(column.statuses))
-        return replace(column, statuses=statuses, raws=None, features=None, sigmas=None)
+        return column._replace(statuses=statuses, raws=None, features=None, sigmas=None)
 
     times = size(lambda _: None)
-    values = size(lambda column: replace(column, raws=None, features=None, sigmas=None))
-    raws = size(lambda column: replace(column, features=None, sigmas=None))
-    described = size(lambda column: replace(column, sigmas=None))
+    values = size(lambda column: column._replace(raws=None, features=None, sigmas=None))
+    raws = size(lambda column: column._replace(features=None, sigmas=None))
+    described = size(lambda column: column._replace(sigmas=None))
     whole = size(lambda column: column)
     envelope = checked(encode_batch(batch), batch, announcement) - whole
     readings = sum(len(column.values) for group in batch.groups for column in group.columns)

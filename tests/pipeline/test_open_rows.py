@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import zlib
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -72,18 +73,58 @@ def test_the_layout_is_that_of_version_1() -> None:
     assert dump_rows([AIR]) == b"\x01" + bytes.fromhex(rows)
 
 
-def test_a_dump_that_does_not_fit_into_a_block_is_deflated() -> None:
-    rows = 200
-    column = Column("temperature_c", [row / 8 for row in range(rows)], None, [0] * rows, None)
-    fits = Group("air", [row * 10**9 for row in range(rows)], (column,))
-    assert len(dump_rows([fits])) == 1 + 2 + 4 + 6 + 15 + 16 * rows
-    wide = Group("air", fits.times_ns, (column, Column("co2_ppm", column.values, None, column.statuses, None)))
+def _wide(*numbers: float | None) -> Group:
+    """Two columns that as doubles are larger than a block; the last numbers are these."""
+    values = [*(round(20 + row / 100, 2) for row in range(300 - len(numbers))), *numbers]
+    names = ("temperature_c", "co2_ppm")
+    return Group("air", list(range(300)), tuple(Column(name, values, None, [0] * 300, None) for name in names))
+
+
+def test_doubles_that_do_not_fit_into_a_block_are_dumped_in_thousandths() -> None:
+    fits = Group("air", list(range(247)), (Column("temperature_c", [0.1] * 247, None, [0] * 247, None),))
+    assert dump_rows([fits])[0] == 1
+    assert len(dump_rows([fits])) == 1 + 2 + 4 + 6 + 15 + 16 * 247
+    more = Group("air", list(range(249)), (Column("temperature_c", [0.001] * 249, None, [0] * 249, None),))
+    dump = dump_rows([more])
+    assert dump[0] == 3
+    assert dump[1 + 27 + 8 * 249 :] == bytes.fromhex("01000000") * 249
+    assert load_rows(dump) == [more]
+    missing = Group("air", more.times_ns, (more.columns[0]._replace(values=[None] * 249),))
+    assert dump_rows([missing])[1 + 27 + 8 * 249 :] == bytes.fromhex("00000080") * 249
+    assert load_rows(dump_rows([missing])) == [missing]
+
+
+@pytest.mark.parametrize(
+    ("number", "layout"),
+    [
+        (0.001, 4),
+        (-0.001, 4),
+        (None, 4),
+        (2_147_483.0, 4),
+        (-2_147_483.0, 4),
+        (0.0001, 2),
+        (1 / 3, 2),
+        (-0.0, 2),
+        (2_147_483.5, 2),
+        (-2_147_483.5, 2),
+        (inf, 2),
+        (1e308, 2),
+    ],
+)
+def test_what_is_larger_than_a_block_all_the_same_is_deflated(number: float | None, layout: int) -> None:
+    wide = _wide(None, number, 5.0)
     dump = dump_rows([wide])
-    assert dump[0] == 2
-    assert len(dump) < 16 * rows
+    assert dump[0] == layout
     assert dump[1:] == zlib.compress(zlib.decompress(dump[1:]), 1)
-    assert load_rows(dump) == [wide]
-    assert load_rows(b"\x01" + zlib.decompress(dump[1:])) == [wide]
+    assert len(zlib.decompress(dump[1:])) == 2 + 4 + 6 + 15 + 9 + 300 * (8 + 2 * (4 if layout == 4 else 8))
+    assert repr(load_rows(dump)) == repr([wide])
+    assert repr(load_rows(bytes((layout - 1,)) + zlib.decompress(dump[1:]))) == repr([wide])
+
+
+@given(st.lists(_NUMBERS | st.integers(-3000, 3000).map(lambda number: number / 1000), max_size=4))
+def test_a_large_dump_is_loaded_to_the_bit(numbers: list[float | None]) -> None:
+    wide = _wide(*numbers)
+    assert repr(load_rows(dump_rows([wide]))) == repr([wide])
 
 
 @pytest.mark.parametrize("dump", [dump_rows([AIR]), b"\x02" + zlib.compress(dump_rows([AIR])[1:])])
@@ -102,6 +143,8 @@ def test_any_damage_of_a_dump_is_refused_or_read(noise: bytes, at: int) -> None:
         dump[:at],
         bytes((1,)) + noise,
         bytes((2,)) + noise,
+        bytes((3,)) + noise,
+        bytes((3,)) + dump[1:at] + noise,
         dump[:at] + noise + dump[at:],
         bytes((2,)) + zlib.compress(noise),
         bytes((2,)) + zlib.compress(dump[1:at] + noise),
@@ -113,5 +156,5 @@ def test_any_damage_of_a_dump_is_refused_or_read(noise: bytes, at: int) -> None:
 
 
 def test_another_layout_is_refused_by_name() -> None:
-    with pytest.raises(UnknownVersion, match="unknown layout 09"):
-        load_rows(b"\x09" + dump_rows([AIR])[1:])
+    with pytest.raises(UnknownVersion, match="unknown layout 05"):
+        load_rows(b"\x05" + dump_rows([AIR])[1:])

@@ -513,12 +513,12 @@ def test_a_decoded_batch_equals_what_went_in(rows: list[tuple[float, float]]) ->
     bench.pipeline.finish()
     (batch,) = bench.batches()
     times_ns = tuple(START_NS + second * S for second in range(len(rows)))
-    told = [replace(column, features=None) for column in batch.groups[0].columns]
+    told = [column._replace(features=None) for column in batch.groups[0].columns]
     expected = [
         Column(name, values, values, (0,) * len(rows), None)
         for name, values in zip((T, H), zip(*rows, strict=True), strict=True)
     ]
-    assert replace(batch.groups[0], columns=tuple(told)) == Group("air", times_ns, tuple(expected))
+    assert batch.groups[0]._replace(columns=tuple(told)) == Group("air", times_ns, tuple(expected))
 
 
 # What leaves at once, and what is remembered

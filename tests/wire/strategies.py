@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import strategies as st
 
 from edge_agent.clock import ClockQuality
@@ -58,7 +56,7 @@ def asking(batch: Batch) -> Batch:
     """The same, but whoever has no features asks for them."""
     return Batch(
         tuple(
-            replace(group, columns=tuple(replace(column, describe=True) for column in group.columns))
+            group._replace(columns=tuple(column._replace(describe=True) for column in group.columns))
             for group in batch.groups
         )
     )

@@ -55,7 +55,7 @@ def returned(of: Column) -> Features | None:
 
 def cost(of: Column) -> int:
     """Bytes that its features_of add."""
-    return len(body(of)) - len(body(replace(of, features=None, describe=False)))
+    return len(body(of)) - len(body(of._replace(features=None, describe=False)))
 
 
 @pytest.mark.parametrize("described", [WINDOW, FIRST])
@@ -67,7 +67,7 @@ def test_features_of_a_whole_column_cost_one_byte_and_come_back(described: Featu
 
 
 def test_a_column_that_asks_gets_its_features_for_one_byte() -> None:
-    asks = replace(column(None), describe=True)
+    asks = column(None)._replace(describe=True)
     assert cost(asks) == 1
     assert returned(asks) == returned(column(WINDOW))
 
@@ -89,7 +89,7 @@ def test_features_of_a_column_with_flags_are_computed_from_what_is_not_bad() -> 
     described = describe_column(TIMES, VALUES, ODD)
     assert described is not None
     assert (described.count, described.share_good) == (58, 56 / 59)
-    asks = replace(column(None, ODD), describe=True)
+    asks = column(None, ODD)._replace(describe=True)
     assert cost(asks) == cost(column(described, ODD)) == 1
     found = returned(asks)
     assert found is not None
@@ -122,7 +122,7 @@ def test_what_the_receiver_cannot_compute_is_sent(values: tuple[float, ...], tim
 
 def test_a_column_in_which_nothing_counts_has_no_features() -> None:
     bad = (status_of(Flag.OUT_OF_RANGE),) * 60
-    assert cost(replace(column(None, bad), describe=True)) == 0
+    assert cost(column(None, bad)._replace(describe=True)) == 0
 
 
 def test_one_row_has_no_slope_and_no_deviation() -> None:

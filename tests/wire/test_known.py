@@ -92,7 +92,7 @@ def test_what_differs_from_the_announcement_is_said() -> None:
 
 def test_silent_sensors_and_channels_are_left_out() -> None:
     air, roof = PLAIN.groups
-    for batch in (ROOF, Batch((replace(air, columns=air.columns[1:]), roof)), Batch(())):
+    for batch in (ROOF, Batch((air._replace(columns=air.columns[1:]), roof)), Batch(())):
         assert decode_message(announced(sent(batch)), known()) == Message(ENVELOPE, batch)
 
 
@@ -102,8 +102,8 @@ def test_silent_sensors_and_channels_are_left_out() -> None:
         sent(FULL),
         sent(Batch(PLAIN.groups[::-1])),
         sent(Batch(PLAIN.groups * 2)),
-        sent(Batch((replace(PLAIN.groups[0], columns=PLAIN.groups[0].columns[::-1]),))),
-        sent(Batch((replace(PLAIN.groups[0], columns=()),))),
+        sent(Batch((PLAIN.groups[0]._replace(columns=PLAIN.groups[0].columns[::-1]),))),
+        sent(Batch((PLAIN.groups[0]._replace(columns=()),))),
         sent(PLAIN, envelope=replace(ENVELOPE, node="node-2")),
         sent(PLAIN, envelope=replace(ENVELOPE, offset_ns=ENVELOPE.offset_ns + 1)),
         encoded("v2-event"),
@@ -207,7 +207,7 @@ def test_the_oldest_announcements_and_batches_are_forgotten() -> None:
 
 def test_no_stranger_fills_the_memory_with_batches() -> None:
     column = Column("q", (1.0,), None, (0,), None)
-    wide = Batch(tuple(Group(f"s{place}", (1,), (replace(column, quantity=f"{place}"),)) for place in range(1000)))
+    wide = Batch(tuple(Group(f"s{place}", (1,), (column._replace(quantity=f"{place}"),)) for place in range(1000)))
     heard = Known()
     for number in range(3000):
         heard.add_batch(replace(ENVELOPE, node=f"{number}"), wide)
