@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ROW_BYTES: Final = 200
 """Approximate memory of a waiting record besides its body."""
+MANY_FINISHED: Final = 64
+"""Confirmations that do not wait: after a power cut, so many records may be sent again."""
 _DROP_TO: Final = 0.9
 """Share of the limit down to which records are dropped, so that dropping is not needed at every record."""
 
@@ -71,13 +73,18 @@ class Intake:
     size_bytes: int = 0
 
     def __bool__(self) -> bool:
-        return self.for_database or bool(self.segments)
+        return self.for_database or bool(self.segments) or bool(self.finished)
 
     @property
     def for_database(self) -> bool:
-        """Whether there is anything besides segments."""
-        changes = self.rows or self.sealed or self.finished or self.losses or self.anchor or self.states
-        return bool(changes)
+        """Whether there is anything besides segments and a few confirmations."""
+        changes = self.rows or self.sealed or self.losses or self.anchor or self.states
+        return bool(changes) or len(self.finished) >= MANY_FINISHED or any(self.finished.values())
+
+    @property
+    def is_pressing(self) -> bool:
+        """Whether there is anything besides a few confirmations, which can wait for the next record."""
+        return self.for_database or bool(self.segments)
 
     def add(self, row: Row) -> None:
         """Add a record. A batch replaces the segments before it, because it holds their readings."""

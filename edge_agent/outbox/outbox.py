@@ -124,8 +124,13 @@ class Outbox:
 
     @property
     def dirty(self) -> bool:
-        """Whether there are changes that a commit would make durable."""
-        return bool(self._intake) or self._in_doubt is not None
+        """Whether there are changes that a power cut must not undo."""
+        return self._intake.is_pressing or self._in_doubt is not None
+
+    @property
+    def has_confirmed(self) -> bool:
+        """Whether there are confirmations that no commit has stored: a power cut makes these records go out again."""
+        return bool(self._intake.finished)
 
     def add(self, content: Content) -> int:
         """Add a record; the next commit stores it. Returns its seq."""
@@ -183,24 +188,28 @@ class Outbox:
         return [(Lane.LIVE, record) for record in live] + [(Lane.BACKLOG, record) for record in backlog]
 
     def confirm(self, record: Record) -> None:
-        """Mark a record as arrived; the next commit deletes it."""
+        """Mark a record as arrived; the next commit of other records deletes it, see `commit`."""
         self._finish(record.rowid, None)
 
     def refuse(self, record: Record, reason: str) -> None:
         """Mark a record as undeliverable; the next commit replaces it by a tombstone."""
         self._finish(record.rowid, reason)
 
-    def commit(self) -> bool:
+    def commit(self, *, confirmed: bool = True) -> bool:
         """Make all changes since the last commit durable, in one transaction. Returns whether there were any.
+
+        Args:
+            confirmed: whether a few confirmations are worth a transaction; if not, they wait for the next one.
 
         Raises:
             sqlite3.Error, OSError, Unavailable: the changes are kept; the next commit tries them again.
         """
         if self._in_doubt is not None:
             self.reopen()
-        if not self._intake:
+        due = self._intake if confirmed else self._intake.is_pressing
+        if not due:
             return False
-        if self._intake.for_database:
+        if self._intake.for_database or (confirmed and self._intake.finished):
             self._commit_database()
         self._secure_rows()
         return True

@@ -20,7 +20,10 @@ VERSION: Final = 2
 TABLES: Final = ("boot", "epoch", "record", "segment", "urgent", "state")
 INSERT_RECORD: Final = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_URGENT: Final = "INSERT OR IGNORE INTO urgent VALUES (?)"
-REPLACE_STATE: Final = "INSERT OR REPLACE INTO state VALUES (?, ?, ?)"
+REPLACE_STATE: Final = (
+    "INSERT INTO state VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET crc = excluded.crc, body = excluded.body"
+)
+"""An update, because INSERT OR REPLACE writes the index too: one page more in every commit."""
 
 PAGE_BYTES: Final = 1024
 """Page size of new files; existing files keep theirs.

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INBOX_LIMIT: Final = 10_000
+CONFIRMED_NS: Final = 120 * NS_PER_S
+"""Longest time that a few confirmations wait for the commit of another record, nanoseconds: a flush of the card less
+per batch. A power cut in between sends these records again, and a receiver knows them by their seq."""
 RETRY_NS: Final = 5 * NS_PER_S
 """Time between a failed commit and the next attempt, nanoseconds."""
 
@@ -108,7 +111,8 @@ class StorePart:
 class StoreWorker:
     """Executes all requests to the outbox, one after the other.
 
-    Commits on request, and at the latest `durability_ns` after a change that needs a commit.
+    Commits on request, and at the latest `durability_ns` after a change that needs a commit. A few confirmations wait
+    longer, see CONFIRMED_NS.
 
     Args:
         outbox: the outbox.
@@ -137,6 +141,7 @@ class StoreWorker:
         self._offer = offer
         self._committed = committed
         self._commit_due_ns: int | None = None
+        self._confirmed_due_ns: int | None = None
         self._failing = False
 
     def snapshot(self) -> StorePart:
@@ -151,10 +156,14 @@ class StoreWorker:
         now_ns = self._clock.now_ns()
         if self._commit_due_ns is None and self.outbox.dirty:
             self._commit_due_ns = now_ns + self._durability_ns
+        if self._confirmed_due_ns is None and self.outbox.has_confirmed:
+            self._confirmed_due_ns = now_ns + max(self._durability_ns, CONFIRMED_NS)
         due = self._commit_due_ns is not None and now_ns >= self._commit_due_ns
-        if due or (commit and not self._failing):
-            self._try_to_commit(now_ns)
-        return self._commit_due_ns
+        confirmed = self._confirmed_due_ns is not None and now_ns >= self._confirmed_due_ns
+        if due or ((commit or confirmed) and not self._failing):
+            self._try_to_commit(now_ns, confirmed=confirmed)
+        dues = (self._commit_due_ns, None if self._failing else self._confirmed_due_ns)
+        return min([due for due in dues if due is not None], default=None)
 
     def _handle(self, message: StoreInput) -> bool:
         """Execute a request. Returns whether to commit now."""
@@ -186,15 +195,17 @@ class StoreWorker:
             self._fail(error, self._clock.now_ns())
             return ()
 
-    def _try_to_commit(self, now_ns: int) -> None:
+    def _try_to_commit(self, now_ns: int, *, confirmed: bool) -> None:
         try:
             if self._failing:
                 self.outbox.reopen()
-            wrote = self.outbox.commit()
+            wrote = self.outbox.commit(confirmed=confirmed)
         except (sqlite3.Error, OSError, Unavailable) as error:
             self._fail(error, now_ns)
             return
         self._commit_due_ns = None
+        if not self.outbox.has_confirmed:
+            self._confirmed_due_ns = None
         if self._failing:
             log.warning("the outbox works again")
         if wrote or self._failing:

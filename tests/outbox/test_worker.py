@@ -11,9 +11,11 @@ import pytest
 
 from edge_agent.clock import NS_PER_S, Anchor, ClockQuality, SimulatedClock
 from edge_agent.errors import Unavailable
+from edge_agent.outbox.intake import MANY_FINISHED
 from edge_agent.outbox.outbox import Encode, Outbox
 from edge_agent.outbox.schema import StoreSettings
 from edge_agent.outbox.worker import (
+    CONFIRMED_NS,
     RETRY_NS,
     Commit,
     Confirm,
@@ -116,7 +118,7 @@ def test_a_commit_of_nothing_is_none(bench: Bench) -> None:
     assert bench.commits == 0
 
 
-@pytest.mark.parametrize("what", ["record", "segment", "arrived", "undeliverable", "anchor"])
+@pytest.mark.parametrize("what", ["record", "segment", "undeliverable", "anchor"])
 def test_everything_is_durable_after_the_promised_time(bench: Bench, batch: Callable[..., Content], what: str) -> None:
     bench.tell(Store(batch(1)), Commit())
     bench.tell(HandOut(1))
@@ -124,7 +126,6 @@ def test_everything_is_durable_after_the_promised_time(bench: Bench, batch: Call
     messages: dict[str, StoreInput] = {
         "record": Store(batch(2)),
         "segment": StoreSegment(batch(2)),
-        "arrived": Confirm(record),
         "undeliverable": Refuse(record, "no"),
         "anchor": SetAnchor(Anchor(5, ClockQuality.SYNCED, 0)),
     }
@@ -135,6 +136,68 @@ def test_everything_is_durable_after_the_promised_time(bench: Bench, batch: Call
     assert bench.wait(0.1) is None
     assert bench.commits == 2
     assert not bench.outbox.dirty
+
+
+def test_a_few_confirmations_wait_for_the_next_record(bench: Bench, batch: Callable[..., Content]) -> None:
+    bench.tell(Store(batch(1)), Store(batch(2)), Commit())
+    bench.tell(HandOut(2))
+    for _lane, record in bench.offers[-1]:
+        bench.tell(Confirm(record))
+    confirmed_due_ns = bench.clock.now_ns() + CONFIRMED_NS
+    assert bench.wait(100) == confirmed_due_ns
+    bench.tell(StoreSegment(batch(3)), Commit())
+    bench.tell(Commit())
+    assert bench.outbox.tally().confirmed == 0, "what secures rows is one write, and stays one"
+    assert bench.commits == 2
+    assert bench.tell(Store(batch(3)), Commit()) is None
+    assert bench.outbox.tally().confirmed == 2
+    assert bench.commits == 3
+
+
+def test_confirmations_alone_are_committed_in_time(bench: Bench, batch: Callable[..., Content]) -> None:
+    bench.tell(Store(batch(1)), Commit())
+    bench.tell(HandOut(1))
+    due_ns = bench.clock.now_ns() + CONFIRMED_NS
+    assert bench.tell(Confirm(bench.offers[-1][0][1])) == due_ns
+    assert bench.wait(60) == due_ns
+    bench.tell(StoreSegment(batch(2)), Commit())
+    assert bench.wait(59.9) == due_ns
+    assert (bench.commits, bench.outbox.tally().confirmed) == (2, 0)
+    assert bench.wait(0.1) is None
+    assert (bench.commits, bench.outbox.tally().confirmed) == (3, 1)
+    assert not bench.outbox.has_confirmed
+
+
+def test_many_confirmations_do_not_wait_for_a_record(bench: Bench, batch: Callable[..., Content]) -> None:
+    bench.tell(*[Store(batch(name, 10)) for name in range(MANY_FINISHED)], Commit())
+    bench.tell(HandOut(MANY_FINISHED))
+    *most, last = [Confirm(record) for _lane, record in bench.offers[-1]]
+    start_ns = bench.clock.now_ns()
+    assert bench.tell(*most) == start_ns + CONFIRMED_NS
+    assert bench.tell(last) == start_ns + 10 * NS_PER_S
+    assert bench.wait(10) is None
+    assert bench.outbox.tally().confirmed == MANY_FINISHED
+
+
+def test_confirmations_that_cannot_be_committed_are_tried_again(bench: Bench, batch: Callable[..., Content]) -> None:
+    bench.tell(Store(batch(1)), Commit())
+    bench.tell(HandOut(1))
+    bench.tell(Confirm(bench.offers[-1][0][1]))
+    bench.outbox.break_disk()
+    assert bench.wait(120) == bench.clock.now_ns() + RETRY_NS
+    assert bench.wait(1) == bench.clock.now_ns() + RETRY_NS - NS_PER_S
+    assert bench.worker.failures == 1
+    bench.outbox.broken = False
+    assert bench.wait(4) is None
+    assert bench.outbox.tally().confirmed == 1
+
+
+def test_closing_commits_confirmations(bench: Bench, batch: Callable[..., Content]) -> None:
+    bench.tell(Store(batch(1)), Commit())
+    bench.tell(HandOut(1))
+    bench.tell(Confirm(bench.offers[-1][0][1]))
+    bench.outbox.close()
+    assert bench.outbox.tally().confirmed == 1
 
 
 def test_a_damaged_record_found_on_the_way_out_is_buried_in_time(bench: Bench, batch: Callable[..., Content]) -> None:
