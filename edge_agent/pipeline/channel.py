@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edge_agent.pipeline.counts import Counts
     from edge_agent.pipeline.findings import Watch
     from edge_agent.pipeline.settings import ChannelSettings
+    from edge_agent.pipeline.taps import Tap
 
 _NO_FLAG: Final = Flag(0)
 _REFUSED: Final = frozenset({Quality.BAD, Quality.ESTIMATED})
@@ -37,12 +38,14 @@ class Channel:
     """One quantity of one sensor.
 
     Args:
+        sensor: id of the sensor.
         settings: settings of the channel.
         counts: counts to which its readings are added.
         watch: its anomaly detector; None: no detector.
+        taps: receivers of its blocks.
 
     Attributes:
-        quantity: its quantity.
+        sensor, quantity: its sensor and its quantity.
         derived: how it is computed from other quantities; None if it is measured.
         values: rows of the open batch, filtered and rounded, canonical unit.
         raws: the same, calibrated and rounded but not filtered.
@@ -50,7 +53,10 @@ class Channel:
         last_value, last_status: value and status of the latest reading.
     """
 
-    def __init__(self, settings: ChannelSettings, counts: Counts, watch: Watch | None) -> None:
+    def __init__(
+        self, sensor: str, settings: ChannelSettings, counts: Counts, watch: Watch | None, taps: Sequence[Tap] = ()
+    ) -> None:
+        self.sensor = sensor
         self.quantity = settings.quantity
         self.derived = settings.derived
         self.last_value: float | None = None
@@ -64,6 +70,7 @@ class Channel:
         self._validator = Validator(settings.limits)
         self._filter = settings.filter.build() if settings.filter is not None else None
         self._watch = watch
+        self._taps = taps
         self._sends_sigma = settings.send_sigma and self._filter is not None
         self._reducer = settings.reduce.build()
         self._lead: deque[tuple[int, float | None]] = deque(maxlen=_LEAD)
@@ -94,8 +101,8 @@ class Channel:
                     flags[row] |= Flag.NO_VALUE
         return flags, raws
 
-    def take(self, times_ns: Sequence[int], flags: list[Flag], raws: list[float | None]) -> ChannelBlock:
-        """Filter a judged block, test it for anomalies, round it, and append it to the open batch."""
+    def take(self, times_ns: Sequence[int], flags: list[Flag], raws: list[float | None]) -> None:
+        """Filter a judged block, test it for anomalies, round it, append it to the open batch, and pass it to taps."""
         estimates = None if self._filter is None else self._filter.run(times_ns, raws, flags)
         if self._watch is not None:
             self._watch.take(times_ns, raws, flags, estimates)
@@ -107,10 +114,12 @@ class Channel:
         self.values += values
         self.raws += rounded(raws, self._settings.raw_resolution)
         self.statuses += statuses
-        sigmas = [None] * len(values) if estimates is None else estimates.sigmas
-        if self._sends_sigma:
-            self._sigmas += sigmas
-        return ChannelBlock(times_ns, raws, values, sigmas, statuses)
+        if self._sends_sigma or self._taps:
+            sigmas = [None] * len(values) if estimates is None else estimates.sigmas
+            if self._sends_sigma:
+                self._sigmas += sigmas
+            for tap in self._taps:
+                tap.saw(self.sensor, self.quantity, ChannelBlock(times_ns, raws, values, sigmas, statuses))
 
     def pad(self, rows: int) -> None:
         """Append `rows` rows in which the sensor did not measure this quantity."""
@@ -129,7 +138,7 @@ class Channel:
             values, raws, statuses = values[first:], raws[first:], statuses[first:]
         shown = raws if self._settings.send_raw else _evidence(raws, statuses)
         sigmas = self._sigmas[first:] if self._sends_sigma else None
-        return Column(self.quantity, values, shown, statuses, None, sigmas, describe=describe)
+        return Column(self.quantity, values, shown, statuses, None, sigmas, describe)
 
     def smooth(self, times_ns: Sequence[int]) -> None:
         """Smooth the values of the open batch, if the settings say so and the filter has a model."""
@@ -184,11 +193,13 @@ class Channel:
 
     # ---- saved states
 
-    def remembered(self, sensor: str) -> list[Remembered]:
+    def remembered(self) -> list[Remembered]:
         """States of its stages, to be saved."""
         states = [] if self._watch is None else self._watch.remembered()
         if self._filter is not None and self._settings.filter is not None:
-            states.append(Remembered(f"{sensor}.{self.quantity}", self._settings.filter.stage, self._filter.state()))
+            states.append(
+                Remembered(f"{self.sensor}.{self.quantity}", self._settings.filter.stage, self._filter.state())
+            )
         return states
 
     def restore(self, remembered: Remembered, shift_ns: int) -> None:
@@ -207,7 +218,7 @@ class Channel:
 
 def _are_finite(numbers: Sequence[float | None]) -> bool:
     try:  # None is rare, and a test of each number takes more time
-        return all(map(isfinite, numbers))  # type: ignore[arg-type]
+        return isfinite(sum(numbers)) or all(map(isfinite, numbers))  # type: ignore[arg-type]
     except TypeError:
         return False
 

@@ -122,7 +122,8 @@ class Pipeline:
             sensor.process()
         if first_ns is not None:
             self._plan(first_ns)
-        self._account_for_refused()
+        if self._refused or self._recorder.losses:
+            self._account_for_losses()
         now_ns = self._clock.now_ns()
         full = self._open_cells > self._settings.max_cells
         if self._seal_due_ns is not None and (now_ns >= self._seal_due_ns or full):
@@ -133,8 +134,7 @@ class Pipeline:
                     return now_ns  # perhaps its window is open now
         if self._secure_due_ns is not None and now_ns >= self._secure_due_ns:
             self._secure()
-        dues = (self._seal_due_ns, self._secure_due_ns, self.rules.look(now_ns))
-        return min([due for due in dues if due is not None], default=None)
+        return _earliest(_earliest(self._seal_due_ns, self._secure_due_ns), self.rules.look(now_ns))
 
     def process(self) -> None:
         """Run all waiting measurements through the stages. Only for the thread that steps this worker."""
@@ -179,19 +179,21 @@ class Pipeline:
     def _take_in(self) -> int | None:
         """Queue the measurements that arrived at their sensors, handle the events. Returns the earliest stamp."""
         first_ns: int | None = None
-        sensors, rules = self._sensors, self.rules
+        cells = 0
+        sensors, subjects = self._sensors, self.rules.subjects
         for item in self._arrived():
             if not isinstance(item, Measurement):
                 self._event(item)
                 continue
-            sensor, boot_ns = item.sensor, item.boot_ns
+            sensor, boot_ns, _, _, _ = item
             batch = sensors[sensor]
             batch.waiting.append(item)
-            self._open_cells += batch.width
-            if sensor in rules.subjects:
-                rules.measured(sensor)
+            cells += batch.width
+            if sensor in subjects:
+                self.rules.measured(sensor)
             if first_ns is None or boot_ns < first_ns:
                 first_ns = boot_ns
+        self._open_cells += cells
         return first_ns
 
     def _arrived(self) -> list[Measurement | Event]:
@@ -221,7 +223,7 @@ class Pipeline:
             for sensor in unsecured:
                 sensor.mark_secured()
 
-    def _account_for_refused(self) -> None:
+    def _account_for_losses(self) -> None:
         """Store a tombstone for measurements that a full inbox refused, and for batches that the store refused."""
         if self._refused:
             with self._refused_lock:
@@ -286,11 +288,17 @@ class Pipeline:
         self._save_due_ns = self._clock.now_ns() + SAVE_NS
         learned = [
             state
-            for name, sensor in self._sensors.items()
+            for sensor in self._sensors.values()
             for channel in sensor.channels.values()
-            for state in channel.remembered(name)
+            for state in channel.remembered()
         ]
         if any(self._watches.values()):
             learned.append(Remembered("", _TIMELINE, (self._timeline_ns,)))
         self._recorder.save(STAGES, learned)
         self._recorder.save(RULES, self.rules.remembered())
+
+
+def _earliest(due_ns: int | None, other_ns: int | None) -> int | None:
+    if due_ns is None or other_ns is None:
+        return other_ns if due_ns is None else due_ns
+    return min(due_ns, other_ns)

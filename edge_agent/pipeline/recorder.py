@@ -39,13 +39,16 @@ class Recorder:
         store: puts a request into the inbox of the store; returns False if that is full.
         clock: source of the boot and the anchor of saved states.
         counts: counts to which lost readings are added.
+
+    Attributes:
+        losses: losses without a tombstone; `account` stores it.
     """
 
     def __init__(self, store: Callable[[StoreRequest], bool], clock: Clock, counts: Counts) -> None:
         self._store = store
         self._clock = clock
         self._counts = counts
-        self._losses: list[Tombstone] = []
+        self.losses: list[Tombstone] = []
 
     def seal(self, groups: Sequence[Group]) -> bool:
         """Make a batch record of rows. Returns whether there was any reading in them."""
@@ -85,14 +88,14 @@ class Recorder:
         """Count readings that a full queue refused; `account` stores their tombstone."""
         self._counts.dropped += readings
         log.error("readings are lost readings=%d reason=%r", readings, reason)
-        self._losses.append(Tombstone(0, 0, 0, readings, reason, first_ns, last_ns))
+        self.losses.append(Tombstone(0, 0, 0, readings, reason, first_ns, last_ns))
 
     def account(self) -> None:
         """Store a tombstone per loss, as soon as the store takes one; losses that must wait are joined into one."""
-        while self._losses and self._store(Store(_tombstone(self._losses[0]))):
-            del self._losses[0]
-        if len(self._losses) > 1:
-            self._losses = [_joined(self._losses)]
+        while self.losses and self._store(Store(_tombstone(self.losses[0]))):
+            del self.losses[0]
+        if len(self.losses) > 1:
+            self.losses = [_joined(self.losses)]
 
 
 def _content(groups: Iterable[Group], encode: Callable[[], bytes]) -> Content | None:

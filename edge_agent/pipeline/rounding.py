@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -22,10 +23,15 @@ def rounded(values: Sequence[float | None], resolution: float | None) -> list[fl
     if resolution is None:
         return list(values)
     if resolution < 1:
-        steps = float(round(1 / resolution))
+        steps = _steps_per_unit(resolution)
         try:  # None is rare, and a test of each value takes more time than the arithmetic
             return [(value * steps + _WHOLE - _WHOLE) / steps for value in values]  # type: ignore[operator]
         except TypeError:
             pass
         return [None if value is None else (value * steps + _WHOLE - _WHOLE) / steps for value in values]
     return [None if value is None else (value / resolution + _WHOLE - _WHOLE) * resolution for value in values]
+
+
+@lru_cache(maxsize=256)
+def _steps_per_unit(resolution: float) -> float:
+    return float(round(1 / resolution))

@@ -62,14 +62,16 @@ class SensorBatch:
         self.name = name
         self.waiting: list[Measurement] = []
         self.channels = {
-            channel.quantity: Channel(channel, counts, watches.get(channel.quantity)) for channel in settings
+            channel.quantity: Channel(
+                name, channel, counts, watches.get(channel.quantity), taps.of_channel(name, channel.quantity)
+            )
+            for channel in settings
         }
         self.times_ns: list[int] = []
         self.secured = 0
         self.width = len(self.channels)
         self._derived = [(channel, channel.derived) for channel in self.channels.values() if channel.derived]
         self._time_step_ns = time_step_ns
-        self._taps = {quantity: taps.of_channel(name, quantity) for quantity in self.channels}
 
     def process(self) -> None:
         """Run the waiting measurements through the stages."""
@@ -101,9 +103,7 @@ class SensorBatch:
             if quantity not in judged:
                 channel.pad(len(times_ns))
                 continue
-            taken = channel.take(times_ns, *judged[quantity])
-            for tap in self._taps[quantity]:
-                tap.saw(self.name, quantity, taken)
+            channel.take(times_ns, *judged[quantity])
         self.times_ns += times_ns
 
     def unsecured(self) -> Group:

@@ -163,7 +163,7 @@ class Run:
             (state.owner, state.stage, tuple(state.numbers))
             for name, sensor in self.pipeline._sensors.items()
             for channel in sensor.channels.values()
-            for state in channel.remembered(name)
+            for state in channel.remembered()
         ]
 
     def outcome(self) -> tuple[object, ...]:

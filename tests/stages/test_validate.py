@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.reading import Flag
@@ -82,3 +82,34 @@ def test_blocks_give_what_single_readings_give(rows: list[tuple[int, float | Non
     live, blocks = Validator(limits), Validator(limits)
     flags = blocks.run(times[:cut], values[:cut]) + blocks.run(times[cut:], values[cut:])
     assert flags == [live.run([now_ns], [value])[0] for now_ns, value in zip(times, values, strict=True)]
+
+
+@st.composite
+def _block(draw: st.DrawFn) -> list[tuple[float | None, int]]:
+    """Mostly calm readings and the seconds since the one before; perhaps one of them is odd."""
+    level = draw(st.sampled_from([20.0, 20.0, 21.0, 59.75, -39.75]))
+    block: list[tuple[float | None, int]] = [
+        (level + offset, 1)
+        for offset in draw(st.lists(st.sampled_from([0.0, 0.25, 0.5, -0.5]), min_size=3, max_size=7))
+    ]
+    if draw(st.booleans()):
+        odd = st.sampled_from([None, float("nan"), float("inf"), float("-inf"), level + 1.25, level - 1.25])
+        row = draw(st.integers(0, len(block) - 1))
+        block[row] = (draw(odd | st.just(block[row][0])), draw(st.sampled_from([0, 1, 5, -1])))
+    return block
+
+
+@settings(max_examples=400)
+@given(st.lists(_block(), max_size=6), st.sampled_from([None, 0.25]))
+def test_a_block_is_judged_like_its_readings_one_by_one(
+    blocks: list[list[tuple[float | None, int]]], rate: float | None
+) -> None:
+    limits = Limits(-40.0, 60.0, max_rate_per_s=rate, free_step=1.0)
+    at_once, one_by_one = Validator(limits), Validator(limits)
+    now_s = 10
+    for block in blocks:
+        stamps = list(accumulate([step for _, step in block], initial=now_s))[1:]
+        now_s = stamps[-1]
+        times_ns, values = [second * S for second in stamps], [value for value, _ in block]
+        singly = [one_by_one.run([now_ns], [value])[0] for now_ns, value in zip(times_ns, values, strict=True)]
+        assert at_once.run(times_ns, values) == singly

@@ -113,7 +113,8 @@ class Surprise:
         # The noise of a chip that repeats one value is unknown; small surprises remain until the filter has settled.
         if squares <= readings * (_AT_REST * grain) ** 2:
             return 0.0
-        top = max(*surprises, -min(surprises))
+        highest, lowest = max(surprises), min(surprises)
+        top = max(highest, -lowest)
         beyond = top > self.limit
         energy = squares / readings
         if beyond:
