@@ -130,8 +130,8 @@ def _encode_slab(columns: Sequence[Numbers]) -> list[Block]:
     first = table[:, 0]
     divisors, rises = _divide_out(table)
     divided = int(divisors.max()) > 1
-    guesses = guesses_of(first // divisors if divided else first, rises)
     led = [row for row, column in enumerate(columns) if column.leader is not None and divisors[row] == 1]
+    guesses = guesses_of(first // divisors if divided else first, rises, led)
     if led:
         leaders = np.concatenate([columns[row].leader for row in led]).reshape(len(led), -1)
         guesses.append(follow(table[led], np.array(led, dtype=np.intp), leaders))

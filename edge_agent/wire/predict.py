@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
@@ -61,8 +63,15 @@ class Guess(NamedTuple):
     base: Ints
 
 
-def guesses_of(first: Ints, rises: Ints) -> list[Guess]:
-    """Apply the predictors that use the column alone. A number is first + rise; the first rise is 0."""
+def guesses_of(first: Ints, rises: Ints, led: Sequence[int] = ()) -> list[Guess]:
+    """Apply the predictors that use the column alone. A number is first + rise; the first rise is 0.
+
+    Args:
+        first: (C,) first number of each column.
+        rises: (C, n) numbers less the first one.
+        led: columns that may follow another one. Filtered values follow measured ones: no mean is closer, so none is
+            tried, which takes a tenth less time for all columns.
+    """
     count, length = rises.shape
     every = np.arange(count, dtype=np.intp)
     delta = np.empty_like(rises)
@@ -85,9 +94,10 @@ def guesses_of(first: Ints, rises: Ints) -> list[Guess]:
     if len(lines) > count:
         guesses.append(Guess(LINE, going, level[count:], first[going] + middle[count:], slope))
     if length > 1:
-        meant = Guess(MEAN, every, rises - _mean_before(rises), first, first)
-        beyond = (high >= _MEAN_END) | (low <= -_MEAN_END)
-        guesses.append(Guess(MEAN, *(part[~beyond[:count]] for part in meant[1:])) if beyond.any() else meant)
+        is_tame = (high[:count] < _MEAN_END) & (low[:count] > -_MEAN_END)
+        is_tame[led] = False
+        tame = every[is_tame]
+        guesses.append(Guess(MEAN, tame, rises[tame] - _mean_before(rises[tame]), first[tame], first[tame]))
     return guesses
 
 
