@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from edge_agent.errors import Truncated, UnknownVersion, WireError
+from edge_agent.reading import NOT_SENT
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.encode import encode_batch
 
@@ -58,15 +59,32 @@ _GROUPS: Final = struct.Struct("<H")
 _GROUP: Final = struct.Struct("<IH")
 
 
-def dump_rows(groups: Sequence[Group]) -> bytes:
+class Dump(NamedTuple):
+    """Dumped rows.
+
+    Attributes:
+        readings: number of readings in them, without cells that the sensor did not measure.
+        first_ns, last_ns: earliest and latest stamp, nanoseconds since boot; 0 if there is none.
+        body: the dump.
+    """
+
+    readings: int
+    first_ns: int
+    last_ns: int
+    body: bytes
+
+
+def dump_rows(groups: Sequence[Group]) -> Dump:
     """Dump the rows of several sensors."""
     heads = [_GROUPS.pack(len(groups))]
     stamps: list[int] = []
     statuses: list[int] = []
     numbers: list[float | None] = []
+    cells = 0
     for group in groups:
         heads += (_text(group.sensor), _GROUP.pack(len(group.times_ns), len(group.columns)))
         stamps += group.times_ns
+        cells += len(group.times_ns) * len(group.columns)
         for column in group.columns:
             given = 0
             numbers += column.values
@@ -87,7 +105,8 @@ def dump_rows(groups: Sequence[Group]) -> bytes:
     plain = b"".join([*heads, doubles])
     if len(plain) > PLAIN_BYTES:
         plain, layout = zlib.compress(plain, _LEVEL), layout + DEFLATED
-    return bytes((layout,)) + plain
+    body = bytes((layout,)) + plain
+    return Dump(cells - statuses.count(NOT_SENT), min(stamps, default=0), max(stamps, default=0), body)
 
 
 def load_rows(dump: bytes) -> list[Group]:

@@ -14,7 +14,7 @@ from edge_agent.wire.batch import Batch, Tombstone
 from edge_agent.wire.encode import encode_batch, encode_event, encode_tombstone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from edge_agent.clock import Clock
     from edge_agent.pipeline.counts import Counts
@@ -52,9 +52,13 @@ class Recorder:
 
     def seal(self, groups: Sequence[Group]) -> bool:
         """Make a batch record of rows. Returns whether there was any reading in them."""
-        content = _content(groups, lambda: encode_batch(Batch(tuple(groups))))
-        if content is None:
+        filled = [group for group in groups if group.columns]
+        readings = sum([column.cells_sent() for group in filled for column in group.columns])
+        if not readings:
             return False
+        first_ns = min(min(group.times_ns) for group in filled)
+        last_ns = max(max(group.times_ns) for group in filled)
+        content = Content(RecordKind.BATCH, readings, first_ns, last_ns, encode_batch(Batch(tuple(groups))))
         if not self._store(Store(content)):
             self.lose(content.readings, content.first_ns, content.last_ns, STORE_FULL)
         return True
@@ -65,8 +69,8 @@ class Recorder:
         Returns:
             Whether the store took them in.
         """
-        content = _content(groups, lambda: dump_rows(groups))
-        taken = content is None or self._store(StoreSegment(content))
+        dump = dump_rows(groups)
+        taken = not dump.readings or self._store(StoreSegment(Content(RecordKind.BATCH, *dump)))
         self.commit()
         return taken
 
@@ -96,17 +100,6 @@ class Recorder:
             del self.losses[0]
         if len(self.losses) > 1:
             self.losses = [_joined(self.losses)]
-
-
-def _content(groups: Iterable[Group], encode: Callable[[], bytes]) -> Content | None:
-    """Make the content of a batch record or segment of rows; None if there is no reading in them."""
-    filled = [group for group in groups if group.columns]
-    readings = sum([column.cells_sent() for group in filled for column in group.columns])
-    if not readings:
-        return None
-    first_ns = min(min(group.times_ns) for group in filled)
-    last_ns = max(max(group.times_ns) for group in filled)
-    return Content(RecordKind.BATCH, readings, first_ns, last_ns, encode())
 
 
 def _tombstone(loss: Tombstone) -> Content:

@@ -77,13 +77,23 @@ class SensorBatch:
         """Run the waiting measurements through the stages."""
         if self.waiting:
             waiting, self.waiting = self.waiting, []
+            _, stamps_ns, names, values, flags = zip(*waiting)  # noqa: B905 all have five fields; strict takes longer
+            if names.count(names[0]) == len(names):  # nearly always
+                self._take(names[0], stamps_ns, values, flags)
+                return
             for quantities, block in groupby(waiting, _QUANTITIES):
-                self._take(quantities, list(block))
+                _, stamps_ns, _, values, flags = zip(*block, strict=True)
+                self._take(quantities, stamps_ns, values, flags)
 
-    def _take(self, quantities: tuple[str, ...], block: list[Measurement]) -> None:
+    def _take(
+        self,
+        quantities: tuple[str, ...],
+        stamps_ns: Sequence[int],
+        values: Sequence[tuple[float | None, ...]],
+        flags: Sequence[Flag],
+    ) -> None:
         """Add measurements of the same quantities to the open batch: judge, derive, then take channel by channel."""
         step_ns = self._time_step_ns
-        _, stamps_ns, _, values, flags = zip(*block, strict=True)
         times_ns = [boot_ns // step_ns * step_ns for boot_ns in stamps_ns]
         seen = flags if flags.count(_NO_FLAG) < len(flags) else None
         columns = zip(*values, strict=True)

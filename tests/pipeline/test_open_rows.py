@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import zlib
 from math import inf
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -9,11 +10,20 @@ from hypothesis import strategies as st
 
 from edge_agent.clock import ClockQuality
 from edge_agent.errors import UnknownVersion, WireError
-from edge_agent.pipeline.open_rows import dump_rows, load_rows, promote_rows
+from edge_agent.pipeline import open_rows
+from edge_agent.pipeline.open_rows import load_rows, promote_rows
 from edge_agent.reading import NOT_SENT, RecordKind
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.codec import decode_message, encode_batch, encode_message
 from edge_agent.wire.envelope import Envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def dump_rows(groups: Sequence[Group]) -> bytes:
+    return open_rows.dump_rows(groups).body
+
 
 _NUMBERS = st.none() | st.floats(allow_nan=False, width=64)
 
@@ -153,6 +163,15 @@ def test_any_damage_of_a_dump_is_refused_or_read(noise: bytes, at: int) -> None:
             promote_rows(damaged)
         except WireError:
             continue
+
+
+def test_a_dump_tells_what_is_in_it() -> None:
+    absent = Column("co2_ppm", [None, 400.0], None, [NOT_SENT, 0], None)
+    dump = open_rows.dump_rows(
+        [Group("air", [9, 6], (absent, *AIR.columns)), Group("soil", [7], (Column("co2_ppm", [5.0], None, [0], None),))]
+    )
+    assert dump[:3] == (4, 6, 9)
+    assert open_rows.dump_rows([])[:3] == (0, 0, 0)
 
 
 def test_another_layout_is_refused_by_name() -> None:
