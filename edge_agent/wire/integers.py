@@ -185,7 +185,8 @@ def _if_shorter(block: Block, start: list[int]) -> Block:
     if len(block.head) <= _SHORTEST_EVEN:
         return block
     head = _even_head(*start)
-    return Block(head, (), ()) if 8 * len(head) < block.bits() else block
+    is_shorter = len(head) < len(block.head) or 8 * len(head) < block.bits()
+    return Block(head, (), ()) if is_shorter else block
 
 
 def _measure(codes: Words, written: Ints) -> tuple[Ints, Ints, Ints]:
