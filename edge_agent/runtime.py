@@ -47,28 +47,30 @@ ItemT = TypeVar("ItemT")
 class Inbox(Generic[ItemT]):
     """A bounded queue in front of one worker: many may put, one takes.
 
-    A full inbox refuses, and counts what it refused, so that the loss can be accounted for. Threads that put at the
-    same moment may exceed the limit by one each. No lock is held: a deque appends and takes in one step, and the event
-    is set after an item is in, and cleared before they are taken.
+    Threads that put at the same moment may exceed the limit by one each. No lock is held: a deque appends and takes in
+    one step, and the event is set after an item is in, and cleared before they are taken.
+
+    Args:
+        limit: number of items from which the inbox refuses more.
+        refused: called with each item that was refused, from the thread that put it, so that the loss can be accounted
+            for.
 
     Attributes:
         waiting: what has arrived, oldest first; only to be looked at.
         arrival: set while something waits, and by whoever wants to wake the worker.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, refused: Callable[[ItemT], object] = lambda _item: None) -> None:
         self.waiting: deque[ItemT] = deque()
         self._limit = limit
-        self._lock = threading.Lock()
-        self.refused = 0
+        self._refused = refused
         self.arrival = threading.Event()
 
     def put(self, item: ItemT) -> bool:
         """Append unless full. Returns whether it was taken in."""
         waiting = self.waiting
         if len(waiting) >= self._limit:
-            with self._lock:
-                self.refused += 1
+            self._refused(item)
             return False
         waiting.append(item)
         if not self.arrival.is_set():

@@ -10,16 +10,17 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_a_full_inbox_refuses_and_counts() -> None:
-    inbox: Inbox[int] = Inbox(2)
+def test_a_full_inbox_refuses_and_tells() -> None:
+    refused: list[int] = []
+    inbox: Inbox[int] = Inbox(2, refused.append)
     assert [inbox.put(number) for number in range(4)] == [True, True, False, False]
-    assert (len(inbox), inbox.refused) == (2, 2)
+    assert (len(inbox), refused) == (2, [2, 3])
     assert inbox.arrival.is_set()
     assert inbox.take_all() == [0, 1]
     assert not inbox.arrival.is_set()
     assert inbox.take_all() == []
     assert inbox.put(9)
-    assert inbox.refused == 2
+    assert refused == [2, 3]
 
 
 def test_nothing_is_lost_or_slept_through_when_many_put_at_once() -> None:

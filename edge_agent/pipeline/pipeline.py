@@ -62,6 +62,8 @@ class Pipeline:
 
     Attributes:
         inbox: measurements and events that arrived.
+        deliver: puts a measurement or event into the inbox, from any thread; returns False if that is full. Refused
+            measurements get a tombstone.
         counts: counts of readings.
         rules: the alert rules.
         findings: the anomalies found.
@@ -80,7 +82,8 @@ class Pipeline:
         surroundings: Surroundings = _NO_SURROUNDINGS,
         taps: Iterable[Tap] = (),
     ) -> None:
-        self.inbox: Inbox[Measurement | Event] = Inbox(INBOX_LIMIT)
+        self.inbox: Inbox[Measurement | Event] = Inbox(INBOX_LIMIT, self._refuse)
+        self.deliver = self.inbox.put
         self.counts = Counts()
         self.rules = Rules(alerts, self._alert, surroundings)
         self.findings = Findings(self._event)
@@ -105,15 +108,6 @@ class Pipeline:
         self._save_due_ns = clock.now_ns() + SAVE_NS
         self._refused: list[Measurement] = []
         self._refused_lock = threading.Lock()
-
-    def deliver(self, item: Measurement | Event) -> bool:
-        """Put a measurement or event into the inbox, from any thread. Refused measurements get a tombstone later."""
-        if self.inbox.put(item):
-            return True
-        if isinstance(item, Measurement):
-            with self._refused_lock:
-                self._refused.append(item)
-        return False
 
     def step(self) -> int | None:
         """Process what arrived; seal and secure what is due."""
@@ -175,6 +169,12 @@ class Pipeline:
         )
 
     # ---- input
+
+    def _refuse(self, item: Measurement | Event) -> None:
+        """Note a measurement for which the inbox has no room. Called from the thread that delivers it."""
+        if isinstance(item, Measurement):
+            with self._refused_lock:
+                self._refused.append(item)
 
     def _take_in(self) -> int | None:
         """Queue the measurements that arrived at their sensors, handle the events. Returns the earliest stamp."""
