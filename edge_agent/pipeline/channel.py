@@ -14,7 +14,7 @@ from edge_agent.features import describe_column
 from edge_agent.pipeline.memory import Remembered
 from edge_agent.pipeline.rounding import rounded
 from edge_agent.reading import NOT_SENT, ChannelBlock, Flag, Quality, quality_of, status_of
-from edge_agent.stages.calibrate import calibrate
+from edge_agent.stages.calibrate import Calibration, calibrate
 from edge_agent.stages.filters.smooth import smooth
 from edge_agent.stages.validate import Validator
 from edge_agent.wire.batch import Batch, Column, Group
@@ -68,6 +68,7 @@ class Channel:
         self._settings = settings
         self._counts = counts
         self._validator = Validator(settings.limits)
+        self._is_calibrated = settings.calibration != Calibration()
         self._filter = settings.filter.build() if settings.filter is not None else None
         self._watch = watch
         self._taps = taps
@@ -93,8 +94,13 @@ class Channel:
         flags = self._validator.run(times_ns, measured)
         if seen is not None:
             flags = [flag | earlier for flag, earlier in zip(flags, seen, strict=True)]
-        raws = calibrate(self._settings.calibration, measured)
-        if not _are_finite(raws):
+        if self._is_calibrated:
+            raws = calibrate(self._settings.calibration, measured)
+            are_finite = _are_finite(raws)
+        else:
+            raws = list(measured)
+            are_finite = flags.count(_NO_FLAG) == len(flags)  # otherwise the validator would have set a flag
+        if not are_finite:
             for row, raw in enumerate(raws):
                 if raw is None or not isfinite(raw):
                     raws[row] = None
