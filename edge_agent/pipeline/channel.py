@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from edge_agent.pipeline.counts import Counts
     from edge_agent.pipeline.findings import Watch
+    from edge_agent.pipeline.open_rows import OpenColumn
     from edge_agent.pipeline.settings import ChannelSettings
     from edge_agent.pipeline.taps import Tap
 
@@ -137,14 +138,17 @@ class Channel:
 
     # ---- the open batch
 
-    def column(self, first: int, *, describe: bool = False) -> Column:
-        """The open batch from row `first` on. With `first` 0 the lists are not copied; `clear` then makes new ones."""
-        values, raws, statuses = self.values, self.raws, self.statuses
-        if first:
-            values, raws, statuses = values[first:], raws[first:], statuses[first:]
+    def rows(self, first: int) -> OpenColumn:
+        """The open batch from row `first` on, to be secured."""
+        raws, statuses = self.raws[first:], self.statuses[first:]
         shown = raws if self._settings.send_raw else _evidence(raws, statuses)
-        sigmas = self._sigmas[first:] if self._sends_sigma else None
-        return Column(self.quantity, values, shown, statuses, None, sigmas, describe)
+        return self.quantity, self.values[first:], shown, self._sigmas[first:] if self._sends_sigma else None, statuses
+
+    def column(self, *, describe: bool) -> Column:
+        """The open batch as it is sent. The lists are not copied; `clear` makes new ones."""
+        shown = self.raws if self._settings.send_raw else _evidence(self.raws, self.statuses)
+        sigmas = self._sigmas if self._sends_sigma else None
+        return Column(self.quantity, self.values, shown, self.statuses, None, sigmas, describe)
 
     def smooth(self, times_ns: Sequence[int]) -> None:
         """Smooth the values of the open batch, if the settings say so and the filter has a model."""
@@ -169,7 +173,7 @@ class Channel:
 
         Features always cover all readings; if all are sent, the encoder computes them.
         """
-        whole = self.column(0, describe=describe)
+        whole = self.column(describe=describe)
         if self._reducer is None:
             return whole
         rows = [row for row, status in enumerate(self.statuses) if status != NOT_SENT]

@@ -26,6 +26,7 @@ import struct
 import sys
 import zlib
 from array import array
+from collections.abc import Sequence
 from functools import lru_cache
 from math import nan
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -38,7 +39,7 @@ from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.encode import encode_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -59,6 +60,15 @@ _GROUPS: Final = struct.Struct("<H")
 _GROUP: Final = struct.Struct("<IH")
 
 
+OpenColumn = tuple[
+    str, Sequence[float | None], Sequence[float | None] | None, Sequence[float | None] | None, Sequence[int]
+]
+"""Rows of one channel: quantity, values, raw values (None: not sent), sigmas (None: not sent), statuses. A plain tuple,
+because one is made per channel and dump."""
+OpenGroup = tuple[str, Sequence[int], Sequence[OpenColumn]]
+"""Rows of one sensor: its id, stamps in nanoseconds since boot, and its columns."""
+
+
 class Dump(NamedTuple):
     """Dumped rows.
 
@@ -74,30 +84,30 @@ class Dump(NamedTuple):
     body: bytes
 
 
-def dump_rows(groups: Sequence[Group]) -> Dump:
+def dump_rows(groups: Sequence[OpenGroup]) -> Dump:
     """Dump the rows of several sensors."""
     heads = [_GROUPS.pack(len(groups))]
     stamps: list[int] = []
     statuses: list[int] = []
     numbers: list[float | None] = []
     cells = 0
-    for group in groups:
-        heads += (_text(group.sensor), _GROUP.pack(len(group.times_ns), len(group.columns)))
-        stamps += group.times_ns
-        cells += len(group.times_ns) * len(group.columns)
-        for column in group.columns:
+    for sensor, times_ns, columns in groups:
+        heads += (_text(sensor), _GROUP.pack(len(times_ns), len(columns)))
+        stamps += times_ns
+        cells += len(times_ns) * len(columns)
+        for quantity, values, raws, sigmas, states in columns:
             given = 0
-            numbers += column.values
-            if column.raws is not None:
+            numbers += values
+            if raws is not None:
                 given = RAWS
-                numbers += column.raws
-            if column.sigmas is not None:
+                numbers += raws
+            if sigmas is not None:
                 given |= SIGMAS
-                numbers += column.sigmas
-            if any(column.statuses):
+                numbers += sigmas
+            if any(states):
                 given |= STATUSES
-                statuses += column.statuses
-            heads.append(_column_head(column.quantity, given))
+                statuses += states
+            heads.append(_column_head(quantity, given))
     heads += (_bytes(array("q", stamps)), _bytes(array("i", statuses)))
     doubles, layout = _doubles(numbers), LAYOUT
     if sum(map(len, heads)) + len(doubles) > PLAIN_BYTES and (thousandths := _thousandths(doubles)) is not None:

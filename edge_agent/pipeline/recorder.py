@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.pipeline.counts import Counts
     from edge_agent.pipeline.memory import Remembered
+    from edge_agent.pipeline.open_rows import OpenGroup
     from edge_agent.reading import Event
     from edge_agent.wire.batch import Group
 
@@ -63,7 +64,7 @@ class Recorder:
             self.lose(content.readings, content.first_ns, content.last_ns, STORE_FULL)
         return True
 
-    def secure(self, groups: Sequence[Group]) -> bool:
+    def secure(self, groups: Sequence[OpenGroup]) -> bool:
         """Secure rows of the open batch, so that a power cut does not lose them, and commit.
 
         Returns:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from edge_agent.pipeline.counts import Counts
     from edge_agent.pipeline.findings import Watch
+    from edge_agent.pipeline.open_rows import OpenGroup
     from edge_agent.pipeline.settings import ChannelSettings
     from edge_agent.pipeline.taps import Taps
     from edge_agent.reading import Measurement
@@ -116,10 +117,10 @@ class SensorBatch:
             channel.take(times_ns, *judged[quantity])
         self.times_ns += times_ns
 
-    def unsecured(self) -> Group:
+    def unsecured(self) -> OpenGroup:
         """Return rows that are not in the store yet."""
-        columns = [channel.column(self.secured) for channel in self.channels.values()]
-        return Group(self.name, self.times_ns[self.secured :], tuple(columns))
+        first = self.secured
+        return self.name, self.times_ns[first:], [channel.rows(first) for channel in self.channels.values()]
 
     def mark_secured(self) -> None:
         """Note that all rows are in the store."""

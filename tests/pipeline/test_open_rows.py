@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edge_agent.clock import ClockQuality
 from edge_agent.errors import UnknownVersion, WireError
 from edge_agent.pipeline import open_rows
-from edge_agent.pipeline.open_rows import load_rows, promote_rows
+from edge_agent.pipeline.open_rows import Dump, load_rows, promote_rows
 from edge_agent.reading import NOT_SENT, RecordKind
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.codec import decode_message, encode_batch, encode_message
@@ -22,7 +22,20 @@ if TYPE_CHECKING:
 
 
 def dump_rows(groups: Sequence[Group]) -> bytes:
-    return open_rows.dump_rows(groups).body
+    return dumped(groups).body
+
+
+def dumped(groups: Sequence[Group]) -> Dump:
+    return open_rows.dump_rows(
+        [
+            (
+                sensor,
+                times_ns,
+                [(c.quantity, c.values, c.raws, c.sigmas, c.statuses) for c in columns],
+            )
+            for sensor, times_ns, columns in groups
+        ]
+    )
 
 
 _NUMBERS = st.none() | st.floats(allow_nan=False, width=64)
@@ -167,11 +180,11 @@ def test_any_damage_of_a_dump_is_refused_or_read(noise: bytes, at: int) -> None:
 
 def test_a_dump_tells_what_is_in_it() -> None:
     absent = Column("co2_ppm", [None, 400.0], None, [NOT_SENT, 0], None)
-    dump = open_rows.dump_rows(
+    dump = dumped(
         [Group("air", [9, 6], (absent, *AIR.columns)), Group("soil", [7], (Column("co2_ppm", [5.0], None, [0], None),))]
     )
     assert dump[:3] == (4, 6, 9)
-    assert open_rows.dump_rows([])[:3] == (0, 0, 0)
+    assert dumped([])[:3] == (0, 0, 0)
 
 
 def test_another_layout_is_refused_by_name() -> None:

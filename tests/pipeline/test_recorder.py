@@ -7,7 +7,7 @@ from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock
 from edge_agent.outbox.worker import SaveState, Store, StoreSegment
 from edge_agent.pipeline.counts import Counts
 from edge_agent.pipeline.recorder import INBOX_FULL, STORE_FULL, Recorder
-from edge_agent.reading import Event, EventKind, RecordKind
+from edge_agent.reading import NOT_SENT, Event, EventKind, RecordKind
 from edge_agent.wire.batch import Batch, Column, Group, Tombstone
 from edge_agent.wire.codec import decode_message, encode_message
 from edge_agent.wire.envelope import Envelope
@@ -106,7 +106,7 @@ def test_what_the_store_takes_after_a_loss_comes_before_its_tombstone_and_is_not
 
 def test_a_refused_segment_loses_nothing_because_its_rows_are_still_in_the_open_batch() -> None:
     bench = Bench()
-    bench.recorder.secure([rows(10, 3)])
+    bench.recorder.secure([("air", [10 * S], [(T, [20.0], None, None, [0])])])
     bench.room = 9
     bench.recorder.account()
     assert bench.stored == []
@@ -115,9 +115,10 @@ def test_a_refused_segment_loses_nothing_because_its_rows_are_still_in_the_open_
 
 def test_rows_without_a_reading_make_no_record_and_no_segment() -> None:
     bench = Bench(room=9)
-    for groups in ([], [Group("air", [10 * S], ())]):
-        assert not bench.recorder.seal(groups)
-        bench.recorder.secure(groups)
+    assert not bench.recorder.seal([])
+    assert not bench.recorder.seal([Group("air", [10 * S], ())])
+    assert bench.recorder.secure([])
+    assert bench.recorder.secure([("air", [10 * S], [(T, [None], None, None, [NOT_SENT])])])
     assert not any(isinstance(request, Store | StoreSegment) for request in bench.stored)
 
 

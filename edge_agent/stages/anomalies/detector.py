@@ -114,7 +114,7 @@ class Detector:
         found: list[Anomaly] = []
         pace, spikes, flat, level, period = self._pace, self._surprise, self._flatline, self._level, self._period
         innovations = [None] * len(values) if estimates is None else estimates.innovations
-        for now_ns, value, flag, innovation in zip(times_ns, values, flags, innovations, strict=True):
+        for now_ns, value, flag, innovation in zip(times_ns, values, flags, innovations):  # noqa: B905 as in the filter
             if value is None or (flag and flag & _UNUSED):
                 continue
             if not OTHER_BOOT_NS <= now_ns - pace.last_ns <= pace.longest_ns:
