@@ -10,7 +10,7 @@ After a report, only a slot with a higher score is reported during the next half
 
 from __future__ import annotations
 
-from math import inf
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SLOT_NS: Final = 300 * NS_PER_S
+_ALWAYS_NS: Final = -(1 << 63)
 _HOUR_NS: Final = 3600 * NS_PER_S
 _HOURS: Final = 24
 # Memory of the short and the long mean in slots, and of the mean of an hour in days.
@@ -53,7 +54,7 @@ class Level:
     """
 
     def __init__(self, threshold: float) -> None:
-        self.due_ns = -inf
+        self.due_ns = _ALWAYS_NS
         self._threshold = threshold
         self._count = 0  # closed slots
         self._origin_ns = 0  # start of the first day: stamp of the first reading
@@ -82,19 +83,20 @@ class Level:
 
     def plan(self, step_ns: float) -> None:
         """Set the end of the open slot for a new usual step between readings."""
-        self.due_ns = self._start_ns + _SLOT_NS - step_ns * _EVEN if self._start_ns >= 0 else -inf
+        # An integer, because to compare a stamp with a float takes three times as long.
+        self.due_ns = _ALWAYS_NS if self._start_ns < 0 else ceil(self._start_ns + _SLOT_NS - step_ns * _EVEN)
 
     def start_boot(self, now_ns: int) -> None:
         """Start another boot at `now_ns`: discard the open slot and what was learned per hour of the day."""
         self._origin_ns = now_ns
-        self._start_ns, self.due_ns = -1, -inf
+        self._start_ns, self.due_ns = -1, _ALWAYS_NS
         self.sum, self.readings = 0.0, 0
         self._hours, self._days = [0.0] * _HOURS, [0.0] * _HOURS
 
     def _close(self, now_ns: int) -> list[Anomaly]:
         """Close the open slot: test its mean, then learn from it."""
         mean, start_ns = self.sum / self.readings, self._start_ns
-        self.sum, self.readings, self._start_ns, self.due_ns = 0.0, 0, -1, -inf
+        self.sum, self.readings, self._start_ns, self.due_ns = 0.0, 0, -1, _ALWAYS_NS
         if not self._count:
             self._short = self._long = mean
         self._count += 1

@@ -17,7 +17,7 @@ handles a reading, so the cut into blocks has no effect.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import ceil, floor, inf, sqrt
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from edge_agent.clock import NS_PER_S
@@ -82,13 +82,14 @@ class _Usual(NamedTuple):
     """Bounds within which the inner loop of `Auto.run` takes a reading.
 
     Attributes:
-        soonest_ns, latest_ns: shortest and longest step from the reading before, nanoseconds.
+        soonest_ns, latest_ns: shortest and longest step from the reading before, nanoseconds; integers, because to
+            compare a stamp with a float takes twice as long.
         limit: largest squared surprise, canonical unit squared; negative: the inner loop takes no reading.
         sigma: standard deviation of the error of every estimate within these bounds, canonical unit.
     """
 
-    soonest_ns: float
-    latest_ns: float
+    soonest_ns: int
+    latest_ns: int
     limit: float
     sigma: float
 
@@ -171,7 +172,7 @@ class Auto:
         calm = self._bank.age >= _SETTLED and self._count >= _EARLY and not self._judge.pending
         limit = _SUSPICIOUS_SQUARED * shares.noise if calm else -1.0
         sigma = sqrt(shares.gain * (1.0 - shares.gain) * shares.noise)
-        return _Usual(step_ns - even, step_ns + even, limit, sigma)
+        return _Usual(ceil(step_ns - even), floor(step_ns + even), limit, sigma)
 
     def _count_usual(self, at_ns: int, left: int) -> None:
         """Add the readings that the inner loop took to the counts."""
