@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT: Final = Path(__file__).parents[2]
-TURNS: Final = 5
+TURNS: Final = {4: 5, 20: 15, 200: 5, 1000: 3}
+"""Runs of each way, by channels. On a shared machine single runs differ by a tenth and more."""
 MINUTES: Final = {4: 60, 20: 20, 200: 4, 1000: 2}
 """Simulated minutes per run, by channels."""
 NAIVE_MINUTES: Final = {4: 4, 20: 1, 200: 1, 1000: 1}
@@ -77,7 +78,7 @@ def spread(numbers: Sequence[float], form: str = ",.0f") -> str:
 
 def bench_path(before: str | None) -> None:
     """CPU time per reading beside what it is compared to, in turns."""
-    print(f"\n## The path at defaults, {TURNS} turns: median (range) per reading")
+    print("\n## The path at defaults: median (range) per reading")
     ways: dict[str, tuple[str, ...]] = {
         "defaults": (),
         "no segments (durability 60 s)": ("--durability", "60"),
@@ -88,14 +89,15 @@ def bench_path(before: str | None) -> None:
             if channels == max(MINUTES) and options:
                 continue
             own, naive, earlier = list[Costs](), list[Costs](), list[Costs]()
-            for _ in range(TURNS):
+            for _ in range(TURNS[channels]):
                 own.append(run(str(ROOT), channels, minutes, *options)[0])
                 if before is not None:
                     earlier.append(run(before, channels, minutes, *options)[0])
                 if not options:
                     naive.append(run("naive", channels, NAIVE_MINUTES[channels])[0])
             line = (
-                f"{channels:4d} channels, {way:29s} CPU {spread([each.cpu_ns for each in own]):26s} ns, "
+                f"{channels:4d} channels, {way:29s} {TURNS[channels]:2d} turns, "
+                f"CPU {spread([each.cpu_ns for each in own]):26s} ns, "
                 f"wall {median(each.wall_ns for each in own):8,.0f} ns, "
                 f"disk {median(each.disk_bytes for each in own):6.1f} B"
             )
