@@ -77,6 +77,12 @@ class Inbox(Generic[ItemT]):
             self.arrival.set()
         return True
 
+    def put_always(self, item: ItemT) -> None:
+        """Append even if full: for requests whose number is limited by something else, and that nobody repeats."""
+        self.waiting.append(item)
+        if not self.arrival.is_set():
+            self.arrival.set()
+
     def take_all(self) -> list[ItemT]:
         """Remove and return everything that has arrived, oldest first."""
         if self.arrival.is_set():  # clearing an event costs more than all the rest

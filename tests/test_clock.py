@@ -23,6 +23,15 @@ def test_a_full_inbox_refuses_and_tells() -> None:
     assert refused == [2, 3]
 
 
+def test_what_nobody_repeats_is_taken_in_even_by_a_full_inbox() -> None:
+    inbox: Inbox[int] = Inbox(1)
+    assert inbox.put(1)
+    inbox.put_always(2)
+    assert inbox.take_all() == [1, 2]
+    inbox.put_always(3)
+    assert inbox.arrival.is_set()
+
+
 def test_nothing_is_lost_or_slept_through_when_many_put_at_once() -> None:
     inbox: Inbox[tuple[int, int]] = Inbox(1_000_000)
     putters, each = 8, 3_000

@@ -276,7 +276,7 @@ class Agent:
     def _clock_changed(self, moved_ns: int) -> None:
         """Wall time stepped or changed quality: stored records are restated, an event tells of the others."""
         anchor = self.clock.anchor()
-        self.store.inbox.put(SetAnchor(anchor))
+        self.store.inbox.put_always(SetAnchor(anchor))
         cause = f"wall time moved by {moved_ns} ns against boot time and is {anchor.quality.name.lower()}"
         log.warning("clock changed: %s", cause)
         self.pipeline.deliver(
@@ -287,10 +287,13 @@ class Agent:
 
 
 def _outbox_side(store: Inbox[StoreInput]) -> OutboxSide:
-    """What the uplink does to records, as requests to the store."""
+    """What the uplink does to records, as requests to the store.
+
+    They are few, because few records are on their way, and the session would wait for ever for an answer to a lost one.
+    """
     return OutboxSide(
-        rewind=lambda: store.put(Rewind()),
-        hand_out=lambda limit: store.put(HandOut(limit)),
-        confirm=lambda record: store.put(Confirm(record)),
-        refuse=lambda record, reason: store.put(Refuse(record, reason)),
+        rewind=lambda: store.put_always(Rewind()),
+        hand_out=lambda limit: store.put_always(HandOut(limit)),
+        confirm=lambda record: store.put_always(Confirm(record)),
+        refuse=lambda record, reason: store.put_always(Refuse(record, reason)),
     )

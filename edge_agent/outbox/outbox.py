@@ -180,9 +180,11 @@ class Outbox:
         for rowid in sorted(self._urgent - self._handed_out)[:limit]:
             urgent += self._select(rowid - 1, rowid, 1)[0]
         ordinary = limit - len(urgent)
-        live, self._live_after = self._select(self._live_after, 1 << 62, ordinary, self._urgent)
+        live, live_after = self._select(self._live_after, 1 << 62, ordinary, self._urgent)
         ordinary -= len(live)
-        backlog, self._backlog_after = self._select(self._backlog_after, self._watermark, ordinary, self._urgent)
+        backlog, backlog_after = self._select(self._backlog_after, self._watermark, ordinary, self._urgent)
+        # Not before all was read: a read that fails hands out nothing, and must skip nothing.
+        self._live_after, self._backlog_after = live_after, backlog_after
         live = urgent + live
         self._handed_out.update(record.rowid for record in live + backlog)
         return [(Lane.LIVE, record) for record in live] + [(Lane.BACKLOG, record) for record in backlog]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from edge_agent.errors import Unavailable
-from edge_agent.outbox.schema import StoreSettings, open_database
+from edge_agent.outbox.schema import REPLACE_STATE, StoreSettings, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,8 @@ _KEPT_ASIDE: Final = 2
 """Number of damaged databases that are kept for inspection; each takes space on the card."""
 _DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ")
 """First parts of the names of SQLite errors that mean a damaged file, not a full disk or missing permissions."""
+_TABLES: Final = (("boot", 5, None), ("epoch", 2, None), ("record", 10, 8), ("segment", 7, 5), ("urgent", 1, None))
+"""Tables whose first column is the rowid; number of columns, and which of them is the checksum of the last one."""
 _MOST_UNREADABLE: Final = 10_000
 """Number of consecutive unreadable rowids after which the rest of a table is not tried."""
 
@@ -132,13 +134,17 @@ def _copy_readable(damaged: Path, fresh: sqlite3.Connection) -> int:
     with closing(sqlite3.connect(damaged, isolation_level=None)) as source:
         source.execute("PRAGMA writable_schema=ON")  # without it, SQLite reads nothing of a truncated file
         fresh.execute("BEGIN IMMEDIATE")
-        for table, columns, crc in (("boot", 5, None), ("epoch", 2, None), ("record", 10, 8), ("segment", 7, 5)):
+        for table, columns, crc in _TABLES:
             insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * columns)})"  # noqa: S608 our own names
             for row in _readable_rows(source, table):
                 if crc is not None and not (isinstance(row[-1], bytes) and crc32(row[-1]) == row[crc]):
                     continue
                 with suppress(sqlite3.IntegrityError):  # a column has a wrong type
                     fresh.execute(insert, row)
+        with suppress(sqlite3.Error):  # what was saved until the damage began
+            for name, crc, body in source.execute("SELECT name, crc, body FROM state"):
+                if isinstance(body, bytes) and crc32(body) == crc:
+                    fresh.execute(REPLACE_STATE, (name, crc, body))
         (records,) = fresh.execute("SELECT count(*) FROM record WHERE kind != 2").fetchone()
         fresh.execute("COMMIT")
     return int(records)

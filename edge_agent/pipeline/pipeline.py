@@ -16,7 +16,7 @@ from edge_agent.clock import NS_PER_S
 from edge_agent.pipeline.counts import Counts
 from edge_agent.pipeline.findings import Findings, watches_of
 from edge_agent.pipeline.memory import Remembered, read_memory
-from edge_agent.pipeline.recorder import INBOX_FULL, Recorder
+from edge_agent.pipeline.recorder import INBOX_FULL, Recorder, joined
 from edge_agent.pipeline.rules import Rules, Surroundings
 from edge_agent.pipeline.sensor_batch import SensorBatch
 from edge_agent.pipeline.snapshot import PipelinePart, latest_of
@@ -24,6 +24,7 @@ from edge_agent.pipeline.taps import Taps
 from edge_agent.pipeline.window import AlignedWindow
 from edge_agent.reading import Measurement
 from edge_agent.runtime import Inbox
+from edge_agent.wire.batch import Tombstone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -62,8 +63,8 @@ class Pipeline:
 
     Attributes:
         inbox: measurements and events that arrived.
-        deliver: puts a measurement or event into the inbox, from any thread; returns False if that is full. Refused
-            measurements get a tombstone.
+        deliver: puts a measurement or event into the inbox, from any thread; returns False if that is full. What is
+            refused gets a tombstone.
         counts: counts of readings.
         rules: the alert rules.
         findings: the anomalies found.
@@ -106,7 +107,7 @@ class Pipeline:
         self._seal_due_ns: int | None = None
         self._secure_due_ns: int | None = None
         self._save_due_ns = clock.now_ns() + SAVE_NS
-        self._refused: list[Measurement] = []
+        self._refused: Tombstone | None = None
         self._refused_lock = threading.Lock()
 
     def step(self) -> int | None:
@@ -116,7 +117,7 @@ class Pipeline:
             sensor.process()
         if first_ns is not None:
             self._plan(first_ns)
-        if self._refused or self._recorder.losses:
+        if self._refused is not None or self._recorder.losses:
             self._account_for_losses()
         now_ns = self._clock.now_ns()
         full = self._open_cells > self._settings.max_cells
@@ -171,10 +172,11 @@ class Pipeline:
     # ---- input
 
     def _refuse(self, item: Measurement | Event) -> None:
-        """Note a measurement for which the inbox has no room. Called from the thread that delivers it."""
-        if isinstance(item, Measurement):
-            with self._refused_lock:
-                self._refused.append(item)
+        """Note an item for which the inbox has no room. Called from the thread that delivers it."""
+        records, readings = (0, len(item.values)) if isinstance(item, Measurement) else (1, 0)
+        refused = Tombstone(0, 0, records, readings, INBOX_FULL, item.boot_ns, item.boot_ns)
+        with self._refused_lock:
+            self._refused = refused if self._refused is None else joined([self._refused, refused])
 
     def _take_in(self) -> int | None:
         """Queue the measurements that arrived at their sensors, handle the events. Returns the earliest stamp."""
@@ -224,12 +226,11 @@ class Pipeline:
                 sensor.mark_secured()
 
     def _account_for_losses(self) -> None:
-        """Store a tombstone for measurements that a full inbox refused, and for batches that the store refused."""
-        if self._refused:
-            with self._refused_lock:
-                refused, self._refused = self._refused, []
-            readings = sum(len(measurement.values) for measurement in refused)
-            self._recorder.lose(readings, refused[0].boot_ns, refused[-1].boot_ns, INBOX_FULL)
+        """Store tombstones for what the full inbox refused, and for records that the store refused."""
+        with self._refused_lock:
+            refused, self._refused = self._refused, None
+        if refused is not None:
+            self._recorder.lose(refused)
         self._recorder.account()
 
     # ---- events

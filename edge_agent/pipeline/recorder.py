@@ -61,7 +61,7 @@ class Recorder:
         last_ns = max(max(group.times_ns) for group in filled)
         content = Content(RecordKind.BATCH, readings, first_ns, last_ns, encode_batch(Batch(tuple(groups))))
         if not self._store(Store(content)):
-            self.lose(content.readings, content.first_ns, content.last_ns, STORE_FULL)
+            self.lose(Tombstone(0, 0, 1, readings, STORE_FULL, first_ns, last_ns))
         return True
 
     def secure(self, groups: Sequence[OpenGroup]) -> bool:
@@ -77,8 +77,9 @@ class Recorder:
 
     def event(self, event: Event, *, urgent: bool = False) -> None:
         """Make a record of an event; an urgent one is sent before all others."""
-        body = encode_event(event)
-        self._store(Store(Content(RecordKind.EVENT, 0, event.boot_ns, event.boot_ns, body, urgent=urgent)))
+        body, at_ns = encode_event(event), event.boot_ns
+        if not self._store(Store(Content(RecordKind.EVENT, 0, at_ns, at_ns, body, urgent=urgent))):
+            self.lose(Tombstone(0, 0, 1, 0, STORE_FULL, at_ns, at_ns))
 
     def save(self, name: str, states: Sequence[Remembered]) -> None:
         """Save states under a name, in place of those before; nothing if there are none."""
@@ -89,26 +90,27 @@ class Recorder:
         """Request a commit."""
         self._store(Commit())
 
-    def lose(self, readings: int, first_ns: int, last_ns: int, reason: str) -> None:
-        """Count readings that a full queue refused; `account` stores their tombstone."""
-        self._counts.dropped += readings
-        log.error("readings are lost readings=%d reason=%r", readings, reason)
-        self.losses.append(Tombstone(0, 0, 0, readings, reason, first_ns, last_ns))
+    def lose(self, loss: Tombstone) -> None:
+        """Count what a full queue refused; `account` stores its tombstone. Such records have no seq."""
+        self._counts.dropped += loss.readings
+        log.error("records are lost records=%d readings=%d reason=%r", loss.records, loss.readings, loss.reason)
+        self.losses.append(loss)
 
     def account(self) -> None:
         """Store a tombstone per loss, as soon as the store takes one; losses that must wait are joined into one."""
         while self.losses and self._store(Store(_tombstone(self.losses[0]))):
             del self.losses[0]
         if len(self.losses) > 1:
-            self.losses = [_joined(self.losses)]
+            self.losses = [joined(self.losses)]
 
 
 def _tombstone(loss: Tombstone) -> Content:
     return Content(RecordKind.TOMBSTONE, loss.readings, loss.first_ns, loss.last_ns, encode_tombstone(loss))
 
 
-def _joined(losses: Sequence[Tombstone]) -> Tombstone:
-    """Join several losses into one, so that few wait in memory."""
+def joined(losses: Sequence[Tombstone]) -> Tombstone:
+    """Join several losses without a seq into one, so that few wait in memory."""
     reasons = "; ".join(dict.fromkeys(loss.reason for loss in losses))
     first_ns, last_ns = min(loss.first_ns for loss in losses), max(loss.last_ns for loss in losses)
-    return Tombstone(0, 0, 0, sum(loss.readings for loss in losses), reasons, first_ns, last_ns)
+    records, readings = sum(loss.records for loss in losses), sum(loss.readings for loss in losses)
+    return Tombstone(0, 0, records, readings, reasons, first_ns, last_ns)

@@ -10,14 +10,20 @@ if TYPE_CHECKING:
 
 
 class FailingOnce:
-    """A connection whose next statement that begins with `verb` fails: before it is done, or after."""
+    """A connection whose next statement that begins with `verb` fails: before it is done, or after.
 
-    def __init__(self, db: sqlite3.Connection, verb: str, *, after: bool = False) -> None:
-        self._db, self._verb, self._after = db, verb, after
+    With `skip`, so many of these statements succeed first.
+    """
+
+    def __init__(self, db: sqlite3.Connection, verb: str, *, after: bool = False, skip: int = 0) -> None:
+        self._db, self._verb, self._after, self._skip = db, verb, after, skip
 
     def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
         """As the connection, but once."""
         if not self._verb or not sql.startswith(self._verb):
+            return self._db.execute(sql, *args)
+        if self._skip:
+            self._skip -= 1
             return self._db.execute(sql, *args)
         self._verb = ""
         if self._after:
@@ -28,8 +34,8 @@ class FailingOnce:
         return getattr(self._db, name)
 
 
-def fail_once(outbox: Outbox, verb: str, *, after: bool = False) -> None:
-    outbox._db = FailingOnce(outbox._db, verb, after=after)  # type: ignore[assignment]
+def fail_once(outbox: Outbox, verb: str, *, after: bool = False, skip: int = 0) -> None:
+    outbox._db = FailingOnce(outbox._db, verb, after=after, skip=skip)  # type: ignore[assignment]
 
 
 def check_sums(outbox: Outbox) -> Tally:

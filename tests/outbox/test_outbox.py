@@ -235,6 +235,27 @@ def test_what_was_settled_late_is_not_handed_out_again(
     assert [(lane, record.seq) for lane, record in outbox.hand_out(3)] == [(Lane.BACKLOG, 3)]
 
 
+@pytest.mark.parametrize("skip", [0, 1])
+def test_a_read_that_fails_half_way_hands_out_nothing_and_skips_nothing(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content], skip: int
+) -> None:
+    outbox = open_outbox()
+    for name in (1, 2):
+        outbox.add(batch(name))
+    outbox.commit()
+    outbox.rewind()
+    outbox.add(batch(3))
+    outbox.commit()
+    fail_once(outbox, "SELECT rowid, epoch", skip=skip)
+    with pytest.raises(sqlite3.OperationalError):
+        outbox.hand_out(9)
+    assert [(lane, record.seq) for lane, record in outbox.hand_out(9)] == [
+        (Lane.LIVE, 3),
+        (Lane.BACKLOG, 1),
+        (Lane.BACKLOG, 2),
+    ]
+
+
 def test_a_rewind_lets_what_was_on_its_way_be_dropped(
     open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
 ) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -174,6 +175,29 @@ def test_a_zeroed_page_costs_only_its_records(filled: Path, open_outbox: Callabl
     assert outbox.salvage is not None
     assert outbox.salvage.records == COUNT - 1
     assert seqs(outbox) == [seq for seq in range(1, COUNT + 1) if seq != 150]
+    add_up(outbox)
+
+
+def test_a_salvage_keeps_states_and_what_is_urgent_and_promotes_nothing_twice(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content], tmp_path: Path
+) -> None:
+    running = open_outbox()
+    for name in range(1, 40):
+        running.add(batch(name, 700))
+    running.add(replace(batch(40), kind=RecordKind.EVENT, urgent=True))
+    running.save_state("stages", b"learned")
+    running.add_segment(batch(41))
+    running.commit()
+    running.add(batch(42))  # holds the readings of that segment
+    running.close()
+    path = tmp_path / "state" / DATABASE
+    content = path.read_bytes()
+    damage(path, content.index(b"20 " + bytes(100)) // PAGE_BYTES * PAGE_BYTES, bytes(PAGE_BYTES))
+    outbox = open_outbox()
+    assert outbox.salvage is not None
+    assert outbox.saved_state("stages") == b"learned"
+    names = [int(record.body.split()[0]) for _lane, record in outbox.hand_out(99)]
+    assert names == [40, *range(1, 20), *range(21, 40), 42]
     add_up(outbox)
 
 

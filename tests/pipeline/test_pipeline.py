@@ -14,6 +14,7 @@ from edge_agent.pipeline import pipeline as pipeline_module
 from edge_agent.pipeline.memory import read_memory, write_memory
 from edge_agent.pipeline.open_rows import promote_rows
 from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.pipeline.recorder import STORE_FULL
 from edge_agent.pipeline.settings import MAX_OPEN_CELLS, BatchSettings, ChannelSettings
 from edge_agent.reading import (
     NOT_SENT,
@@ -399,6 +400,39 @@ def test_what_finds_the_inbox_full_leaves_a_tombstone(monkeypatch: pytest.Monkey
     assert bench.pipeline.counts.dropped == 6
     bench.pipeline.finish()
     assert (bench.pipeline.counts.sampled, rows_of(bench.batches()[0])) == (9, [0, 1, 2])
+
+
+def test_events_that_find_the_inbox_full_are_in_its_tombstone_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "INBOX_LIMIT", 1)
+    bench = Bench()
+    for second in range(1, 4):
+        bench.pipeline.deliver(Event(EventKind.SENSOR_STATE, START_NS + second * S, "air", "offline", "gone"))
+    bench.pipeline.deliver(Measurement("air", START_NS, (T,), (20.0,)))
+    bench.pipeline.step()
+    event, tombstone = bench.contents(Store)
+    assert isinstance(event, Event)
+    assert isinstance(tombstone, Tombstone)
+    assert (tombstone.records, tombstone.readings) == (2, 1)
+    assert (tombstone.first_ns, tombstone.last_ns) == (START_NS, START_NS + 3 * S)
+    bench.pipeline.step()
+    assert len(bench.contents(Store)) == 2, "a loss is accounted for once"
+
+
+@pytest.mark.parametrize("alert", [False, True])
+def test_an_event_that_the_store_refuses_leaves_a_tombstone(alert: bool) -> None:
+    when = "air.temperature_c > 30"
+    bench = Bench(alerts=[AlertSettings("hot", when, parse_condition(when))] if alert else [])
+    bench.refusing = True
+    if alert:
+        bench.measure(5, 31.0)
+    else:
+        bench.pipeline.deliver(Event(EventKind.SENSOR_STATE, START_NS + 5 * S, "air", "offline", "gone"))
+        bench.pipeline.step()
+    bench.refusing = False
+    bench.pipeline.step()
+    (tombstone,) = bench.contents(Store)
+    assert tombstone == Tombstone(0, 0, 1, 0, STORE_FULL, START_NS + 5 * S, START_NS + 5 * S)
+    assert bench.pipeline.counts.dropped == 0, "it counts readings"
 
 
 def test_a_batch_that_the_store_refuses_is_counted() -> None:

@@ -52,8 +52,8 @@ def rows(first_s: int, count: int, sensor: str = "air") -> Group:
     return Group(sensor, times_ns, (Column(T, [20.0] * count, None, [0] * count, None),))
 
 
-def tombstone(readings: int, reason: str, first_s: int, last_s: int) -> Tombstone:
-    return Tombstone(0, 0, 0, readings, reason, first_s * S, last_s * S)
+def tombstone(records: int, readings: int, reason: str, first_s: int, last_s: int) -> Tombstone:
+    return Tombstone(0, 0, records, readings, reason, first_s * S, last_s * S)
 
 
 def test_a_batch_that_the_store_refuses_becomes_a_tombstone_as_soon_as_the_store_takes_something() -> None:
@@ -63,7 +63,7 @@ def test_a_batch_that_the_store_refuses_becomes_a_tombstone_as_soon_as_the_store
     assert bench.stored == []
     bench.room = 9
     bench.recorder.account()
-    assert bench.records() == [tombstone(7, STORE_FULL, 10, 15)]
+    assert bench.records() == [tombstone(1, 7, STORE_FULL, 10, 15)]
     bench.recorder.account()
     assert len(bench.stored) == 1, "a loss is accounted for once"
     assert bench.counts.dropped == 7
@@ -74,24 +74,24 @@ def test_several_losses_that_wait_are_joined_into_one_tombstone_with_all_reading
     for first_s, count in ((50, 3), (10, 4), (30, 5)):
         bench.recorder.seal([rows(first_s, count)])
         bench.recorder.account()
-    bench.recorder.lose(2, 90 * S, 91 * S, INBOX_FULL)
+    bench.recorder.lose(tombstone(0, 2, INBOX_FULL, 90, 91))
     bench.recorder.account()
     bench.room = 9
     bench.recorder.account()
-    assert bench.records() == [tombstone(14, f"{STORE_FULL}; {INBOX_FULL}", 10, 91)]
+    assert bench.records() == [tombstone(3, 14, f"{STORE_FULL}; {INBOX_FULL}", 10, 91)]
     assert bench.counts.dropped == 14
 
 
 def test_losses_of_one_step_are_tombstones_of_their_own_while_the_store_takes_them() -> None:
     bench = Bench()
-    bench.recorder.lose(2, 10 * S, 11 * S, INBOX_FULL)
+    bench.recorder.lose(tombstone(0, 2, INBOX_FULL, 10, 11))
     bench.recorder.seal([rows(20, 3)])
     bench.room = 1
     bench.recorder.account()
-    assert bench.records() == [tombstone(2, INBOX_FULL, 10, 11)]
+    assert bench.records() == [tombstone(0, 2, INBOX_FULL, 10, 11)]
     bench.room = 1
     bench.recorder.account()
-    assert bench.records()[1:] == [tombstone(3, STORE_FULL, 20, 22)]
+    assert bench.records()[1:] == [tombstone(1, 3, STORE_FULL, 20, 22)]
 
 
 def test_what_the_store_takes_after_a_loss_comes_before_its_tombstone_and_is_not_counted_as_dropped() -> None:
