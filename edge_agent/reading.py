@@ -161,7 +161,7 @@ class Record:
         rowid: its place in the outbox, ascending in commit order.
         epoch, seq: identity; seq ascends within the epoch.
         kind: what the body holds.
-        boot: ordinal of the boot that its stamps belong to.
+        boot: number of the boot that its stamps belong to.
         offset_ns: wall minus boot time of that boot, by the best anchor known when it was handed out.
         time_quality: quality of that anchor.
         readings: how many readings it holds or, for a tombstone, tells of.

@@ -6,6 +6,7 @@ Read this first. The path is put together in `Agent.__init__`, in its order: sou
 from __future__ import annotations
 
 import logging
+import random
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.agent.build import alert_settings, batch_settings, broker_of, session_of, store_settings
@@ -38,7 +39,6 @@ from edge_agent.uplink.session import LinkState
 from edge_agent.uplink.worker import Offered, OutboxSide, PublishStatus, Stored, UplinkWorker
 
 if TYPE_CHECKING:
-    import random
     import threading
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
@@ -72,10 +72,11 @@ class Agent:
         channels: settings of the channels of every sensor, by sensor id.
         sources: make the workers that deliver measurements.
         clock: real or simulated.
-        rng: for epochs and waiting times.
+        rng: for waiting times.
         directory: of the outbox.
         store: how the outbox is kept; None: as configured.
         taps: who sees readings and events on their way.
+        epoch: identity of this run; None: a new one. It must not be given to two runs.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Agent:
         directory: Path,
         store: StoreSettings | None = None,
         taps: Iterable[Tap] = (),
+        epoch: int | None = None,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -103,8 +105,9 @@ class Agent:
             store or store_settings(config),
             boot_id=clock.boot_id(),
             anchor=clock.anchor(),
-            rng=rng,
+            rng=random.SystemRandom(),  # a seed would give two runs one identity
             encode=BODIES,
+            epoch=epoch,
         )
         self.store = StoreWorker(
             self.outbox,

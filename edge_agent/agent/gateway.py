@@ -74,7 +74,7 @@ class Gateway:
             Unavailable: the outbox, a secret or a TLS file cannot be used.
         """
         prepare_outbox(self._directory)
-        rng = random.Random(os.urandom(16))  # noqa: S311 epochs and waiting times, no secrets
+        rng = random.Random(os.urandom(16))  # noqa: S311 waiting times, no secrets
         buses = sampled_buses(self.config, self._buses, recovery_steps(self.config, self._buses))
         self._agent = Agent(
             self.config,

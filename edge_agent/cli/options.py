@@ -57,6 +57,16 @@ def today() -> str:
     return datetime.fromtimestamp((clock.now_ns() + clock.anchor().offset_ns) / NS_PER_S, tz=UTC).date().isoformat()
 
 
+def epoch_option(command: CommandT) -> CommandT:
+    """Add `--epoch`, for runs that are to give the same bytes."""
+    return click.option(
+        "--epoch",
+        type=click.IntRange(min=1, max=(1 << 53) - 1),
+        metavar="N",
+        help="Identity of the run; only for runs whose records never meet. Default: a new one.",
+    )(command)
+
+
 def config_option(command: CommandT) -> CommandT:
     """Add the option `--config FILE` to a command."""
     return click.option(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from edge_agent.cli.options import speed, with_broker
+from edge_agent.cli.options import epoch_option, speed, with_broker
 from edge_agent.clock import NS_PER_S
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ PATIENCE_S: Final = 5.0
 )
 @click.option("--broker", metavar="URL", help="mqtt[s]://HOST[:PORT]; default: the configured one.")
 @click.option("--speed", "pace", default="max", type=speed, metavar="N|max", help="Recorded seconds per second.")
-@click.option("--seed", type=click.IntRange(min=0), help="Makes the epoch repeatable.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of waiting times.")
+@epoch_option
 @click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), help="Where the outbox is.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write a JSON report at the end.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw what became of it: png, svg, pdf.")
@@ -50,6 +51,7 @@ def replay(
     broker: str | None,
     pace: float | None,
     seed: int | None,
+    epoch: int | None,
     state_dir: Path | None,
     report: Path | None,
     plot: Path | None,
@@ -80,7 +82,7 @@ def replay(
     if broker is not None:
         config = with_broker(config, broker)
     mappings = _mappings(maps or config.replay.map)
-    _run(_open(file, mappings), config, pace, seed, state_dir, report, plot)
+    _run(_open(file, mappings), config, pace, seed, epoch, state_dir, report, plot)
 
 
 def _mappings(texts: Sequence[str]) -> list[ColumnMapping]:
@@ -107,6 +109,7 @@ def _run(
     config: Config,
     pace: float | None,
     seed: int | None,
+    epoch: int | None,
     state_dir: Path | None,
     report: Path | None,
     plot: Path | None,
@@ -125,7 +128,7 @@ def _run(
         click.echo(f"{recording.path}: no row that can be used")
         return
     clock = SimulatedClock(first_ns, boot_id=f"replay-{first_ns}")
-    rng = random.Random(os.urandom(16) if seed is None else seed)  # noqa: S311 epochs and waiting times, no secrets
+    rng = random.Random(os.urandom(16) if seed is None else seed)  # noqa: S311 waiting times, no secrets
     stop = threading.Event()
     with ExitStack() as stack:
         directory = state_dir or temporary_state_dir()
@@ -146,6 +149,7 @@ def _run(
             directory=directory,
             store=store_settings(config, durable=state_dir is not None),
             taps=[] if drawn is None else [drawn],
+            epoch=epoch,
         )
         wake = agent.uplink.inbox.arrival
         on_signals(end)

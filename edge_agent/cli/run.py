@@ -18,6 +18,7 @@ from edge_agent.cli.options import (
     DEFAULT_CONFIG,
     SIMULATION_START,
     config_option,
+    epoch_option,
     speed,
     to_ns,
     wall_time,
@@ -46,6 +47,7 @@ class Simulation:
     seed: int
     start_ns: int | None
     scenario: str | None
+    epoch: int | None
 
 
 @click.command
@@ -56,7 +58,8 @@ class Simulation:
 @click.option(
     "--duration", "duration_s", type=click.FloatRange(min=0), metavar="SECONDS", help="End after so many seconds."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of weather, noise and epochs.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of weather and noise.")
+@epoch_option
 @click.option("--start", "start_ns", type=wall_time, metavar="TIME", help="Simulated wall time at the start.")
 @click.option("--broker", metavar="URL", help="mqtt[s]://HOST[:PORT] instead of the configured or embedded one.")
 @click.option(
@@ -70,6 +73,7 @@ def run(
     pace: float | None,
     duration_s: float | None,
     seed: int,
+    epoch: int | None,
     start_ns: int | None,
     broker: str | None,
     state_dir: Path | None,
@@ -85,8 +89,11 @@ def run(
         raise click.BadParameter(f"there is no directory {report.parent}", param_hint="--report")
     if scenario is not None and not simulate:
         raise click.UsageError("--scenario needs --simulate")
+    if epoch is not None and not simulate:
+        raise click.UsageError("--epoch needs --simulate: every run of a gateway has an epoch of its own")
     if simulate:
-        _simulate(config_path, Simulation(pace, duration_s, seed, start_ns, scenario), broker, state_dir, report)
+        asked = Simulation(pace, duration_s, seed, start_ns, scenario, epoch)
+        _simulate(config_path, asked, broker, state_dir, report)
     else:
         _work(config_path, duration_s, broker, state_dir, report)
 
@@ -175,6 +182,7 @@ def _simulate(
             rng=rng,
             directory=directory,
             store=store_settings(config, durable=state_dir is not None),
+            epoch=asked.epoch,
         )
         wake = agent.uplink.inbox.arrival
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from edge_agent.clock import Anchor, ClockQuality
 
 if TYPE_CHECKING:
     import sqlite3
 
+IDENTITY_BITS: Final = 53
 _UNKNOWN: Final = Anchor(0, ClockQuality.NONE, 0)
 """Anchor of a boot whose row was lost."""
 
 
 class Boots:
-    """All boots known to this outbox, numbered in their order.
+    """All boots known to this outbox, each with the number that stands for it in records.
 
     Args:
         db: database to read from; a new boot is written to it.
@@ -31,9 +34,8 @@ class Boots:
             for boot, name, offset_ns, quality, max_error_ns in db.execute("SELECT * FROM boot").fetchall()
         }
         names = {name: boot for boot, (name, _anchor) in self._known.items()}
-        # Records may refer to a boot whose row was lost.
-        (highest,) = db.execute("SELECT coalesce(max(boot), 0) FROM record").fetchone()
-        self.current = names.get(boot_id) or max(highest, *self._known, 0) + 1
+        # Releases before 0.2 counted boots; a boot that is still running keeps its count.
+        self.current = names.get(boot_id, number_of(boot_id))
         self._known.setdefault(self.current, (boot_id, anchor))
         self.set_anchor(anchor)
         self.write(db)
@@ -61,6 +63,19 @@ class Boots:
         for boot, (name, anchor) in self._known.items():
             row = (boot, name, anchor.offset_ns, int(anchor.quality), anchor.max_error_ns)
             db.execute("INSERT OR REPLACE INTO boot VALUES (?, ?, ?, ?, ?)", row)
+
+
+def number_of(boot_id: str) -> int:
+    """The first 53 bits of the kernel's boot id (a UUID); of any other name, those of its SHA-256.
+
+    A count would begin again after a reset, and two boots would have the same number. Every JSON reader holds 53 bits
+    exactly.
+    """
+    try:
+        bits = UUID(boot_id).int
+    except ValueError:
+        bits = int.from_bytes(sha256(boot_id.encode()).digest()[:16], "big")
+    return bits >> 128 - IDENTITY_BITS
 
 
 def _quality(number: int) -> ClockQuality:

@@ -6,7 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from edge_agent.errors import WireError
+from edge_agent.errors import Unavailable, WireError
+from edge_agent.outbox.boots import IDENTITY_BITS
 from edge_agent.outbox.schema import INSERT_RECORD
 from edge_agent.outbox.tombstones import DAMAGED, Dropped, Loss
 from edge_agent.reading import RecordKind
@@ -35,12 +36,18 @@ def stored_state(db: sqlite3.Connection, name: str) -> bytes | None:
     return row[1]
 
 
-def draw_epoch(db: sqlite3.Connection, rng: random.Random) -> int:
-    """Draw an epoch of 32 bits that this outbox has never used; 32 bits keep messages short."""
+def draw_epoch(db: sqlite3.Connection, rng: random.Random, wanted: int | None) -> int:
+    """Draw an epoch of 53 bits that this outbox has never used, or check the one that is wanted.
+
+    Raises:
+        Unavailable: the wanted one was used before: its records would pass for those of another run.
+    """
     used = {epoch for (epoch,) in db.execute("SELECT epoch FROM epoch").fetchall()}
-    epoch = rng.getrandbits(32)
-    while epoch in used:
-        epoch = rng.getrandbits(32)
+    if wanted in used:
+        raise Unavailable(f"this outbox has records of epoch {wanted} already; give another --epoch, or none")
+    epoch = wanted
+    while epoch is None or epoch in used:
+        epoch = rng.getrandbits(IDENTITY_BITS)
     return epoch
 
 

@@ -70,8 +70,9 @@ class Outbox:
         settings: settings of the database.
         boot_id: name of the current boot.
         anchor: current offset of wall time.
-        rng: draws the epoch.
+        rng: draws the epoch and what else tells this run from others; must not be seeded, but by tests.
         encode: makes bodies of records.
+        epoch: epoch of all records added to this object; None: a new one. It must not be given to two runs.
         max_waiting_bytes: memory for records that wait for a commit; beyond it the oldest batches are dropped.
 
     Attributes:
@@ -79,7 +80,7 @@ class Outbox:
         salvage: result of the salvage at the last opening; None if the outbox was not damaged.
 
     Raises:
-        Unavailable: the directory cannot be used.
+        Unavailable: the directory cannot be used, or the epoch was used before.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Outbox:
         anchor: Anchor,
         rng: random.Random,
         encode: Encode,
+        epoch: int | None = None,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         self._directory = directory
@@ -110,7 +112,10 @@ class Outbox:
         try:
             self._rowid = int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM record").fetchone()[0])
             self._last_committed = self._rowid
-            self._begin(boot_id, anchor, rng)
+            self._begin(boot_id, anchor, rng, epoch)
+        except Unavailable:
+            self._db.close()
+            raise
         except (sqlite3.Error, OSError) as error:
             self._db.close()
             raise Unavailable(f"{directory} cannot be written: {error}; check permissions and free space") from None
@@ -356,14 +361,14 @@ class Outbox:
             self._db.executemany("DELETE FROM record WHERE rowid = ?", rowids)
             self._intake = intake.followed_by(self._intake)
 
-    def _begin(self, boot_id: str, anchor: Anchor, rng: random.Random) -> None:
+    def _begin(self, boot_id: str, anchor: Anchor, rng: random.Random, epoch: int | None) -> None:
         """Start an epoch and make records of the segments of an interrupted run, in one transaction."""
         db, losses = self._db, list[Loss]()
         db.execute("BEGIN IMMEDIATE")
         # First, because a file at its limit takes no new rows until some are deleted.
         make_room(db, self._settings.max_bytes, (), self._tombstones, losses)
         self._boots = Boots(db, boot_id, anchor)
-        self.epoch = draw_epoch(db, rng)
+        self.epoch = draw_epoch(db, rng, epoch)
         db.execute("INSERT INTO epoch VALUES (?, ?)", (self.epoch, self._boots.current))
         self._seq, damaged = promote_segments(
             db, self._segments.take_all(db), epoch=self.epoch, next_rowid=self._next_rowid, encode=self._encode.segment

@@ -16,7 +16,7 @@ class Envelope:
     Attributes:
         node: id of the gateway.
         epoch, seq: identity of the record together with `node`; 0..2**63-1.
-        boot: ordinal of the boot that the stamps inside belong to; 0..2**63-1.
+        boot: number of the boot that the stamps inside belong to; 0..2**63-1.
         offset_ns: add to a stamp to get UNIX time (UTC) in nanoseconds; int64.
         time_quality: how far to trust `offset_ns`.
     """

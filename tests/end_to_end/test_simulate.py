@@ -65,7 +65,19 @@ def test_the_same_seed_gives_the_same_bytes_at_any_speed(
     for speed, seed in (("max", 7), ("300", 7), ("max", 8)):
         recorder = record(mosquitto.port)
         ended = edge_agent(
-            *("--simulate", "--speed", speed, "--duration", 240, "--seed", seed, "--broker", mosquitto.url)
+            *(
+                "--simulate",
+                "--speed",
+                speed,
+                "--duration",
+                240,
+                "--seed",
+                seed,
+                "--epoch",
+                5,
+                "--broker",
+                mosquitto.url,
+            )
         )
         assert ended.code == 0, ended.err
         recorder.wait_for(lambda each: len(each.records()) == 4)
@@ -73,6 +85,30 @@ def test_the_same_seed_gives_the_same_bytes_at_any_speed(
         recorder.__exit__()
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
+
+
+def test_two_runs_share_no_identity_unless_they_are_told_to(tmp_path: Path) -> None:
+    epochs = []
+    for given in ([], [], ["--epoch", 5]):
+        report = tmp_path / "report.json"
+        ended = edge_agent("--simulate", "--speed", "max", "--duration", 5, "--seed", 7, "--report", report, *given)
+        assert ended.code == 0, ended.err
+        epochs.append(report_of(report)["epoch"])
+    assert len(set(epochs)) == 3
+    assert epochs[2] == 5
+    assert all(0 < epoch < 1 << 53 for epoch in epochs)
+    assert max(epochs) > 1 << 40, "53 bits and not fewer"
+
+
+def test_an_epoch_is_given_to_one_run_only(tmp_path: Path) -> None:
+    command = ("--simulate", "--speed", "max", "--duration", 5, "--epoch", 5, "--state-dir", tmp_path / "state")
+    assert edge_agent(*command).code == 0
+    again = edge_agent(*command)
+    assert again.code == 69
+    assert again.err == "this outbox has records of epoch 5 already; give another --epoch, or none\n"
+    real = edge_agent("run", "--epoch", 5)
+    assert real.code == 2
+    assert "--epoch needs --simulate" in real.err
 
 
 @pytest.mark.broker
@@ -207,7 +243,8 @@ def test_two_runs_of_a_scenario_with_one_seed_give_the_same_bytes_and_name_the_c
     for _ in range(2):
         recorder = record(mosquitto.port)
         ended = edge_agent(
-            *("--simulate", "--scenario", "bad-day", "--speed", "max", "--duration", 3600, "--broker", mosquitto.url)
+            *("--simulate", "--scenario", "bad-day", "--speed", "max", "--duration", 3600, "--broker", mosquitto.url),
+            *("--epoch", 5),
         )
         assert ended.code == 0, ended.err
         committed = re.search(r"(\d+) committed", ended.out)
