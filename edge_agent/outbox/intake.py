@@ -116,8 +116,8 @@ class Intake:
         self.rows = [row for row in self.rows if row.rowid not in dropped_rowids]
         for row in dropped_rows:
             content = row.content
-            dropped = Dropped(row.seq, row.seq, 1, content.readings, content.first_ns, content.last_ns, reason)
-            append_loss(self.losses, Loss(epoch, boot, dropped))
+            dropped = Dropped(epoch, row.seq, row.seq, 1, content.readings, content.first_ns, content.last_ns, reason)
+            append_loss(self.losses, Loss(boot, dropped))
 
     def followed_by(self, later: Intake) -> Intake:
         """Join these changes and later ones."""

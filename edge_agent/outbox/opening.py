@@ -80,7 +80,7 @@ def promote_segments(
             log.error("secured rows cannot be read: %s readings=%d", error, segment.readings)  # noqa: TRY400 no mistake of ours
             body = None
         if body is None:
-            losses.append(Loss(epoch, segment.boot, Dropped(seq, seq, 1, *about, DAMAGED)))
+            losses.append(Loss(segment.boot, Dropped(epoch, seq, seq, 1, *about, DAMAGED)))
         else:
             numbers = (next_rowid(), epoch, seq, int(RecordKind.BATCH), segment.boot)
             db.execute(INSERT_RECORD, (*numbers, *about, crc32(body), body))

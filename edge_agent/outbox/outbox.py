@@ -4,8 +4,7 @@ Rules:
 - A record is handed out only after the commit that stored it.
 - committed = confirmed + tombstoned + pending, at every moment, as of the last commit. A tombstone is not counted
   itself: it stands for the records that it covers.
-- Every dropped record gets a tombstone in the same transaction. The seq of a tombstone is that of the last record it
-  covers.
+- Every dropped record gets a tombstone in the same transaction. A tombstone has a seq of its own.
 - New rows, deletion of confirmed ones and dropping share one transaction, because each one costs a flush of the card.
 - (epoch, seq) is never used twice: every opening starts a new epoch.
 - Urgent records are handed out before all others. They take the next seq like all others, so a receiver sees gaps only
@@ -99,7 +98,7 @@ class Outbox:
         self._settings = settings
         self._max_waiting_bytes = max_waiting_bytes
         self._encode = encode
-        self._tombstones = Tombstones(encode.tombstone, self._next_rowid)
+        self._tombstones = Tombstones(encode.tombstone, self._next_rowid, self._next_seq)
         self._db, self.salvage = open_or_set_aside(directory, settings)
         self._segments: Segments = FileSegments(directory, rng, durable=settings.durable)
         self._intake = Intake()
@@ -139,13 +138,13 @@ class Outbox:
 
     def add(self, content: Content) -> int:
         """Add a record; the next commit stores it. Returns its seq."""
-        self._seq += 1
-        self._intake.add(Row(self._next_rowid(), self._seq, content))
+        seq = self._next_seq()
+        self._intake.add(Row(self._next_rowid(), seq, content))
         doubtful_bytes = self._in_doubt[0].size_bytes if self._in_doubt else 0
         self._intake.drop_oldest(
             max(0, self._max_waiting_bytes - doubtful_bytes), self.epoch, self._boots.current, "store failing"
         )
-        return self._seq
+        return seq
 
     def add_segment(self, content: Content) -> None:
         """Add rows of a batch that is not sealed yet; the next commit stores them: a power cut does not lose them."""
@@ -191,7 +190,9 @@ class Outbox:
         # Not before all was read: a read that fails hands out nothing, and must skip nothing.
         self._live_after, self._backlog_after = live_after, backlog_after
         live = urgent + live
-        self._handed_out.update(record.rowid for record in live + backlog)
+        rowids = [record.rowid for record in live + backlog]
+        self._handed_out.update(rowids)
+        self._tombstones.offered(rowids)
         return [(Lane.LIVE, record) for record in live] + [(Lane.BACKLOG, record) for record in backlog]
 
     def confirm(self, record: Record) -> None:
@@ -232,11 +233,13 @@ class Outbox:
             intake.segments = []
             self._db.execute("COMMIT")
         except BaseException:
-            self._tombstones.forget_last()
+            if self._in_doubt is None:
+                self._tombstones.settle(durable=False)
             with suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             raise
         self._in_doubt = None
+        self._tombstones.settle(durable=True)
         self._apply(intake, outcome)
 
     def _secure_rows(self) -> None:
@@ -255,7 +258,6 @@ class Outbox:
         """
         self._db.close()
         self._db, self.salvage = open_or_set_aside(self._directory, self._settings)
-        self._tombstones.forget_last()
         self._boots.write_all(self._db)
         self._db.execute("INSERT OR IGNORE INTO epoch VALUES (?, ?)", (self.epoch, self._boots.current))
         self._resolve_doubt()
@@ -265,7 +267,7 @@ class Outbox:
             self._tally = replace(
                 self._tally, tombstoned=self._tally.tombstoned + lost, pending=self._tally.pending - lost
             )
-            body = self._encode.tombstone(Dropped(0, 0, lost, 0, 0, 0, DAMAGED))
+            body = self._encode.tombstone(Dropped(self.epoch, 0, 0, lost, 0, 0, 0, DAMAGED))
             self.add(Content(RecordKind.TOMBSTONE, 0, 0, 0, body))
 
     def tally(self) -> Tally:
@@ -291,6 +293,10 @@ class Outbox:
         """A rowid above all others. SQLite by itself would reuse the rowid of a deleted last record."""
         self._rowid += 1
         return self._rowid
+
+    def _next_seq(self) -> int:
+        self._seq += 1
+        return self._seq
 
     def _finish(self, rowid: int, reason: str | None) -> None:
         self._intake.finish({rowid: reason})
@@ -354,11 +360,13 @@ class Outbox:
         query, rowid = outcome.proof
         (durable,) = self._db.execute(query, (rowid,)).fetchone()
         if durable:
+            self._tombstones.settle(durable=True)
             self._apply(intake, outcome)
         else:
             # Some rows may exist nevertheless, if the database was damaged and salvaged in between.
-            rowids = [(row.rowid,) for row in intake.rows]
-            self._db.executemany("DELETE FROM record WHERE rowid = ?", rowids)
+            rowids = [row.rowid for row in intake.rows] + self._tombstones.written
+            self._db.executemany("DELETE FROM record WHERE rowid = ?", [(rowid,) for rowid in rowids])
+            self._tombstones.settle(durable=False)
             self._intake = intake.followed_by(self._intake)
 
     def _begin(self, boot_id: str, anchor: Anchor, rng: random.Random, epoch: int | None) -> None:
@@ -374,10 +382,11 @@ class Outbox:
             db, self._segments.take_all(db), epoch=self.epoch, next_rowid=self._next_rowid, encode=self._encode.segment
         )
         losses += damaged
-        self._tombstones.write(db, losses, ())
+        self._tombstones.write(db, self.epoch, self._boots.current, losses)
         self._urgent = urgent_rowids(db)
         pending = self.count_pending()
         db.execute("COMMIT")
+        self._tombstones.settle(durable=True)
         self._last_committed = self._rowid
         dropped = sum(loss.dropped.records for loss in losses)
         self._tally = Tally(pending + dropped, 0, dropped, pending, pending + dropped)

@@ -1,4 +1,9 @@
-"""Dropped records and their tombstones: one tombstone per run of consecutive seqs of one epoch, boot and reason."""
+"""Dropped records and their tombstones: one tombstone per run of consecutive seqs of one epoch, boot and reason.
+
+A tombstone is a record of the current epoch with a seq of its own, because a receiver throws away what it has already,
+and it may have a record that was dropped here. Its seq is used once: numbers that a failed commit drew are used by the
+next one, and told as unused if it needs none.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ if TYPE_CHECKING:
 
 DAMAGED: Final = "damaged in the store"
 FULL: Final = "outbox full"
+UNUSED: Final = "this number was not used"
 _AT_ONCE: Final = 16
 """Rows dropped between two checks of the size."""
 
@@ -24,12 +30,14 @@ class Dropped:
     """A run of dropped records of one epoch, as a tombstone describes it.
 
     Attributes:
+        epoch: epoch of the seqs.
         first_seq, last_seq: first and last seq; both 0 if the seqs are not known.
         records, readings: number of records, and of readings in them.
         first_ns, last_ns: stamps of the first and the last reading, nanoseconds since boot.
         reason: text for people.
     """
 
+    epoch: int
     first_seq: int
     last_seq: int
     records: int
@@ -41,16 +49,15 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Dropped records, with the epoch of their seqs and the boot of their stamps."""
+    """Dropped records, with the boot of their stamps."""
 
-    epoch: int
     boot: int
     dropped: Dropped
 
     def joined(self, later: Loss) -> Loss | None:
         """Join both losses; None if `later` does not directly follow this one."""
         first, second = self.dropped, later.dropped
-        own_key, later_key = (self.epoch, self.boot, first.reason), (later.epoch, later.boot, second.reason)
+        own_key, later_key = (first.epoch, self.boot, first.reason), (second.epoch, later.boot, second.reason)
         if own_key != later_key or first.last_seq + 1 != second.first_seq:
             return None
         both = replace(
@@ -79,12 +86,22 @@ class Tombstones:
     Args:
         encode: makes the body of a tombstone.
         next_rowid: draws a rowid above all that were ever used.
+        next_seq: draws the next seq of the current epoch.
+
+    Attributes:
+        written: rowids that the last transaction wrote, until it is settled.
     """
 
-    def __init__(self, encode: Callable[[Dropped], bytes], next_rowid: Callable[[], int]) -> None:
+    def __init__(
+        self, encode: Callable[[Dropped], bytes], next_rowid: Callable[[], int], next_seq: Callable[[], int]
+    ) -> None:
         self._encode = encode
         self._next_rowid = next_rowid
-        self._last: tuple[int, Loss] | None = None
+        self._next_seq = next_seq
+        self.written: list[int] = []
+        self._last: tuple[int, int, Loss] | None = None  # rowid, seq, and what it tells
+        self._drawn: list[int] = []  # seqs drawn by a transaction that is not known to be durable
+        self._spare: list[int] = []  # seqs drawn by transactions that failed
 
     def drop(self, db: sqlite3.Connection, rowid: int, reason: str, losses: list[Loss]) -> int:
         """Delete a record and append its loss to `losses`. Returns 1 if it was a batch or an event, else 0."""
@@ -99,7 +116,7 @@ class Tombstones:
             return int(not was_tombstone)  # its columns are damaged, so no tombstone can describe it
         # A tombstone that the receiver refuses is not replaced by a new one, which it would refuse as well.
         if not was_tombstone or reason == DAMAGED:
-            append_loss(losses, Loss(epoch, boot, Dropped(seq, seq, 1, readings, first_ns, last_ns, reason)))
+            append_loss(losses, Loss(boot, Dropped(epoch, seq, seq, 1, readings, first_ns, last_ns, reason)))
         return int(not was_tombstone)
 
     def make_room(self, db: sqlite3.Connection, max_bytes: int, spared: Collection[int], losses: list[Loss]) -> int:
@@ -128,30 +145,56 @@ class Tombstones:
                 count += sum(self.drop(db, rowid, FULL, losses) for (rowid,) in rows if rowid not in spared)
         return count
 
-    def write(self, db: sqlite3.Connection, losses: Iterable[Loss], handed_out: Collection[int]) -> int | None:
-        """Write a tombstone per loss; joins a loss with the last tombstone if that was not handed out yet.
+    def write(self, db: sqlite3.Connection, epoch: int, boot: int, losses: Iterable[Loss]) -> int | None:
+        """Write a tombstone per loss; joins a loss with the last tombstone if that was not offered yet.
+
+        Args:
+            db: database, in a transaction.
+            epoch: current epoch, of the tombstones.
+            boot: current boot.
+            losses: what was dropped.
 
         Returns:
             Rowid of the last tombstone written, None if there was none.
         """
         rowid = None
         for loss in losses:
-            joined = self._joined_with_last(db, loss, handed_out) or loss
-            rowid, dropped = self._next_rowid(), joined.dropped
-            body = self._encode(dropped)
-            row = (rowid, joined.epoch, dropped.last_seq, int(RecordKind.TOMBSTONE), joined.boot, dropped.readings)
-            db.execute(INSERT_RECORD, (*row, dropped.first_ns, dropped.last_ns, crc32(body), body))
-            self._last = rowid, joined
+            joined, seq = self._joined_with_last(db, loss) or (loss, self._seq())
+            rowid = self._insert(db, epoch, seq, joined)
+            self._last = rowid, seq, joined
+        while self._spare:
+            nothing = Loss(boot, Dropped(epoch, 0, 0, 0, 0, 0, 0, UNUSED))
+            rowid = self._insert(db, epoch, self._seq(), nothing)
         return rowid
 
-    def forget_last(self) -> None:
-        """Forget the last tombstone written, because its transaction was rolled back."""
-        self._last = None
+    def settle(self, *, durable: bool) -> None:
+        """Note whether the last transaction is durable. If not, the next one uses the seqs that it drew."""
+        if not durable:
+            self._spare += self._drawn
+        self._drawn, self.written = [], []
 
-    def _joined_with_last(self, db: sqlite3.Connection, loss: Loss, handed_out: Collection[int]) -> Loss | None:
-        if self._last is None or self._last[0] in handed_out:
+    def offered(self, rowids: Collection[int]) -> None:
+        """Note that records are handed out: a tombstone among them must not change any more."""
+        if self._last is not None and self._last[0] in rowids:
+            self._last = None
+
+    def _seq(self) -> int:
+        self._drawn.append(self._spare.pop(0) if self._spare else self._next_seq())
+        return self._drawn[-1]
+
+    def _insert(self, db: sqlite3.Connection, epoch: int, seq: int, loss: Loss) -> int:
+        rowid, dropped, body = self._next_rowid(), loss.dropped, self._encode(loss.dropped)
+        self.written.append(rowid)
+        row = (rowid, epoch, seq, int(RecordKind.TOMBSTONE), loss.boot, dropped.readings)
+        db.execute(INSERT_RECORD, (*row, dropped.first_ns, dropped.last_ns, crc32(body), body))
+        return rowid
+
+    def _joined_with_last(self, db: sqlite3.Connection, loss: Loss) -> tuple[Loss, int] | None:
+        """The loss joined with that of the last tombstone, which is deleted, and its seq; None if that cannot be."""
+        if self._last is None:
             return None
-        joined = self._last[1].joined(loss)
-        if joined is None or db.execute("DELETE FROM record WHERE rowid = ?", (self._last[0],)).rowcount == 0:
+        rowid, seq, last = self._last
+        joined = last.joined(loss)
+        if joined is None or db.execute("DELETE FROM record WHERE rowid = ?", (rowid,)).rowcount == 0:
             return None
-        return joined
+        return joined, seq

@@ -119,7 +119,9 @@ class Transaction:
         if intake.sealed:
             self._segments.mark_sealed(db)
         tombstoned += self._store(intake.rows, losses)
-        last = self._tombstones.write(db, losses, self._spared) or (intake.rows[-1].rowid if intake.rows else None)
+        last = self._tombstones.write(db, self._epoch, self._boots.current, losses) or (
+            intake.rows[-1].rowid if intake.rows else None
+        )
         if last is not None:
             proof = ("SELECT EXISTS (SELECT 1 FROM record WHERE rowid = ?)", last)
         if intake.anchor:

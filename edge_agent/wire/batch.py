@@ -74,10 +74,11 @@ class Tombstone:
     """A record of what was dropped, and why.
 
     Attributes:
-        first_seq, last_seq: first and last record that was dropped, of the epoch in the envelope.
+        first_seq, last_seq: first and last record that was dropped; 0 if they had no seq.
         records, readings: how many were dropped.
         reason: one word or sentence.
         first_ns, last_ns: time of the first and the last dropped reading, nanoseconds since boot.
+        epoch: epoch of first_seq and last_seq; None: that of the envelope.
     """
 
     first_seq: int
@@ -87,6 +88,7 @@ class Tombstone:
     reason: str
     first_ns: int
     last_ns: int
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -678,9 +678,10 @@ class EdgeDecoder {
       const when = { t: isoUtc(at(bootNs)), t_ns: at(bootNs), t_quality: message.timeQuality };
       yield { kind: "event", ...identity, event: kind, subject, state, cause, ...reason, ...when };
     } else if (message.tombstone) {
-      const { firstNs, lastNs, ...told } = message.tombstone;
+      const { firstNs, lastNs, epoch, ...told } = message.tombstone;
+      const whose = epoch === null ? {} : { of_epoch: epoch };
       const span = { t_from: isoUtc(at(firstNs)), t_to: isoUtc(at(lastNs)), t_quality: message.timeQuality };
-      yield { kind: "tombstone", ...identity, ...told, ...span };
+      yield { kind: "tombstone", ...identity, ...whose, ...told, ...span };
     } else {
       for (const group of message.groups) yield* readings(message, identity, group, at);
       for (const group of message.groups) yield* windows(identity, group, at);
@@ -749,10 +750,11 @@ function readEvent(body) {
 }
 
 function readTombstone(body) {
-  const [first_seq, last_seq, records, readings, reason, firstNs, lastNs] = array(body, 7, "a tombstone");
+  const [first_seq, last_seq, records, readings, reason, firstNs, lastNs, epoch = null] = array(body, 7, "a tombstone");
   check([first_seq, last_seq, records, readings].every(isCount) && isText(reason), "a tombstone of an unknown shape");
   check(isInt64(firstNs) && isInt64(lastNs), "a tombstone without times");
-  return { first_seq, last_seq, records, readings, reason, firstNs, lastNs };
+  check(epoch === null || isCount(epoch), "a tombstone of an unknown epoch");
+  return { first_seq, last_seq, records, readings, reason, firstNs, lastNs, epoch };
 }
 
 function lastOf(groups) {

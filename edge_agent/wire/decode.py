@@ -202,7 +202,9 @@ def _event(body: Any) -> Event:
 
 
 def _tombstone(body: Any) -> Tombstone:
-    first_seq, last_seq, records, readings, reason, first_ns, last_ns = array(body, 7, "a tombstone")
+    first_seq, last_seq, records, readings, reason, first_ns, last_ns, *more = array(
+        body, 7, "a tombstone", exact=False
+    )
     return Tombstone(
         integer(first_seq, COUNT, "first_seq"),
         integer(last_seq, COUNT, "last_seq"),
@@ -211,4 +213,5 @@ def _tombstone(body: Any) -> Tombstone:
         text(reason, "reason"),
         integer(first_ns, INT64, "first_ns"),
         integer(last_ns, INT64, "last_ns"),
+        integer(more[0], COUNT, "epoch of what was dropped") if more and more[0] is not None else None,
     )

@@ -105,17 +105,16 @@ def encode_event(event: Event) -> bytes:
 
 def encode_tombstone(tombstone: Tombstone) -> bytes:
     """Encode a tombstone into the body of a message. A reason longer than 256 bytes is cut."""
-    return _pack(
-        [
-            tombstone.first_seq,
-            tombstone.last_seq,
-            tombstone.records,
-            tombstone.readings,
-            _cut_text(tombstone.reason),
-            tombstone.first_ns,
-            tombstone.last_ns,
-        ]
-    )
+    fields = [
+        tombstone.first_seq,
+        tombstone.last_seq,
+        tombstone.records,
+        tombstone.readings,
+        _cut_text(tombstone.reason),
+        tombstone.first_ns,
+        tombstone.last_ns,
+    ]
+    return _pack(fields if tombstone.epoch is None else [*fields, tombstone.epoch])
 
 
 def encode_message(kind: RecordKind, envelope: Envelope, body: bytes) -> bytes:

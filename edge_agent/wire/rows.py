@@ -142,6 +142,7 @@ def _tombstone(envelope: Envelope, identity: dict[str, Any], tombstone: Tombston
     return {
         "kind": "tombstone",
         **identity,
+        **({} if tombstone.epoch is None else {"of_epoch": tombstone.epoch}),
         "first_seq": tombstone.first_seq,
         "last_seq": tombstone.last_seq,
         "records": tombstone.records,

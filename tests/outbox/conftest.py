@@ -21,7 +21,8 @@ SYNCED = Anchor(1_000, ClockQuality.SYNCED, 0)
 
 def told(dropped: Dropped) -> bytes:
     """A tombstone's body that a test can read."""
-    return f"{dropped.first_seq} {dropped.last_seq} {dropped.records} {dropped.readings} {dropped.reason}".encode()
+    numbers = (dropped.epoch, dropped.first_seq, dropped.last_seq, dropped.records, dropped.readings)
+    return f"{' '.join(map(str, numbers))} {dropped.reason}".encode()
 
 
 @pytest.fixture

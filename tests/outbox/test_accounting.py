@@ -19,6 +19,7 @@ from edge_agent.outbox.recovery import DATABASE
 from edge_agent.outbox.schema import StoreSettings
 from edge_agent.outbox.transaction import _PIECE_BYTES
 from edge_agent.reading import Lane, Record, RecordKind
+from tests.outbox.conftest import told
 from tests.outbox.failing import FailingOnce, check_sums, fail_once
 
 Id = tuple[int, int]
@@ -49,6 +50,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.gone: set[Id] = set()
         self.refused: set[Id] = set()
         self.buried: Counter[Id] = Counter()
+        self.tombstones: set[Id] = set()
+        self.offered: dict[Id, bytes] = {}
         self.segments: list[bytes] = []
         self.stored_segments: list[bytes] = []
         self.used: set[Id] = set()
@@ -68,9 +71,7 @@ class OutboxMachine(RuleBasedStateMachine):
             boot_id=f"boot-{self.starts // 3}",
             anchor=Anchor(self.starts, ClockQuality.SYNCED, 0),
             rng=self.rng,
-            encode=Encode(
-                lambda d: f"{d.first_seq} {d.last_seq} {d.records} {d.readings} {d.reason}".encode(), lambda body: body
-            ),
+            encode=Encode(told, lambda body: body),
         )
         for seq, body in enumerate(self.stored_segments, start=1):
             self.take(self.committed, seq, body)
@@ -108,7 +109,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule()
     def add_tombstone(self) -> None:
         """As the pipeline does: what it could not even take in."""
-        seq = self.outbox.add(Content(RecordKind.TOMBSTONE, 1, 5, 6, b"0 0 0 1 processing fell behind"))
+        seq = self.outbox.add(Content(RecordKind.TOMBSTONE, 1, 5, 6, b"0 0 0 0 1 processing fell behind"))
         self.used.add((self.outbox.epoch, seq))
 
     @rule(size=st.sampled_from([10, 700]))
@@ -133,14 +134,21 @@ class OutboxMachine(RuleBasedStateMachine):
         self.finished = {}
         self.hear_of_drops()
         check_sums(self.outbox)
+        epoch = self.outbox.epoch
+        known = {seq for own, seq in {*self.committed, *self.tombstones} if own == epoch}
+        assert known == set(range(1, self.outbox._seq + 1)), "a number is never used twice, and none is left out"
 
     def hear_of_drops(self) -> None:
         """What the tombstones in the database tell of, is exactly what is not there and was never finished."""
         rows = self.outbox._db.execute("SELECT epoch, seq, kind, body FROM record").fetchall()
         there = {(epoch, seq) for epoch, seq, kind, _body in rows if kind != RecordKind.TOMBSTONE}
-        for epoch, _seq, kind, body in rows:
+        assert len({(epoch, seq) for epoch, seq, _kind, _body in rows}) == len(rows), "two records have one identity"
+        for own_epoch, own_seq, kind, body in rows:
             if kind == RecordKind.TOMBSTONE:
-                first, last, records = (int(word) for word in body.split(b" ")[:3])
+                assert (own_epoch, own_seq) not in self.committed, "a tombstone has the identity of a record"
+                self.tombstones.add((own_epoch, own_seq))
+                assert self.offered.get((own_epoch, own_seq), body) == body, "a tombstone changed after it was offered"
+                epoch, first, last, records = (int(word) for word in body.split(b" ")[:4])
                 if first:
                     covered = {(epoch, seq) for seq in range(first, last + 1)}
                     assert records == len(covered)
@@ -187,7 +195,10 @@ class OutboxMachine(RuleBasedStateMachine):
             assert record.rowid not in self.seen, "handed out twice"
             assert record.rowid not in self.finished, "handed out though finished"
             assert (lane is Lane.BACKLOG) == (record.rowid <= self.mark)
-            if record.kind is not RecordKind.TOMBSTONE:
+            if record.kind is RecordKind.TOMBSTONE:
+                identity = record.epoch, record.seq
+                assert self.offered.setdefault(identity, record.body) == record.body, "it changed after it was offered"
+            else:
                 assert self.in_doubt or self.committed[record.epoch, record.seq] == record.body
                 assert (record.epoch, record.seq) not in self.gone
             self.seen.add(record.rowid)

@@ -13,13 +13,22 @@ from edge_agent.reading import Lane, Record, RecordKind
 from tests.outbox.failing import check_sums, fail_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 
 def told_of(record: Record) -> tuple[int, int, int, str]:
-    first, last, records, _readings, reason = record.body.decode().split(" ", 4)
+    _epoch, first, last, records, _readings, reason = record.body.decode().split(" ", 5)
     return int(first), int(last), int(records), reason
+
+
+def covered(records: Iterable[Record]) -> list[int]:
+    """Seqs that tombstones tell of; none twice, and none of a record that is there."""
+    tombstones = [told_of(record) for record in records if record.kind is RecordKind.TOMBSTONE]
+    seqs = [seq for first, last, _count, _reason in tombstones for seq in range(first, last + 1)]
+    assert sum(count for _first, _last, count, _reason in tombstones) == len(seqs) == len(set(seqs))
+    assert not set(seqs) & {record.seq for record in records}, "a tombstone has a seq of its own"
+    return sorted(seqs)
 
 
 def test_what_waits_is_not_handed_out(open_outbox: Callable[..., Outbox], batch: Callable[..., Content]) -> None:
@@ -61,11 +70,12 @@ def test_a_full_outbox_drops_its_oldest_batches_and_keeps_events(
     assert (tmp_path / "state" / DATABASE).stat().st_size < 330 * 1024, "the file stays near its limit"
     records = [record for _lane, record in outbox.hand_out(10_000)]
     assert next(record.seq for record in records if record.kind is RecordKind.EVENT) == 1
-    assert [told_of(record) for record in records if record.kind is RecordKind.TOMBSTONE] == [
-        (2, tally.tombstoned + 1, tally.tombstoned, "outbox full")
-    ]
+    assert {told_of(record)[3] for record in records if record.kind is RecordKind.TOMBSTONE} == {"outbox full"}
+    dropped, seqs = covered(records), [record.seq for record in records]
+    assert len(dropped) == tally.tombstoned
+    assert sorted(dropped + seqs) == list(range(1, 1000 + len(seqs) - tally.pending)), "every number is accounted for"
     batches = [record.seq for record in records if record.kind is RecordKind.BATCH]
-    assert batches == list(range(tally.tombstoned + 2, 1000))
+    assert max(dropped) < min(batches)
 
 
 def test_what_is_on_its_way_is_not_dropped(open_outbox: Callable[..., Outbox], batch: Callable[..., Content]) -> None:
@@ -92,7 +102,9 @@ def test_only_events_go_when_there_are_no_batches(
         outbox.add(batch(name, 500, RecordKind.EVENT))
         outbox.commit()
     assert check_sums(outbox).tombstoned > 0
-    assert outbox.hand_out(1)[0][1].seq == outbox.tally().tombstoned + 1
+    records = [record for _lane, record in outbox.hand_out(1000)]
+    assert len(covered(records)) == outbox.tally().tombstoned
+    assert covered(records)[-1] < min(record.seq for record in records if record.kind is RecordKind.EVENT)
 
 
 def test_tombstones_of_two_boots_are_not_merged(
@@ -172,7 +184,7 @@ def test_a_damaged_tombstone_is_told_again(open_outbox: Callable[..., Outbox], b
     outbox._db.execute("UPDATE record SET body = zeroblob(10)")
     assert outbox.hand_out(1) == []
     outbox.commit()
-    assert told_of(outbox.hand_out(1)[0][1]) == (1, 1, 1, "damaged in the store")
+    assert told_of(outbox.hand_out(1)[0][1]) == (2, 2, 1, "damaged in the store")
     assert check_sums(outbox).tombstoned == 1
 
 
@@ -220,7 +232,7 @@ def test_records_keep_the_anchor_of_their_boot(
 
 
 def test_dropped_is_still_found_where_others_look_for_it() -> None:
-    assert Dropped(1, 2, 2, 20, 0, 9, "why").records == 2
+    assert Dropped(5, 1, 2, 2, 20, 0, 9, "why").records == 2
 
 
 def test_what_was_settled_late_is_not_handed_out_again(
@@ -275,3 +287,138 @@ def test_a_rewind_lets_what_was_on_its_way_be_dropped(
     outbox.confirm(late)
     outbox.commit()
     assert check_sums(outbox) == before, "it was counted as dropped already"
+
+
+def refuse_next(outbox: Outbox) -> None:
+    """Make the next commit need a tombstone."""
+    outbox.refuse(outbox.hand_out(1)[0][1], "no")
+
+
+def test_a_tombstone_of_an_earlier_run_has_the_epoch_of_this_one(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    before = open_outbox()
+    before.add(batch(1))
+    before.close()
+    outbox = open_outbox(boot_id="boot-b")
+    outbox.add(batch(2))
+    refuse_next(outbox)
+    outbox.commit()
+    (two, tombstone) = [record for _lane, record in outbox.hand_out(9)]
+    assert (two.epoch, two.seq) == (outbox.epoch, 1)
+    assert (tombstone.epoch, tombstone.seq) == (outbox.epoch, 2)
+    assert tombstone.body == b"%d 1 1 1 10 no" % before.epoch
+    assert tombstone.boot == before.boot, "its stamps are of that boot"
+
+
+def test_a_tombstone_grows_under_its_number_until_it_is_offered(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox()
+    for name in range(1, 6):
+        outbox.add(batch(name))
+    outbox.commit()
+    one, two, three, four, five = [record for _lane, record in outbox.hand_out(5)]
+    for record in (one, two):
+        outbox.refuse(record, "no")
+        outbox.commit()
+    outbox.rewind()
+    (*_rest, tombstone) = [record for _lane, record in outbox.hand_out(9)]
+    assert (tombstone.seq, told_of(tombstone)) == (6, (1, 2, 2, "no"))
+    outbox.rewind()
+    for record in (three, four):
+        outbox.refuse(record, "no")
+        outbox.commit()
+    _five, same, another = sorted([record for _lane, record in outbox.hand_out(9)], key=lambda record: record.seq)
+    assert same.body == tombstone.body, "once offered, it never changes"
+    assert (another.seq, told_of(another)) == (7, (3, 4, 2, "no"))
+    outbox.refuse(five, "no")
+    outbox.commit()
+    assert [(record.seq, told_of(record)[:2]) for _lane, record in outbox.hand_out(9)] == [(8, (5, 5))]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("verb", ["INSERT", "COMMIT"])
+def test_a_number_that_a_failed_commit_drew_is_used_by_the_next(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content], verb: str, after: bool
+) -> None:
+    outbox = open_outbox()
+    outbox.add(batch(1))
+    outbox.commit()
+    refuse_next(outbox)
+    fail_once(outbox, verb, after=after)
+    with pytest.raises(sqlite3.OperationalError):
+        outbox.commit()
+    assert outbox.add(batch(3)) == 3
+    outbox.commit()
+    assert sorted((record.seq, record.kind) for _lane, record in outbox.hand_out(9)) == [
+        (2, RecordKind.TOMBSTONE),
+        (3, RecordKind.BATCH),
+    ]
+    assert check_sums(outbox).tombstoned == 1
+
+
+def test_a_number_that_nothing_needs_any_more_is_told_as_unused(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox()
+    outbox.add(batch(1))
+    outbox.commit()
+    record = outbox.hand_out(1)[0][1]
+    outbox.refuse(record, "no")
+    fail_once(outbox, "COMMIT")
+    with pytest.raises(sqlite3.OperationalError):
+        outbox.commit()
+    outbox.confirm(record)  # its acknowledgement came late
+    outbox.add(batch(3))
+    outbox.commit()
+    assert check_sums(outbox) == Tally(committed=2, confirmed=1, tombstoned=0, pending=1, carried_over=0)
+    offered = {record.seq: record for _lane, record in outbox.hand_out(9)}
+    assert told_of(offered[2]) == (0, 0, 0, "this number was not used")
+    assert offered[3].kind is RecordKind.BATCH
+
+
+@pytest.mark.parametrize("doubt", [False, True])
+def test_a_number_that_was_used_is_not_used_again_after_a_later_failure(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content], doubt: bool
+) -> None:
+    outbox = open_outbox()
+    for name in (1, 2):
+        outbox.add(batch(name))
+    outbox.commit()
+    one, two = [record for _lane, record in outbox.hand_out(2)]
+    outbox.refuse(one, "no")
+    if doubt:
+        fail_once(outbox, "COMMIT", after=True)
+        with pytest.raises(sqlite3.OperationalError):
+            outbox.commit()
+    outbox.commit()
+    assert [record.seq for _lane, record in outbox.hand_out(9)] == [3]
+    outbox.refuse(two, "no")
+    fail_once(outbox, "COMMIT")
+    with pytest.raises(sqlite3.OperationalError):
+        outbox.commit()
+    outbox.commit()
+    assert [record.seq for _lane, record in outbox.hand_out(9)] == [4]
+    assert outbox._db.execute("SELECT seq FROM record ORDER BY seq").fetchall() == [(3,), (4,)]
+
+
+def test_of_a_commit_that_held_in_part_nothing_stays(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    """As after a salvage in between: a tombstone of it is there, and what proves it is not."""
+    outbox = open_outbox()
+    for name in (1, 2):
+        outbox.add(batch(name))
+    outbox.commit()
+    for (_lane, record), reason in zip(outbox.hand_out(2), ("no", "never"), strict=True):
+        outbox.refuse(record, reason)
+    fail_once(outbox, "COMMIT", after=True)
+    with pytest.raises(sqlite3.OperationalError):
+        outbox.commit()
+    outbox._db.execute("DELETE FROM record WHERE rowid = (SELECT max(rowid) FROM record)")
+    outbox.commit()
+    told = sorted((record.seq, *told_of(record)[2:]) for _lane, record in outbox.hand_out(9))
+    unused = "this number was not used"
+    assert told == [(3, 0, unused), (4, 0, unused), (5, 2, "damaged in the store")]
+    check_sums(outbox)

@@ -75,7 +75,7 @@ def batches(draw: st.DrawFn) -> Batch:
 
 ENVELOPES = st.builds(Envelope, NAME, COUNT, COUNT, COUNT, INT64, st.sampled_from(ClockQuality))
 EVENTS = st.builds(Event, st.sampled_from(EventKind), INT64, NAME, NAME, NAME)
-TOMBSTONES = st.builds(Tombstone, COUNT, COUNT, COUNT, COUNT, NAME, INT64, INT64)
+TOMBSTONES = st.builds(Tombstone, COUNT, COUNT, COUNT, COUNT, NAME, INT64, INT64, st.none() | COUNT)
 STEPS = st.sampled_from([1, 1000, 1_000_000]) | st.integers(1, (1 << 63) - 1)
 
 

@@ -30,6 +30,7 @@ from tests.wire.strategies import ENVELOPES, EVENTS, TOMBSTONES, batches
 
 if TYPE_CHECKING:
     from edge_agent.wire.envelope import Envelope
+from edge_agent.wire.rows import objects
 
 
 def sealed(message: bytes) -> bytes:
@@ -152,8 +153,17 @@ def test_fields_that_a_newer_sender_appends_are_ignored() -> None:
     assert decode_message(longer) == Message(ENVELOPE, SMALL)
     event = [*msgpack.unpackb(encode_event(EVENT)), None, None, "newest"]
     assert decode_message(packed(13, "node-1", 3, 42, 2, ENVELOPE.offset_ns, event)).content == EVENT
-    tombstone = [*msgpack.unpackb(encode_tombstone(TOMBSTONE)), 7]
+    tombstone = [*msgpack.unpackb(encode_tombstone(TOMBSTONE)), None, "newest"]
     assert decode_message(packed(14, "node-1", 3, 42, 2, ENVELOPE.offset_ns, tombstone)).content == TOMBSTONE
+
+
+def test_a_tombstone_names_the_epoch_of_what_it_covers_if_it_is_another() -> None:
+    body = encode_tombstone(replace(TOMBSTONE, epoch=(1 << 53) - 1))
+    assert body == encode_tombstone(TOMBSTONE).replace(b"\x97", b"\x98", 1) + bytes.fromhex("cf001fffffffffffff")
+    message = encode_message(RecordKind.TOMBSTONE, ENVELOPE, body)
+    assert decode_message(message).content == replace(TOMBSTONE, epoch=(1 << 53) - 1)
+    (row,) = objects(decode_message(message))
+    assert (row["epoch"], row["seq"], row["of_epoch"]) == (ENVELOPE.epoch, ENVELOPE.seq, (1 << 53) - 1)
 
 
 def test_an_unknown_quantity_code_keeps_its_number() -> None:

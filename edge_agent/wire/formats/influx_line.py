@@ -122,6 +122,7 @@ def _tombstone(envelope: Envelope, tombstone: Tombstone) -> str:
     tags = _tags(envelope, epoch=str(envelope.epoch), seq=str(envelope.seq))
     fields: dict[str, float | str] = {
         "reason": tombstone.reason,
+        **({} if tombstone.epoch is None else {"of_epoch": tombstone.epoch}),
         "first_seq": tombstone.first_seq,
         "last_seq": tombstone.last_seq,
         "records": tombstone.records,

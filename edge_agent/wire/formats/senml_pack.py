@@ -129,6 +129,8 @@ def _tombstone(envelope: Envelope, tombstone: Tombstone) -> Iterator[Entry]:
     moment_ns = tombstone.last_ns + envelope.offset_ns
     name = f"tombstone/{envelope.epoch}/{envelope.seq}"
     yield moment_ns, {"n": f"{name}/reason", "vs": tombstone.reason}
+    if tombstone.epoch is not None:
+        yield moment_ns, {"n": f"{name}/of_epoch", "v": tombstone.epoch}
     for key in ("first_seq", "last_seq", "records", "readings"):
         yield moment_ns, {"n": f"{name}/{key}", "v": getattr(tombstone, key)}
     yield moment_ns, {"n": f"{name}/t_from", "vs": iso_utc(tombstone.first_ns + envelope.offset_ns)}
