@@ -89,12 +89,15 @@ def bench_path(before: str | None) -> None:
             if channels == max(MINUTES) and options:
                 continue
             own, naive, earlier = list[Costs](), list[Costs](), list[Costs]()
-            for _ in range(TURNS[channels]):
-                own.append(run(str(ROOT), channels, minutes, *options)[0])
-                if before is not None:
-                    earlier.append(run(before, channels, minutes, *options)[0])
-                if not options:
-                    naive.append(run("naive", channels, NAIVE_MINUTES[channels])[0])
+            runs = [(own, str(ROOT), minutes)]
+            if before is not None:
+                runs.append((earlier, before, minutes))
+            if not options:
+                runs.append((naive, "naive", NAIVE_MINUTES[channels]))
+            for turn in range(TURNS[channels]):
+                first = turn % len(runs)  # each begins in turn: what ran just before matters on a shared machine
+                for costs, root, length in runs[first:] + runs[:first]:
+                    costs.append(run(root, channels, length, *options)[0])
             line = (
                 f"{channels:4d} channels, {way:29s} {TURNS[channels]:2d} turns, "
                 f"CPU {spread([each.cpu_ns for each in own]):26s} ns, "
