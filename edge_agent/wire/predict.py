@@ -69,8 +69,8 @@ def guesses_of(first: Ints, rises: Ints, led: Sequence[int] = ()) -> list[Guess]
     Args:
         first: (C,) first number of each column.
         rises: (C, n) numbers less the first one.
-        led: columns that may follow another one. Filtered values follow measured ones: no mean is closer, so none is
-            tried, which takes a tenth less time for all columns.
+        led: columns that may follow another one. Filtered values follow measured ones: no level and no mean is closer,
+            so these are not tried, which takes a sixth less time for all columns.
     """
     count, length = rises.shape
     every = np.arange(count, dtype=np.intp)
@@ -78,8 +78,11 @@ def guesses_of(first: Ints, rises: Ints, led: Sequence[int] = ()) -> list[Guess]
     delta[:, 0] = 0
     np.subtract(rises[:, 1:], rises[:, :-1], out=delta[:, 1:])
     guesses = []
-    lines, slope, going = rises, first, every[:0]
-    if length > 1:
+    alone, lines, slope, going = every, rises, first, every[:0]
+    if length > 1:  # a single number has nothing but a level
+        if len(led):
+            alone = np.delete(every, led)
+            lines = rises[alone]
         guesses.append(Guess(DELTA, every, delta, first, first))
         base = np.partition(delta[:, 1:], (length - 1) // 2, axis=1)[:, (length - 1) // 2]
         (going,) = np.nonzero(_TREND * length * np.abs(base) > np.abs(delta).view(np.uint64).sum(axis=1))
@@ -87,16 +90,14 @@ def guesses_of(first: Ints, rises: Ints, led: Sequence[int] = ()) -> list[Guess]
             guesses += _steps(going, first[going], delta[going], base[going])
             if guesses[-1].rest.any():  # if all are 0, no line is shorter than even steps
                 slope = _slope(rises[going])
-                lines = np.concatenate((rises, rises[going] - np.arange(length, dtype=np.int64) * slope[:, None]))
+                lines = np.concatenate((lines, rises[going] - np.arange(length, dtype=np.int64) * slope[:, None]))
     middle, low, high = _middle(lines)
-    level = lines - middle[:, None]
-    guesses.append(Guess(LEVEL, every, level[:count], first + middle[:count], first))
-    if len(lines) > count:
-        guesses.append(Guess(LINE, going, level[count:], first[going] + middle[count:], slope))
+    level, levels = lines - middle[:, None], len(alone)
+    guesses.append(Guess(LEVEL, alone, level[:levels], first[alone] + middle[:levels], first[alone]))
+    if len(lines) > levels:
+        guesses.append(Guess(LINE, going, level[levels:], first[going] + middle[levels:], slope))
     if length > 1:
-        is_tame = (high[:count] < _MEAN_END) & (low[:count] > -_MEAN_END)
-        is_tame[led] = False
-        tame = every[is_tame]
+        tame = alone[(high[:levels] < _MEAN_END) & (low[:levels] > -_MEAN_END)]
         guesses.append(Guess(MEAN, tame, rises[tame] - _mean_before(rises[tame]), first[tame], first[tame]))
     return guesses
 

@@ -303,3 +303,16 @@ def test_many_cells_that_cost_no_bit_take_little_memory() -> None:
     tracemalloc.stop()
     assert isinstance(content, Batch)
     assert peak < 300 * 65_536
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 8192, 9000])
+def test_values_that_follow_come_back_however_many_they_are(rows: int) -> None:
+    """So many that values and raw values are encoded apart, too."""
+    raws = [round(20 + row % 7 / 100, 2) for row in range(rows)]
+    values = [round(raw * 0.9 + 2, 2) for raw in raws]
+    batch = Batch((Group("air", tuple(range(rows)), (Column("temperature_c", values, raws, [0] * rows, None),)),))
+    message = encode_message(RecordKind.BATCH, ENVELOPE, encode_batch(batch))
+    content = decode_message(message).content
+    assert isinstance(content, Batch)
+    column = content.groups[0].columns[0]
+    assert (list(column.values), list(column.raws or ())) == (values, raws)
