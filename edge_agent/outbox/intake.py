@@ -72,9 +72,6 @@ class Intake:
     states: dict[str, bytes] = field(default_factory=dict)
     size_bytes: int = 0
 
-    def __bool__(self) -> bool:
-        return self.for_database or bool(self.segments) or bool(self.finished)
-
     @property
     def for_database(self) -> bool:
         """Whether there is anything besides segments and a few confirmations."""

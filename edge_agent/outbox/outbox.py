@@ -214,10 +214,10 @@ class Outbox:
         """
         if self._in_doubt is not None:
             self.reopen()
-        due = self._intake if confirmed else self._intake.is_pressing
-        if not due:
+        for_database = self._intake.for_database or (confirmed and self.has_confirmed)
+        if not for_database and not self._intake.segments:
             return False
-        if self._intake.for_database or (confirmed and self._intake.finished):
+        if for_database:
             self._commit_database()
         self._secure_rows()
         return True

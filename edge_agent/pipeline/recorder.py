@@ -110,7 +110,8 @@ def _tombstone(loss: Tombstone) -> Content:
 
 def joined(losses: Sequence[Tombstone]) -> Tombstone:
     """Join several losses without a seq into one, so that few wait in memory."""
-    reasons = "; ".join(dict.fromkeys(loss.reason for loss in losses))
+    # Each once: those of a joined loss are joined already, and it may be joined with others for days.
+    reasons = "; ".join(dict.fromkeys(reason for loss in losses for reason in loss.reason.split("; ")))
     first_ns, last_ns = min(loss.first_ns for loss in losses), max(loss.last_ns for loss in losses)
     records, readings = sum(loss.records for loss in losses), sum(loss.readings for loss in losses)
     return Tombstone(0, 0, records, readings, reasons, first_ns, last_ns)

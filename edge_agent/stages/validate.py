@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isfinite
-from operator import lt
+from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
@@ -20,8 +19,6 @@ _OUT_OF_RANGE: Final = Flag.OUT_OF_RANGE
 _TOO_FAST: Final = Flag.TOO_FAST
 _TIME_BACKWARDS: Final = Flag.TIME_BACKWARDS
 _NEVER_NS: Final = -(1 << 63)
-_LEAST_CALM: Final = 4
-"""Fewer readings are judged one by one, which takes less time then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +70,6 @@ class Validator:
         Returns:
             Flags of each reading; `Flag(0)` is good.
         """
-        if len(values) >= _LEAST_CALM and self._are_calm(times_ns, values):
-            self._last_ns = times_ns[-1]
-            self._near = self._good = (times_ns[-1], values[-1] or 0.0)
-            return [_GOOD] * len(values)
         low, high, rate, room = self._low, self._high, self._rate_per_ns, self._free_step
         last_ns, (near_ns, near), (good_ns, good) = self._last_ns, self._near, self._good
         flags: list[Flag] = []
@@ -102,20 +95,3 @@ class Validator:
             last_ns = now_ns
         self._last_ns, self._near, self._good = last_ns, (near_ns, near), (good_ns, good)
         return flags
-
-    def _are_calm(self, times_ns: Sequence[int], values: Sequence[float | None]) -> bool:
-        """Whether all of a block is good, because it is in order, in range, and hardly moves: the usual case."""
-        room = inf if self._rate_per_ns is None else self._free_step
-        try:  # None is rare
-            least, most = min(values), max(values)  # type: ignore[type-var]
-            return (
-                self._low <= least  # type: ignore[operator]
-                and most <= self._high  # type: ignore[operator]
-                and most - least <= room  # type: ignore[operator]
-                and -room <= values[0] - self._good[1] <= room  # type: ignore[operator]
-                and isfinite(sum(values))  # type: ignore[arg-type]  # NaN hides from min and max
-                and self._last_ns < times_ns[0]
-                and all(map(lt, times_ns, times_ns[1:]))
-            )
-        except TypeError:
-            return False

@@ -679,9 +679,9 @@ class EdgeDecoder {
       yield { kind: "event", ...identity, event: kind, subject, state, cause, ...reason, ...when };
     } else if (message.tombstone) {
       const { firstNs, lastNs, epoch, ...told } = message.tombstone;
-      const whose = epoch === null ? {} : { of_epoch: epoch };
+      const covered = epoch === null ? {} : { of_epoch: epoch };
       const span = { t_from: isoUtc(at(firstNs)), t_to: isoUtc(at(lastNs)), t_quality: message.timeQuality };
-      yield { kind: "tombstone", ...identity, ...whose, ...told, ...span };
+      yield { kind: "tombstone", ...identity, ...covered, ...told, ...span };
     } else {
       for (const group of message.groups) yield* readings(message, identity, group, at);
       for (const group of message.groups) yield* windows(identity, group, at);

@@ -131,3 +131,12 @@ def test_an_urgent_event_is_marked_as_such_and_states_are_saved_only_if_there_ar
     assert [request.content.urgent for request in bench.stored if isinstance(request, Store)] == [False, True]
     assert [request.content.kind for request in bench.stored if isinstance(request, Store)] == [RecordKind.EVENT] * 2
     assert not any(isinstance(request, SaveState) for request in bench.stored)
+
+
+def test_a_reason_is_told_once_however_often_losses_are_joined() -> None:
+    bench = Bench()
+    for second in range(20):
+        bench.recorder.lose(tombstone(0, 1, INBOX_FULL, second, second))
+        bench.recorder.lose(tombstone(1, 0, STORE_FULL, second, second))
+        bench.recorder.account()
+    assert bench.recorder.losses == [tombstone(20, 20, f"{INBOX_FULL}; {STORE_FULL}", 0, 19)]
