@@ -117,6 +117,7 @@ class EventKind(Enum):
     BUS_STATE = "bus-state"
     TIME_FIX = "time-fix"
     OUTBOX_RESET = "outbox-reset"
+    OUTBOX_STATE = "outbox-state"
     ALERT = "alert"
     ANOMALY = "anomaly"
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from edge_agent.agent.report import Report
     from edge_agent.clock import Clock, SimulatedClock
     from edge_agent.config import model
+    from edge_agent.outbox.outbox import News
     from edge_agent.outbox.schema import StoreSettings
     from edge_agent.outbox.worker import StoreInput
     from edge_agent.pipeline.settings import ChannelSettings
@@ -115,6 +116,7 @@ class Agent:
             durability_ns=round(config.outbox.durability_s * NS_PER_S),
             offer=lambda records: self.uplink.inbox.put(Offered(records)),
             committed=lambda: self.uplink.inbox.put(Stored()),
+            tell=self._tell,
         )
         self.pipeline = Pipeline(
             channels,
@@ -206,10 +208,7 @@ class Agent:
                 break
             self._real.wait(self.uplink.inbox.arrival, deadline_ns)
         self.uplink.stop()
-        try:
-            self.outbox.close()
-        except Exception:  # whatever is wrong with the disk, the rest is closed already
-            log.exception("the last commit failed")
+        self.store.close()
 
     # ---- what it is doing
 
@@ -263,12 +262,13 @@ class Agent:
         self.uplink.inbox.put(PublishStatus(occasion))
 
     def _resume(self) -> None:
-        """Go on with what an earlier run learned, and report an outbox that was damaged."""
+        """Go on with what an earlier run learned."""
         self.pipeline.restore([self.outbox.saved_state(name) for name in (STAGES, RULES)])
-        salvage = self.outbox.salvage
-        if salvage is not None:
-            cause = f"{salvage.reason}; {salvage.records} records go on, the rest is in {salvage.aside}"
-            self.pipeline.deliver(Event(EventKind.OUTBOX_RESET, self.clock.now_ns(), "outbox", "reset", cause))
+
+    def _tell(self, news: News) -> None:
+        """Make an event of what people have to know about the outbox."""
+        kind = EventKind.OUTBOX_RESET if news.state == "reset" else EventKind.OUTBOX_STATE
+        self.pipeline.deliver(Event(kind, self.clock.now_ns(), "outbox", news.state, news.cause))
 
     def _jobs(self) -> list[Job]:
         return [

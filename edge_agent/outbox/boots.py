@@ -10,6 +10,7 @@ from edge_agent.clock import Anchor, ClockQuality
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
 IDENTITY_BITS: Final = 53
 _UNKNOWN: Final = Anchor(0, ClockQuality.NONE, 0)
@@ -20,7 +21,6 @@ class Boots:
     """All boots known to this outbox, each with the number that stands for it in records.
 
     Args:
-        db: database to read from; a new boot is written to it.
         boot_id: name of the current boot.
         anchor: offset of wall time in the current boot.
 
@@ -28,17 +28,29 @@ class Boots:
         current: number of the current boot.
     """
 
-    def __init__(self, db: sqlite3.Connection, boot_id: str, anchor: Anchor) -> None:
-        self._known: dict[int, tuple[str, Anchor]] = {
-            boot: (name, Anchor(offset_ns, _quality(quality), max_error_ns))
-            for boot, name, offset_ns, quality, max_error_ns in db.execute("SELECT * FROM boot").fetchall()
-        }
-        names = {name: boot for boot, (name, _anchor) in self._known.items()}
+    def __init__(self, boot_id: str, anchor: Anchor) -> None:
+        self.current = number_of(boot_id)
+        self._known: dict[int, tuple[str, Anchor]] = {self.current: (boot_id, anchor)}
+
+    def load(self, db: sqlite3.Connection) -> None:
+        """Read the boots of earlier runs, and store the current one."""
+        boot_id, anchor = self._known[self.current]
+        self.learn(db.execute("SELECT * FROM boot").fetchall())
+        names = {name: boot for boot, (name, _anchor) in self._known.items() if boot != self.current}
         # Releases before 0.2 counted boots; a boot that is still running keeps its count.
-        self.current = names.get(boot_id, number_of(boot_id))
-        self._known.setdefault(self.current, (boot_id, anchor))
+        if boot_id in names:
+            del self._known[self.current]
+            self.current = names[boot_id]
         self.set_anchor(anchor)
         self.write(db)
+
+    def learn(self, rows: Iterable[tuple[int, str, int, int, int]]) -> None:
+        """Take over rows of the table of boots; of the current boot, the better anchor."""
+        for boot, name, offset_ns, quality, max_error_ns in rows:
+            anchor = Anchor(offset_ns, _quality(quality), max_error_ns)
+            known = self._known.get(boot)
+            if known is None or known[1].quality < anchor.quality:
+                self._known[boot] = name, anchor
 
     def anchor(self, boot: int) -> Anchor:
         """Best known anchor of a boot."""

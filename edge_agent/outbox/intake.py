@@ -9,12 +9,14 @@ from edge_agent.outbox.tombstones import Dropped, Loss, append_loss
 from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 ROW_BYTES: Final = 200
 """Approximate memory of a waiting record besides its body."""
 MANY_FINISHED: Final = 64
 """Confirmations that do not wait: after a power cut, so many records may be sent again."""
+PIECE_BYTES: Final = 131_072
+"""Bytes of records that one transaction stores."""
 _DROP_TO: Final = 0.9
 """Share of the limit down to which records are dropped, so that dropping is not needed at every record."""
 
@@ -97,8 +99,49 @@ class Intake:
             if reason is None or rowid not in self.finished:
                 self.finished[rowid] = reason
 
-    def drop_oldest(self, limit_bytes: int, epoch: int, boot: int, reason: str) -> None:
-        """Drop the oldest batches, then the oldest events, until the rest fits into `limit_bytes`; note the losses."""
+    def remove(self, rowid: int) -> bool:
+        """Remove a record that has arrived before it was stored. Returns whether it was here."""
+        for index, row in enumerate(self.rows):
+            if row.rowid == rowid:
+                self.size_bytes -= len(row.content.body) + ROW_BYTES
+                del self.rows[index]
+                return True
+        return False
+
+    def cut(self) -> Intake:
+        """Keep what one transaction should hold, and return the rest.
+
+        A transaction is kept small, because the journal grows with it. The rest holds the losses and the mark of the
+        sealed batch: tombstones follow the records, and segments are sealed with their batch.
+        """
+        size_bytes = index = 0
+        for index, row in enumerate(self.rows):
+            if index and size_bytes + len(row.content.body) + ROW_BYTES > PIECE_BYTES:
+                break
+            size_bytes += len(row.content.body) + ROW_BYTES
+        else:
+            return Intake()
+        later = Intake(
+            rows=self.rows[index:],
+            segments=self.segments,
+            sealed=self.sealed,
+            losses=self.losses,
+            size_bytes=self.size_bytes - size_bytes,
+        )
+        self.rows, self.segments, self.losses = self.rows[:index], [], []
+        self.sealed, self.size_bytes = False, size_bytes
+        return later
+
+    def drop_oldest(self, limit_bytes: int, epoch: int, boot: int, reason: str, spared: Collection[int] = ()) -> None:
+        """Drop the oldest batches, then the oldest events, until the rest fits into `limit_bytes`; note the losses.
+
+        Args:
+            limit_bytes: memory for records.
+            epoch: epoch of these records.
+            boot: boot of their stamps.
+            reason: text for people.
+            spared: rowids that must not be dropped, because their records are being sent.
+        """
         if self.size_bytes <= limit_bytes:
             return
         dropped_rows: list[Row] = []
@@ -106,7 +149,7 @@ class Intake:
             for row in self.rows:
                 if self.size_bytes <= limit_bytes * _DROP_TO:
                     break
-                if row.content.kind is kind:
+                if row.content.kind is kind and row.rowid not in spared:
                     dropped_rows.append(row)
                     self.size_bytes -= len(row.content.body) + ROW_BYTES
         dropped_rowids = {row.rowid for row in dropped_rows}

@@ -1,30 +1,43 @@
-"""First transaction of a run: draws a new epoch, and makes records of the segments that the last run left."""
+"""What a run finds at its start: saved states, urgent records, and segments of an interrupted run."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from edge_agent.errors import Unavailable, WireError
-from edge_agent.outbox.boots import IDENTITY_BITS
-from edge_agent.outbox.schema import INSERT_RECORD
+from edge_agent.errors import WireError
+from edge_agent.outbox.schema import INSERT_RECORD, checksum
 from edge_agent.outbox.tombstones import DAMAGED, Dropped, Loss
 from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
-    import random
     import sqlite3
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from edge_agent.outbox.epochs import Changes
     from edge_agent.outbox.segments import Segment
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """A batch record made of segments."""
+
+    epoch: int
+    seq: int
+    boot: int
+    readings: int
+    first_ns: int
+    last_ns: int
+    body: bytes
+
+
 def urgent_rowids(db: sqlite3.Connection) -> set[int]:
     """Rowids of urgent records; deletes those whose record was dropped."""
-    db.execute("DELETE FROM urgent WHERE rowid NOT IN (SELECT rowid FROM record)")
+    db.execute("DELETE FROM urgent WHERE NOT EXISTS (SELECT 1 FROM record WHERE record.rowid = urgent.rowid)")
     return {rowid for (rowid,) in db.execute("SELECT rowid FROM urgent").fetchall()}
 
 
@@ -36,54 +49,55 @@ def stored_state(db: sqlite3.Connection, name: str) -> bytes | None:
     return row[1]
 
 
-def draw_epoch(db: sqlite3.Connection, rng: random.Random, wanted: int | None) -> int:
-    """Draw an epoch of 53 bits that this outbox has never used, or check the one that is wanted.
-
-    Raises:
-        Unavailable: the wanted one was used before: its records would pass for those of another run.
-    """
-    used = {epoch for (epoch,) in db.execute("SELECT epoch FROM epoch").fetchall()}
-    if wanted in used:
-        raise Unavailable(f"this outbox has records of epoch {wanted} already; give another --epoch, or none")
-    epoch = wanted
-    while epoch is None or epoch in used:
-        epoch = rng.getrandbits(IDENTITY_BITS)
-    return epoch
-
-
 def promote_segments(
-    db: sqlite3.Connection,
     segments: Iterable[Segment],
     *,
-    epoch: int,
-    next_rowid: Callable[[], int],
-    encode: Callable[[bytes], bytes],
-) -> tuple[int, list[Loss]]:
+    fresh: Callable[[], tuple[int, int]],
+    encode: Callable[[Sequence[bytes]], bytes],
+) -> tuple[list[Promoted], list[Loss]]:
     """Make batch records of the segments of an interrupted run; their stamps keep their boot.
 
+    Segments of one batch become one record, under the identity that the batch had reserved: the same segments again,
+    after the database went back to an earlier state, are the same record again.
+
     Args:
-        db: database, in a transaction.
         segments: oldest first.
-        epoch: epoch of the records; their seqs begin with 1.
-        next_rowid: draws the rowid of each record.
-        encode: makes the body of a batch record from that of a segment; raises WireError if it cannot.
+        fresh: draws an identity (epoch, seq) for a segment without one, from a release before 0.2.
+        encode: makes the body of a batch record from those of its segments; raises WireError if it cannot.
 
     Returns:
-        Number of seqs used, and the losses by damaged segments.
+        The records, and the losses by damaged segments.
     """
-    seq, losses = 0, list[Loss]()
-    for seq, segment in enumerate(segments, start=1):
-        about = (segment.readings, segment.first_ns, segment.last_ns)
+    batches: dict[tuple[int, int], list[Segment]] = {}
+    for segment in segments:
+        batches.setdefault((segment.epoch, segment.seq) if segment.seq else fresh(), []).append(segment)
+    records, losses = list[Promoted](), list[Loss]()
+    for (epoch, seq), parts in batches.items():
+        intact = [part for part in parts if part.intact]
+        body = None
         try:
-            body = encode(segment.body) if segment.intact else None
+            body = encode([part.body for part in intact]) if intact else None
         except WireError as error:
-            log.error("secured rows cannot be read: %s readings=%d", error, segment.readings)  # noqa: TRY400 no mistake of ours
-            body = None
-        if body is None:
-            losses.append(Loss(segment.boot, Dropped(epoch, seq, seq, 1, *about, DAMAGED)))
-        else:
-            numbers = (next_rowid(), epoch, seq, int(RecordKind.BATCH), segment.boot)
-            db.execute(INSERT_RECORD, (*numbers, *about, crc32(body), body))
-    if seq:
-        log.info("unsealed readings of an interrupted run go on as records records=%d", seq)
-    return seq, losses
+            log.error("secured rows cannot be read: %s segments=%d", error, len(parts))  # noqa: TRY400 no mistake of ours
+            intact = []
+        if body is not None:
+            records.append(Promoted(epoch, seq, parts[0].boot, *_span(intact), body))
+        damaged = [part for part in parts if part not in intact]
+        if damaged:
+            seqs = (0, 0, 0) if intact else (seq, seq, 1)
+            losses.append(Loss(parts[0].boot, Dropped(epoch, *seqs, *_span(damaged), DAMAGED)))
+    return records, losses
+
+
+def store_promoted(db: sqlite3.Connection, record: Promoted, rowid: int, changes: Changes) -> None:
+    """Store a promoted record, inside a transaction."""
+    about = (record.boot, record.readings, record.first_ns, record.last_ns)
+    columns = (record.epoch, record.seq, int(RecordKind.BATCH), *about)
+    db.execute(INSERT_RECORD, (rowid, *columns, checksum(columns, record.body), record.body))
+    changes.stored(record.epoch, record.seq, RecordKind.BATCH)
+
+
+def _span(segments: Sequence[Segment]) -> tuple[int, int, int]:
+    """Number of readings, first and last stamp of segments."""
+    readings = sum(segment.readings for segment in segments)
+    return readings, min(each.first_ns for each in segments), max(each.last_ns for each in segments)

@@ -1,12 +1,14 @@
 """Outbox: records in commit order, all of them accounted for.
 
 Rules:
-- A record is handed out only after the commit that stored it.
+- A record is handed out only after the commit that stored it. Only while the store takes nothing in, records are handed
+  out from memory, and the outbox says that it is volatile.
 - committed = confirmed + tombstoned + pending, at every moment, as of the last commit. A tombstone is not counted
   itself: it stands for the records that it covers.
 - Every dropped record gets a tombstone in the same transaction. A tombstone has a seq of its own.
 - New rows, deletion of confirmed ones and dropping share one transaction, because each one costs a flush of the card.
 - (epoch, seq) is never used twice: every opening starts a new epoch.
+- After a failed flush, nothing that is read back is durable until it was written again.
 - Urgent records are handed out before all others. They take the next seq like all others, so a receiver sees gaps only
   for a short time.
 """
@@ -15,24 +17,29 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
-from zlib import crc32
 
 from edge_agent.errors import Unavailable
 from edge_agent.outbox.boots import Boots
+from edge_agent.outbox.check import Check
+from edge_agent.outbox.epochs import Changes, Epoch, Epochs, draw_epoch, last_epoch, mark_of, used_epochs
 from edge_agent.outbox.intake import Content, Intake, Row
-from edge_agent.outbox.opening import draw_epoch, promote_segments, stored_state, urgent_rowids
-from edge_agent.outbox.recovery import open_or_set_aside
+from edge_agent.outbox.lanes import Lanes
+from edge_agent.outbox.opening import promote_segments, store_promoted, stored_state, urgent_rowids
+from edge_agent.outbox.salvage import expected_of
+from edge_agent.outbox.salvaging import SalvagePart, Salvaging
+from edge_agent.outbox.schema import used_bytes
 from edge_agent.outbox.segments import FileSegments, Segment
-from edge_agent.outbox.tombstones import DAMAGED, Dropped, Loss, Tombstones
+from edge_agent.outbox.store import Store, is_full
+from edge_agent.outbox.tombstones import DAMAGED, ROLLED_BACK, Dropped, Loss, Tombstones
 from edge_agent.outbox.transaction import Outcome, Tally, Transaction, make_room
 from edge_agent.reading import Lane, Record, RecordKind
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from edge_agent.clock import Anchor
@@ -43,9 +50,23 @@ __all__ = ["Content", "Dropped", "Outbox", "Tally"]
 
 log = logging.getLogger(__name__)
 
-MAX_WAITING_BYTES: Final = 64 * 1_048_576
+MAX_WAITING_BYTES: Final = 16 * 1_048_576
 """Memory for records that wait because the disk fails; beyond it the oldest batches are dropped."""
-_KINDS: Final = frozenset(RecordKind)
+_SALVAGE_UP_TO: Final = 0.9
+"""Share of the limit of the tables up to which a salvage fills them."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Something about the outbox that people have to know.
+
+    Attributes:
+        state: `reset`, `salvaged`, `rolled-back`, `volatile`, `durable`.
+        cause: one sentence.
+    """
+
+    state: str
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +75,18 @@ class Encode:
 
     Attributes:
         tombstone: makes that of a tombstone.
-        segment: makes that of a batch from the body of a segment; raises WireError if it cannot.
+        segments: makes that of a batch from the bodies of its segments; raises WireError if it cannot.
     """
 
     tombstone: Callable[[Dropped], bytes]
-    segment: Callable[[bytes], bytes]
+    segments: Callable[[Sequence[bytes]], bytes]
 
 
 class Outbox:
     """Records on disk.
+
+    A disk that cannot be used does not keep it from working: it then holds records in memory, up to a limit, and stores
+    them when the disk works again.
 
     Args:
         directory: directory of `outbox.db`; made if missing.
@@ -76,10 +100,12 @@ class Outbox:
 
     Attributes:
         epoch: epoch of all records added to this object.
-        salvage: result of the salvage at the last opening; None if the outbox was not damaged.
+        failure: why nothing can be stored; empty if the last attempt succeeded.
+        news: what people have to know; whoever tells it removes it.
+        volatile: whether records are handed out although they are in memory only.
 
     Raises:
-        Unavailable: the directory cannot be used, or the epoch was used before.
+        Unavailable: another process uses the directory, a newer edge-agent wrote it, or the epoch was used before.
     """
 
     def __init__(
@@ -94,30 +120,37 @@ class Outbox:
         epoch: int | None = None,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
-        self._directory = directory
         self._settings = settings
         self._max_waiting_bytes = max_waiting_bytes
         self._encode = encode
+        self._rng = rng
+        self._wanted_epoch = epoch
         self._tombstones = Tombstones(encode.tombstone, self._next_rowid, self._next_seq)
-        self._db, self.salvage = open_or_set_aside(directory, settings)
         self._segments: Segments = FileSegments(directory, rng, durable=settings.durable)
+        self._store = Store(directory, settings)
+        self._boots = Boots(boot_id, anchor)
         self._intake = Intake()
         self._in_doubt: tuple[Intake, Outcome] | None = None
-        self._handed_out: set[int] = set()
-        self._urgent: set[int] = set()
-        self._live_after = self._backlog_after = self._watermark = 0
+        self._lanes = Lanes()
         self._rowid = self._last_committed = self._seq = 0
+        self._open_seq = 0  # seq that the open batch has reserved
         self._tally = Tally(0, 0, 0, 0, 0)
+        self._begun = False
+        self._salvaging = Salvaging(directory)
+        self._check = Check(0)
+        self.news: list[News] = []
+        self.failure = ""
+        self.volatile = False
+        self.epoch = draw_epoch(rng, epoch, ())
+        self._epochs = Epochs(self.epoch, self._boots.current)
         try:
-            self._rowid = int(self._db.execute("SELECT coalesce(max(rowid), 0) FROM record").fetchone()[0])
-            self._last_committed = self._rowid
-            self._begin(boot_id, anchor, rng, epoch)
-        except Unavailable:
-            self._db.close()
-            raise
+            self.reopen()
         except (sqlite3.Error, OSError) as error:
-            self._db.close()
-            raise Unavailable(f"{directory} cannot be written: {error}; check permissions and free space") from None
+            self._begin_in_memory(str(error))
+        except Unavailable:
+            self._salvaging.close()
+            self._store.close()
+            raise
 
     @property
     def boot(self) -> int:
@@ -138,16 +171,27 @@ class Outbox:
 
     def add(self, content: Content) -> int:
         """Add a record; the next commit stores it. Returns its seq."""
-        seq = self._next_seq()
+        if content.kind is RecordKind.BATCH and self._open_seq:
+            seq, self._open_seq = self._open_seq, 0
+        else:
+            seq = self._next_seq()
         self._intake.add(Row(self._next_rowid(), seq, content))
         doubtful_bytes = self._in_doubt[0].size_bytes if self._in_doubt else 0
         self._intake.drop_oldest(
-            max(0, self._max_waiting_bytes - doubtful_bytes), self.epoch, self._boots.current, "store failing"
+            max(0, self._max_waiting_bytes - doubtful_bytes),
+            self.epoch,
+            self._boots.current,
+            "store failing",
+            self._lanes.handed_out,
         )
         return seq
 
     def add_segment(self, content: Content) -> None:
-        """Add rows of a batch that is not sealed yet; the next commit stores them: a power cut does not lose them."""
+        """Add rows of a batch that is not sealed yet; the next commit stores them: a power cut does not lose them.
+
+        The first one reserves the seq of the batch.
+        """
+        self._open_seq = self._open_seq or self._next_seq()
         self._intake.segments.append(content)
 
     def save_state(self, name: str, body: bytes) -> None:
@@ -155,12 +199,14 @@ class Outbox:
         self._intake.states[name] = body
 
     def saved_state(self, name: str) -> bytes | None:
-        """State that was last committed under a name; None if there is none, or it is damaged.
-
-        Raises:
-            sqlite3.Error: the store cannot be read.
-        """
-        return stored_state(self._db, name)
+        """State that was last committed under a name; None if there is none, or it cannot be read."""
+        if self._store.db is None:
+            return None
+        try:
+            return stored_state(self._store.db, name)
+        except sqlite3.Error as error:
+            self._store.note(error)
+            return None
 
     def set_anchor(self, anchor: Anchor) -> None:
         """Set the anchor of this boot, unless a better one is known; the next commit stores it."""
@@ -170,41 +216,40 @@ class Outbox:
 
     def rewind(self) -> None:
         """Hand out again from the oldest record on; all records stored so far go to the backlog lane."""
-        self._handed_out.clear()
-        self._backlog_after = 0
-        self._live_after = self._watermark = self._last_committed
+        self._lanes.rewind(self._last_committed)
 
     def hand_out(self, limit: int) -> list[tuple[Lane, Record]]:
         """Next records to send, at most `limit`: urgent, then live, then backlog. Each is handed out once per `rewind`.
 
         Raises:
-            sqlite3.Error: the store cannot be read; `reopen` may help.
+            sqlite3.Error, OSError: the store cannot be read; `reopen` may help.
         """
-        urgent: list[Record] = []
-        for rowid in sorted(self._urgent - self._handed_out)[:limit]:
-            urgent += self._select(rowid - 1, rowid, 1)[0]
-        ordinary = limit - len(urgent)
-        live, live_after = self._select(self._live_after, 1 << 62, ordinary, self._urgent)
-        ordinary -= len(live)
-        backlog, backlog_after = self._select(self._backlog_after, self._watermark, ordinary, self._urgent)
-        # Not before all was read: a read that fails hands out nothing, and must skip nothing.
-        self._live_after, self._backlog_after = live_after, backlog_after
-        live = urgent + live
-        rowids = [record.rowid for record in live + backlog]
-        self._handed_out.update(rowids)
-        self._tombstones.offered(rowids)
-        return [(Lane.LIVE, record) for record in live] + [(Lane.BACKLOG, record) for record in backlog]
+        try:
+            records = self._lanes.hand_out(limit, self._select)
+        except sqlite3.Error as error:
+            self._store.note(error)
+            raise
+        self._tombstones.offered([record.rowid for _lane, record in records])
+        if self.volatile:
+            records += self._hand_out_of_memory(limit - len(records))
+        return records
 
     def confirm(self, record: Record) -> None:
         """Mark a record as arrived; the next commit of other records deletes it, see `commit`."""
-        self._finish(record.rowid, None)
+        if self._intake.remove(record.rowid):
+            self._tally = replace(self._tally, committed=self._tally.committed + 1, confirmed=self._tally.confirmed + 1)
+            self._lanes.finish(record.rowid)
+        else:
+            self._finish(record.rowid, None)
 
     def refuse(self, record: Record, reason: str) -> None:
         """Mark a record as undeliverable; the next commit replaces it by a tombstone."""
         self._finish(record.rowid, reason)
 
+    # ---- commit
+
     def commit(self, *, confirmed: bool = True) -> bool:
-        """Make all changes since the last commit durable, in one transaction. Returns whether there were any.
+        """Make all changes since the last commit durable. Returns whether there were any.
 
         Args:
             confirmed: whether a few confirmations are worth a transaction; if not, they wait for the next one.
@@ -212,80 +257,210 @@ class Outbox:
         Raises:
             sqlite3.Error, OSError, Unavailable: the changes are kept; the next commit tries them again.
         """
-        if self._in_doubt is not None:
+        if self._in_doubt is not None or not self._begun:
             self.reopen()
         for_database = self._intake.for_database or (confirmed and self.has_confirmed)
         if not for_database and not self._intake.segments:
             return False
-        if for_database:
-            self._commit_database()
+        while for_database:
+            later = self._intake.cut()
+            try:
+                self._commit_database()
+            finally:
+                self._intake = self._intake.followed_by(later)
+            for_database = bool(later.rows)
         self._secure_rows()
+        if self.volatile:
+            self.news.append(News("durable", "records are stored again"))
+        self.failure, self.volatile = "", False
         return True
 
     def _commit_database(self) -> None:
-        """Commit all changes except segments, in one transaction."""
-        intake = self._intake
-        self._db.execute("BEGIN IMMEDIATE")
+        """Commit all changes except segments, in one transaction; once more if the disk was full and room was made."""
         try:
-            outcome = self._transaction().write(intake)
-            outcome = replace(outcome, last_rowid=self._rowid)
-            self._in_doubt, self._intake = (intake, outcome), Intake(segments=intake.segments)
+            self._write_intake()
+        except sqlite3.Error as error:
+            self._store.note(error)
+            if not is_full(error) or not self._store.make_room():
+                raise
+            if self._in_doubt is not None:
+                self.reopen()
+            self._write_intake()
+
+    def _write_intake(self) -> None:
+        """Commit the intake in one transaction."""
+        intake = self._intake
+
+        def write(db: sqlite3.Connection) -> Outcome:
+            outcome = self._transaction(db).write(intake)
+            self._intake = Intake(segments=intake.segments)
             intake.segments = []
-            self._db.execute("COMMIT")
+            return outcome
+
+        self._transact(intake, write)
+
+    def _transact(self, intake: Intake, write: Callable[[sqlite3.Connection], Outcome]) -> None:
+        """Commit one transaction. If its COMMIT fails, `reopen` finds out whether it is durable."""
+        db = self._store.writable()
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            outcome = write(db)
+            self._in_doubt = (intake, outcome)
+            db.execute("COMMIT")
         except BaseException:
             if self._in_doubt is None:
                 self._tombstones.settle(durable=False)
             with suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
+                db.execute("ROLLBACK")
             raise
         self._in_doubt = None
         self._tombstones.settle(durable=True)
+        self._epochs.apply(outcome.changes)
         self._apply(intake, outcome)
 
     def _secure_rows(self) -> None:
         """Secure segments. After the transaction, because they belong to the batch that is open now."""
-        segments = self._intake.segments
+        segments, mark = self._intake.segments, self._epochs.mark()
         while segments:
             rows = segments[0]
-            self._segments.secure(Segment(self._boots.current, rows.readings, rows.first_ns, rows.last_ns, rows.body))
+            about = (self._boots.current, rows.readings, rows.first_ns, rows.last_ns, rows.body)
+            self._segments.secure(Segment(*about, self.epoch, self._open_seq, mark))
             del segments[0]
 
     def reopen(self) -> None:
         """Close the connection and open a new one: after a failed write, SQLite may keep failing on the old one.
 
         Raises:
-            sqlite3.Error, Unavailable: it cannot be opened.
+            sqlite3.Error, OSError, Unavailable: it cannot be opened.
         """
-        self._db.close()
-        self._db, self.salvage = open_or_set_aside(self._directory, self._settings)
-        self._boots.write_all(self._db)
-        self._db.execute("INSERT OR IGNORE INTO epoch VALUES (?, ?)", (self.epoch, self._boots.current))
-        self._resolve_doubt()
-        lost = self._tally.pending - self.count_pending()
-        if lost > 0:
-            log.error("stored records are lost records=%d", lost)
-            self._tally = replace(
-                self._tally, tombstoned=self._tally.tombstoned + lost, pending=self._tally.pending - lost
-            )
-            body = self._encode.tombstone(Dropped(self.epoch, 0, 0, lost, 0, 0, 0, DAMAGED))
-            self.add(Content(RecordKind.TOMBSTONE, 0, 0, 0, body))
+        is_new = False
+        while True:
+            db = self._store.open()
+            try:
+                if self._begun:
+                    self._continue(db)
+                else:
+                    self._begin(db)
+            except sqlite3.Error as error:
+                if not self._begun:
+                    self._tombstones.settle(durable=False)
+                self._store.note(error)
+                with suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                if self._store.is_damaged and not is_new:
+                    is_new = True  # set aside by the next attempt
+                elif not is_full(error) or not self._store.make_room():
+                    raise
+            else:
+                return
+
+    def salvage(self) -> bool:
+        """Move some records of a damaged database into this one. Returns whether more is to be done now.
+
+        Raises:
+            sqlite3.Error, OSError, Unavailable: the next commit tries it again.
+        """
+        if not self._salvaging.is_active or self._in_doubt is not None or self.failure or not self._begun:
+            return False
+        if used_bytes(self._store.writable()) > self._settings.max_bytes * _SALVAGE_UP_TO:
+            return False  # when some records were delivered, there is room for others
+
+        def write(db: sqlite3.Connection) -> Outcome:
+            identity = (self.epoch, self._boots.current)
+            return self._salvaging.write(db, self._epochs, self._tombstones, identity, self._next_rowid)
+
+        try:
+            self._transact(Intake(), write)
+        except (sqlite3.Error, OSError) as error:
+            self._store.note(error)
+            self.reopen()  # the salvage goes on where the stored progress says
+            raise
+        return self._salvaging.is_active
+
+    def check(self) -> bool:
+        """Read some of the records that waited at the start, so that damage is found in time. Returns whether to go on.
+
+        Raises:
+            sqlite3.Error, OSError: they cannot be read; the next commit opens the store again.
+        """
+        if self._check.is_done() or not self._begun or self.failure or self._in_doubt is not None:
+            return False
+        try:
+            for rowid in self._check.damaged(self._store):
+                self._finish(rowid, DAMAGED)
+            if self._check.is_done() and self._check.may_count and not self._salvaging.is_active:
+                self._correct_numbers()
+        except sqlite3.Error as error:
+            self._store.note(error)
+            raise
+        return not self._check.is_done()
+
+    def _correct_numbers(self) -> None:
+        """Compare the numbers of records with a count."""
+        db = self._store.writable()
+        db.execute("BEGIN IMMEDIATE")
+        wrong = self._epochs.correct(db)
+        db.execute("COMMIT")
+        if wrong > 0:
+            self._intake.losses.append(Loss(self.boot, Dropped(self.epoch, 0, 0, wrong, 0, 0, 0, DAMAGED)))
+        self._tally = replace(self._tally, committed=self._tally.committed - wrong, pending=self._tally.pending - wrong)
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether an error showed that the database is damaged: the next `reopen` sets it aside."""
+        return self._store.is_damaged
+
+    def salvage_part(self) -> SalvagePart:
+        """State of the salvage."""
+        return self._salvaging.part()
+
+    def check_files(self) -> None:
+        """Look whether the files are still there; a database that was deleted is written again.
+
+        Raises:
+            sqlite3.Error, OSError, Unavailable: it cannot be written.
+        """
+        if self._store.db is not None and self._store.is_gone():
+            log.error("the file of the outbox was deleted or replaced; what it held is written again")
+            self.reopen()
+
+    def work_in_memory(self) -> None:
+        """Hand out records from memory too, until a commit succeeds."""
+        if not self.volatile:
+            self.volatile = True
+            self.news.append(News("volatile", f"records are in memory only, because of: {self.failure}"))
+
+    def in_memory(self) -> tuple[int, int]:
+        """Number of records that are in memory only, and of readings in them."""
+        rows = self._intake.rows
+        return len(rows), sum(row.content.readings for row in rows)
 
     def tally(self) -> Tally:
         """Counts of the records of this run, as of the last commit."""
         return self._tally
 
+    def epochs(self) -> tuple[Epoch, ...]:
+        """Epochs of which records wait, oldest first, and the current one at the end."""
+        return self._epochs.open()
+
     def count_pending(self) -> int:
         """Count the records on disk, without tombstones; equal to `tally().pending` unless records were lost."""
-        (rows,) = self._db.execute("SELECT count(*) FROM record WHERE kind != ?", (RecordKind.TOMBSTONE,)).fetchone()
+        query = "SELECT count(*) FROM record WHERE kind != ?"
+        (rows,) = self._store.writable().execute(query, (RecordKind.TOMBSTONE,)).fetchone()
         return int(rows)
 
     def close(self) -> None:
-        """Commit the remaining changes and close."""
+        """Commit the remaining changes and close.
+
+        Raises:
+            sqlite3.Error, OSError, Unavailable: what is in memory is lost.
+        """
         try:
             self.commit()
         finally:
+            self._salvaging.close()
             self._segments.close()
-            self._db.close()
+            self._store.close()
 
     # ---- internal
 
@@ -300,7 +475,7 @@ class Outbox:
 
     def _finish(self, rowid: int, reason: str | None) -> None:
         self._intake.finish({rowid: reason})
-        self._handed_out.discard(rowid)
+        self._lanes.handed_out.discard(rowid)
 
     def _select(self, after: int, upto: int, limit: int, skipped: Collection[int] = ()) -> tuple[list[Record], int]:
         """Rows in (after, upto], oldest first, without finished and skipped ones; a damaged one is refused.
@@ -309,84 +484,180 @@ class Outbox:
             Up to `limit` records, and the rowid of the last row read.
         """
         records: list[Record] = []
-        if after >= min(upto, self._last_committed):
+        upto = min(upto, self._stored_upto())
+        if after >= upto:
             return records, after  # there is nothing, and asking costs more than a segment
-        query = (
-            "SELECT rowid, epoch, seq, kind, boot, readings, crc, body FROM record"
-            " WHERE rowid > ? AND rowid <= ? ORDER BY rowid"
-        )
         doubtful = self._in_doubt[0].finished if self._in_doubt else {}
-        # Closed at once: an open cursor prevents checkpoints from completing, and the journal grows.
-        with closing(self._db.execute(query, (after, upto))) as cursor:
-            while len(records) < limit and (row := cursor.fetchone()) is not None:
-                after, epoch, seq, kind, boot, readings, crc, body = row
+        with self._store.rows(after, upto) as rows:
+            while len(records) < limit and (row := next(rows, None)) is not None:
+                after = row.rowid
                 if after in self._intake.finished or after in doubtful or after in skipped:
                     continue
-                if kind not in _KINDS or not isinstance(body, bytes) or crc32(body) != crc:
-                    log.error("a stored record is damaged and is replaced by a tombstone epoch=%s seq=%s", epoch, seq)
+                if not row.is_intact():
+                    log.error(
+                        "a stored record is damaged and is replaced by a tombstone epoch=%s seq=%s", row.epoch, row.seq
+                    )
                     self._finish(after, DAMAGED)
                     continue
-                anchor = self._boots.anchor(boot)
-                records.append(
-                    Record(after, epoch, seq, RecordKind(kind), boot, anchor.offset_ns, anchor.quality, readings, body)
-                )
+                anchor = self._boots.anchor(row.boot)
+                records.append(row.record(anchor))
         return records, after
 
-    def _transaction(self) -> Transaction:
+    def _stored_upto(self) -> int:
+        """Rowid below those of all records that are not stored: cursors must not pass these."""
+        waiting = (self._in_doubt[0].rows if self._in_doubt else []) or self._intake.rows
+        return min(self._last_committed, waiting[0].rowid - 1) if waiting else self._last_committed
+
+    def _hand_out_of_memory(self, limit: int) -> list[tuple[Lane, Record]]:
+        """Records that no commit has stored, oldest first, urgent ones first."""
+        handed_out = self._lanes.handed_out
+        waiting = (self._in_doubt[0].rows if self._in_doubt else []) + self._intake.rows
+        rows = [row for row in waiting if row.rowid not in handed_out and row.rowid not in self._intake.finished]
+        anchor = self._boots.anchor(self._boots.current)
+        records = []
+        for row in sorted(rows, key=lambda row: not row.content.urgent)[: max(0, limit)]:
+            handed_out.add(row.rowid)
+            content = row.content
+            time = (self._boots.current, anchor.offset_ns, anchor.quality)
+            record = Record(row.rowid, self.epoch, row.seq, content.kind, *time, content.readings, content.body)
+            records.append((Lane.LIVE, record))
+        return records
+
+    def _transaction(self, db: sqlite3.Connection) -> Transaction:
         return Transaction(
-            self._db,
+            db,
             self.epoch,
+            self._epochs,
             self._boots,
             self._tombstones,
             self._segments,
             max_bytes=self._settings.max_bytes,
-            spared=self._handed_out,
+            spared=self._lanes.handed_out,
         )
 
     def _apply(self, intake: Intake, outcome: Outcome) -> None:
-        """Update counts and sets after a transaction that is durable."""
+        """Update counts and sets after a transaction that is durable; those of the epochs are up to date already."""
         if intake.sealed:
             self._segments.start_batch()
-        self._urgent.update(row.rowid for row in intake.rows if row.content.urgent)
-        self._urgent.difference_update(intake.finished)
+        self._lanes.add([row.rowid for row in intake.rows if row.content.urgent])
+        for rowid in intake.finished:
+            self._lanes.finish(rowid)
         self._tally = self._tally.after(outcome)
         self._last_committed = max(self._last_committed, outcome.last_rowid)
+        if self._salvaging.is_active:
+            self._salvaging.confirmed.update(outcome.absent)
+        if outcome.returned is not None:
+            self._lanes.add_earlier(outcome.returned.first_rowid, outcome.returned.last_rowid, outcome.returned.urgent)
+        if outcome.is_salvage and (sentence := self._salvaging.applied(outcome)) is not None:
+            self._epochs.release()
+            self.news.append(News("salvaged", sentence))
 
-    def _resolve_doubt(self) -> None:
-        """Find out whether a transaction is durable although its COMMIT failed: the journal may have been complete."""
+    def _resolve_doubt(self, db: sqlite3.Connection) -> None:
+        """Find out whether a transaction is durable although its COMMIT failed: the journal may have been complete.
+
+        `Store.open` has written the journal again, so what is read now is on the disk.
+        """
         if self._in_doubt is None:
             return
         (intake, outcome), self._in_doubt = self._in_doubt, None
         query, rowid = outcome.proof
-        (durable,) = self._db.execute(query, (rowid,)).fetchone()
+        (durable,) = db.execute(query, (rowid,)).fetchone()
         if durable:
             self._tombstones.settle(durable=True)
             self._apply(intake, outcome)
         else:
-            # Some rows may exist nevertheless, if the database was damaged and salvaged in between.
-            rowids = [row.rowid for row in intake.rows] + self._tombstones.written
-            self._db.executemany("DELETE FROM record WHERE rowid = ?", [(rowid,) for rowid in rowids])
             self._tombstones.settle(durable=False)
             self._intake = intake.followed_by(self._intake)
 
-    def _begin(self, boot_id: str, anchor: Anchor, rng: random.Random, epoch: int | None) -> None:
-        """Start an epoch and make records of the segments of an interrupted run, in one transaction."""
-        db, losses = self._db, list[Loss]()
+    def _begin(self, db: sqlite3.Connection) -> None:
+        """Start the epoch and make records of the segments of an interrupted run, in one transaction."""
         db.execute("BEGIN IMMEDIATE")
+        losses, changes = list[Loss](), Changes()
+        used = used_epochs(db)
+        if not self.volatile:
+            self.epoch = draw_epoch(self._rng, self._wanted_epoch, used)
+        self._boots.load(db)
+        self._epochs = Epochs(self.epoch, self._boots.current)
+        self._epochs.load(db)
+        remaining = self._salvage_next(db, None)
         # First, because a file at its limit takes no new rows until some are deleted.
-        make_room(db, self._settings.max_bytes, (), self._tombstones, losses)
-        self._boots = Boots(db, boot_id, anchor)
-        self.epoch = draw_epoch(db, rng, epoch)
-        db.execute("INSERT INTO epoch VALUES (?, ?)", (self.epoch, self._boots.current))
-        self._seq, damaged = promote_segments(
-            db, self._segments.take_all(db), epoch=self.epoch, next_rowid=self._next_rowid, encode=self._encode.segment
+        make_room(db, self._settings.max_bytes, (), self._tombstones, losses, changes)
+        losses += self._rolled_back(db)
+        promoted, damaged = promote_segments(
+            self._segments.take_all(db), fresh=lambda: (self.epoch, self._next_seq()), encode=self._encode.segments
         )
-        losses += damaged
-        self._tombstones.write(db, self.epoch, self._boots.current, losses)
-        self._urgent = urgent_rowids(db)
-        pending = self.count_pending()
+        self._epochs.hold(db, [Epoch(record.epoch, record.boot) for record in promoted])
+        for record in promoted:
+            store_promoted(db, record, self._next_rowid(), changes)
+        self._tombstones.write(db, self.epoch, self._boots.current, losses + damaged, changes)
+        self._epochs.write(db, changes)
+        urgent = urgent_rowids(db)
         db.execute("COMMIT")
         self._tombstones.settle(durable=True)
+        self._begun = True
+        self._check = Check(self._rowid)
+        self._epochs.apply(changes)
         self._last_committed = self._rowid
-        dropped = sum(loss.dropped.records for loss in losses)
-        self._tally = Tally(pending + dropped, 0, dropped, pending, pending + dropped)
+        if self.volatile:
+            self._lanes.add(urgent)
+        else:
+            self._lanes = Lanes(0, urgent)
+        dropped = sum(loss.dropped.records for loss in losses + damaged)
+        self._tally = self._tally.with_carried_over(self._epochs.pending() + remaining, dropped)
+
+    def _begin_in_memory(self, failure: str) -> None:
+        """Start without a store: records are kept in memory, and those that can be read are sent."""
+        self.failure = failure
+        self.work_in_memory()
+        # Above all that may be in the database, which perhaps cannot be read before it works again.
+        self._rowid = self._last_committed = (1 << 60) + (self._rng.getrandbits(40) << 16)
+        self._lanes = Lanes(self._rowid)
+        found = self._store.read_small_tables()
+        if found is not None:
+            self._boots.learn(found.boots)
+            self._tally = self._tally.with_carried_over(sum(each.pending for each in expected_of(found)), 0)
+        log.error(
+            "the outbox in %s takes nothing in, records are kept in memory only reason=%r; check the disk, its free"
+            " space and permissions, or give a --state-dir",
+            self._store.directory,
+            failure,
+        )
+
+    def _rolled_back(self, db: sqlite3.Connection) -> list[Loss]:
+        """What the segments or the journal prove to have been committed, though the database does not know of it."""
+        proved = {epoch: mark for epoch, mark in self._segments.marks().items() if mark > mark_of(db, epoch)}
+        if self._store.lost_commits and (last := last_epoch(db, self.epoch)) is not None:
+            proved.setdefault(last, 0)
+        self._store.lost_commits = False
+        losses = []
+        for epoch, mark in proved.items():
+            known = mark_of(db, epoch)
+            lost = Dropped(epoch, known + 1, None, max(0, mark - known), 0, 0, 0, ROLLED_BACK)
+            losses.append(Loss(self._boots.current, lost))
+            self.news.append(News("rolled-back", f"records of epoch {epoch} above seq {known} may be lost"))
+            log.error("the outbox went back to an earlier state epoch=%d seqs from %d on may be lost", epoch, known + 1)
+        return losses
+
+    def _continue(self, db: sqlite3.Connection) -> None:
+        """Go on in a database that was opened again, or that took the place of a damaged one."""
+        live = self._epochs.open()
+        db.execute("BEGIN IMMEDIATE")
+        self._boots.write_all(db)
+        self._epochs = Epochs(self.epoch, self._boots.current)
+        self._epochs.load(db)
+        self._salvage_next(db, live)
+        db.execute("COMMIT")
+        self._resolve_doubt(db)
+
+    def _salvage_next(self, db: sqlite3.Connection, live: Sequence[Epoch] | None) -> int:
+        """Begin or continue a salvage, if there is a damaged database. Returns what is to be found in it."""
+        if (damage := self._store.damage) is not None:
+            self.news.append(News("reset", f"{damage.reason}; what can be read of {damage.aside} goes on"))
+        else:
+            live = None
+        self._store.damage = None
+        remaining = self._salvaging.resume(db, self._epochs, self._boots, live)
+        last = int(db.execute("SELECT coalesce(max(rowid), 0) FROM record").fetchone()[0])
+        # Above all rowids that the damaged database can have.
+        self._rowid = max(self._rowid, last, self._salvaging.rowids_below())
+        return remaining

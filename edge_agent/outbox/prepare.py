@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import Unavailable
-from edge_agent.outbox.recovery import DATABASE, open_or_set_aside
-from edge_agent.outbox.schema import VERSION, StoreSettings
+from edge_agent.outbox.recovery import DATABASE
+from edge_agent.outbox.schema import VERSION, StoreSettings, open_database
 from edge_agent.runtime import may_fork
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ def prepare_outbox(directory: Path) -> None:
     child = os.fork()
     if child == 0:
         try:
-            connection, _salvage = open_or_set_aside(directory, _ANY)
-            connection.close()
-        except Unavailable:
-            pass
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            open_database(directory / DATABASE, _ANY).close()
+        except (sqlite3.Error, OSError, Unavailable):
+            pass  # a damaged database is not for this process to handle: nobody would hear of it
         finally:
             os._exit(0)
     os.waitpid(child, 0)

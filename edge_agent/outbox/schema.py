@@ -7,18 +7,22 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
 
 from edge_agent.errors import Unavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION: Final = 2
+VERSION: Final = 3
 TABLES: Final = ("boot", "epoch", "record", "segment", "urgent", "state")
 INSERT_RECORD: Final = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+COLUMNS: Final = 10
+"""Columns of a record: rowid, epoch, seq, kind, boot, readings, first_ns, last_ns, crc, body."""
 INSERT_URGENT: Final = "INSERT OR IGNORE INTO urgent VALUES (?)"
 REPLACE_STATE: Final = (
     "INSERT INTO state VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET crc = excluded.crc, body = excluded.body"
@@ -37,8 +41,15 @@ JOURNAL_PAGES: Final = 256
 grow, and this one is full after half an hour."""
 SPARE_BYTES: Final = 4 * 1_048_576
 """Room below the hard limit of the file, so that storing and dropping in one transaction never meets it."""
+_RESERVE_BYTES: Final = 1_048_576
+_SEGMENTS_BYTES: Final = 131_072
+"""Size of the file of segments, where batches are of usual size."""
 _MOST_PAGES: Final = 1_073_741_823
 """SQLite's own limit."""
+
+_HEAD: Final = struct.Struct("<qqqqqqq")
+_OF_ALL_COLUMNS: Final = 1 << 32
+"""Bit of a checksum that covers all columns. That of releases before 0.2 covers the body only."""
 
 Connect = Callable[..., sqlite3.Connection]
 """Type of `sqlite3.connect`; tests with failing disks pass another function."""
@@ -50,28 +61,44 @@ class StoreSettings:
 
     Attributes:
         max_bytes: largest size of the tables in the file; beyond it the oldest batches are dropped.
+        journal_pages: size of the journal from which on it is emptied, in pages.
+        reserve_bytes: size of the file that is given up first when the disk is full; 0: none.
         durable: whether a commit waits until the disk has stored it; False only for a store that is deleted afterwards.
         connect: opens the file.
     """
 
     max_bytes: int
+    journal_pages: int = JOURNAL_PAGES
+    reserve_bytes: int = 0
     durable: bool = True
     connect: Connect = sqlite3.connect
+
+
+def settings_within(total_bytes: int, *, durable: bool = True) -> StoreSettings:
+    """Settings with which all files of an outbox together take at most `total_bytes`.
+
+    Beside the tables there are the journal, which a transaction may let grow to twice the size from which on it is
+    emptied, the file of segments, and the reserve. Databases that were set aside because of damage are not counted.
+    """
+    journal_pages = max(32, min(JOURNAL_PAGES, total_bytes // 8 // PAGE_BYTES))
+    reserve_bytes = min(_RESERVE_BYTES, total_bytes // 8)
+    others = 2 * journal_pages * PAGE_BYTES + _SEGMENTS_BYTES + (reserve_bytes if durable else 0)
+    return StoreSettings(
+        max(total_bytes - others, total_bytes // 4), journal_pages, reserve_bytes if durable else 0, durable
+    )
 
 
 _PRAGMAS: Final = (
     f"PRAGMA page_size={PAGE_BYTES}",
     "PRAGMA locking_mode=EXCLUSIVE",
     "PRAGMA journal_mode=WAL",
-    f"PRAGMA wal_autocheckpoint={JOURNAL_PAGES}",
-    f"PRAGMA journal_size_limit={JOURNAL_PAGES * PAGE_BYTES * 2}",
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-512",
 )
 
 
 def open_database(path: Path, settings: StoreSettings) -> sqlite3.Connection:
-    """Open the database, migrate the schema, check that every page can be read, and limit the size of the file.
+    """Open the database, migrate the schema, and limit the size of the file. What waits in it is not read.
 
     The connection may be passed to another thread, but only one thread may use it at a time.
 
@@ -81,21 +108,25 @@ def open_database(path: Path, settings: StoreSettings) -> sqlite3.Connection:
     """
     connection = settings.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
     try:
-        for pragma in (*_PRAGMAS, f"PRAGMA synchronous={'FULL' if settings.durable else 'OFF'}"):
+        own = (
+            f"PRAGMA wal_autocheckpoint={settings.journal_pages}",
+            f"PRAGMA journal_size_limit={settings.journal_pages * PAGE_BYTES * 2}",
+            f"PRAGMA synchronous={'FULL' if settings.durable else 'OFF'}",
+        )
+        for pragma in (*_PRAGMAS, *own):
             connection.execute(pragma).fetchall()
         connection.execute("BEGIN IMMEDIATE").connection.execute("ROLLBACK")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
+        if version > VERSION and _is_newer(connection):
             raise Unavailable(f"{path} was written by a newer edge-agent (schema {version}); upgrade this one")  # noqa: TRY301 closed below
         if version < VERSION:
             _migrate(connection)
+        elif version > VERSION:  # a damaged number
+            connection.execute(f"PRAGMA user_version={VERSION}")
         # Not stored in the file, so set at each opening. At this limit deletes still work, unlike on a full disk.
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         most = min(_MOST_PAGES, (settings.max_bytes + SPARE_BYTES) // page_bytes)
         connection.execute(f"PRAGMA max_page_count={most}").fetchall()
-        (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if result != "ok":
-            raise sqlite3.DatabaseError(result)  # noqa: TRY301 joins the errors that SQLite raises by itself
         for table in TABLES:
             connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608 our own names
     except sqlite3.OperationalError as error:
@@ -109,12 +140,33 @@ def open_database(path: Path, settings: StoreSettings) -> sqlite3.Connection:
     return connection
 
 
+def checksum(columns: tuple[int, int, int, int, int, int, int], body: bytes) -> int:
+    """Checksum of a record: epoch, seq, kind, boot, readings, first and last stamp, and its body."""
+    return _OF_ALL_COLUMNS | crc32(body, crc32(_HEAD.pack(*columns)))
+
+
+def is_intact(columns: tuple[Any, ...], crc: Any, body: Any) -> bool:
+    """Whether the columns of a record are those that its checksum was made of; see `checksum`."""
+    if not isinstance(body, bytes) or not isinstance(crc, int):
+        return False
+    try:
+        return crc == (checksum(columns, body) if crc & _OF_ALL_COLUMNS else crc32(body))
+    except struct.error:  # a column is no integer
+        return False
+
+
 def used_bytes(connection: sqlite3.Connection) -> int:
     """Bytes that the tables take in the file: all pages without the free ones. Also correct inside a transaction."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     return int((pages - free) * page_bytes)
+
+
+def _is_newer(connection: sqlite3.Connection) -> bool:
+    """Whether a migration was applied that this program does not know: the number in the header may be damaged."""
+    (count,) = connection.execute("SELECT count(*) FROM _sqlite_migrations").fetchone()
+    return int(count) > VERSION
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
@@ -171,6 +223,18 @@ def _migrate(connection: sqlite3.Connection) -> None:
         db["urgent"].create({"rowid": int}, pk="rowid", strict=True)
         # Saved states by name, so that a restart does not lose what stages have learned.
         db["state"].create({"name": str, "crc": int, "body": bytes}, pk="name", not_null={"crc", "body"}, strict=True)
+
+    @migrations()
+    def numbers_of_epochs(db: Any) -> None:
+        # So that no start has to count: order of the epochs, highest seq, and records that wait (`Epoch`).
+        for column in ("ordinal", "mark", "pending", "waiting"):
+            db["epoch"].add_column(column, int, not_null_default=0)
+        connection.execute("INSERT OR IGNORE INTO epoch (epoch, boot) SELECT epoch, boot FROM record")
+        connection.execute(
+            "UPDATE epoch SET ordinal = first, mark = last, pending = batches_and_events, waiting = all_kinds FROM"
+            " (SELECT epoch AS its, min(rowid) AS first, max(seq) AS last, sum(kind != 2) AS batches_and_events,"
+            " count(*) AS all_kinds FROM record GROUP BY epoch) WHERE its = epoch"
+        )
 
     database = Database(connection, execute_plugins=False)
     migrations.apply(database)

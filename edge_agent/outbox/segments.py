@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 from zlib import crc32
 
@@ -28,13 +28,16 @@ STATE: Final = "segments"
 BLOCK_BYTES: Final = 4096
 FIRST_BLOCKS: Final = 32
 """Initial size of the file in blocks; it grows when a batch needs more."""
-_MAGIC: Final = 0x4541_5347
+_MAGIC: Final = 0x4541_5348
+_OLD_MAGIC: Final = 0x4541_5347
+"""Of blocks without epoch, seq and mark."""
 _RUN_BITS: Final = 15
 """Low bits of a generation that count batches; the high bits identify the run."""
 _HEADER: Final = struct.Struct("<IQIqIqqII")
 """Magic, generation, number of the segment in it, boot, readings, first and last stamp, body length and CRC-32."""
+_IDENTITY: Final = struct.Struct("<qqq")
+"""Epoch and seq of the batch, and the highest seq that was committed before."""
 _CRC: Final = struct.Struct("<I")
-_HEADER_BYTES: Final = _HEADER.size + _CRC.size
 _TAKE_OLD: Final = "DELETE FROM segment RETURNING rowid, boot, readings, first_ns, last_ns, crc, body"
 
 
@@ -47,6 +50,8 @@ class Segment:
         readings: number of readings.
         first_ns, last_ns: stamps of the first and the last of them, nanoseconds since boot.
         body: the encoded rows.
+        epoch, seq: identity that the batch will have; 0 if it has reserved none.
+        mark: highest seq of `epoch` that was committed when the segment was written.
         intact: whether the body is complete and its checksum is correct.
     """
 
@@ -55,6 +60,9 @@ class Segment:
     first_ns: int
     last_ns: int
     body: bytes
+    epoch: int = 0
+    seq: int = 0
+    mark: int = 0
     intact: bool = True
 
 
@@ -72,6 +80,9 @@ class Segments(Protocol):
 
     def take_all(self, db: sqlite3.Connection) -> list[Segment]:
         """Return the segments of an interrupted run, oldest first, and mark them as sealed, inside a transaction."""
+
+    def marks(self) -> dict[int, int]:
+        """Highest seq per epoch of which the segments know that it was committed, whatever the database says."""
 
     def close(self) -> None:
         """Close the file. May be called more than once."""
@@ -108,6 +119,7 @@ class FileSegments:
             len(segment.body),
             crc32(segment.body),
         )
+        header += _IDENTITY.pack(segment.epoch, segment.seq, segment.mark)
         block = header + _CRC.pack(crc32(header)) + segment.body
         block += bytes(-len(block) % BLOCK_BYTES)
         try:
@@ -134,7 +146,7 @@ class FileSegments:
         """See `Segments`. Releases before 0.2 kept theirs in a table of the database."""
         rows = sorted(db.execute(_TAKE_OLD).fetchall())
         old = [
-            Segment(boot, readings, first_ns, last_ns, body, crc32(body) == crc)
+            Segment(boot, readings, first_ns, last_ns, body, intact=crc32(body) == crc)
             for _rowid, boot, readings, first_ns, last_ns, crc, body in rows
         ]
         row = db.execute("SELECT body FROM state WHERE name = ?", (STATE,)).fetchone()
@@ -143,6 +155,14 @@ class FileSegments:
         if found:
             _save_generation(db, generation)
         return old + found
+
+    def marks(self) -> dict[int, int]:
+        """See `Segments`."""
+        marks: dict[int, int] = {}
+        for _generation, _number, segment in self._blocks():
+            marks[segment.epoch] = max(segment.mark, marks.get(segment.epoch, 0))
+        marks.pop(0, None)
+        return marks
 
     def close(self) -> None:
         """See `Segments`."""
@@ -170,17 +190,21 @@ class FileSegments:
             self._size = grown
         return self._fd
 
+    def _blocks(self) -> list[tuple[int, int, Segment]]:
+        """Generation, number and segment of all blocks that can be read."""
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return []
+        return [block for at in range(0, len(content), BLOCK_BYTES) if (block := _block_at(content, at)) is not None]
+
     def _read(self, sealed: int) -> tuple[int, list[Segment]]:
         """The generation that is not sealed yet, and its segments; missing ones among them are given as not intact.
 
         Args:
             sealed: generation that was sealed last, by the run that wrote the file or by an earlier one.
         """
-        try:
-            content = self._path.read_bytes()
-        except FileNotFoundError:
-            return 0, []
-        blocks = [block for at in range(0, len(content), BLOCK_BYTES) if (block := _block_at(content, at)) is not None]
+        blocks = self._blocks()
         same_run = [generation for generation, _, _ in blocks if generation >> _RUN_BITS == sealed >> _RUN_BITS]
         after = sealed if same_run else -1
         generation = max((generation for generation, _, _ in blocks), default=-1)
@@ -194,20 +218,27 @@ class FileSegments:
         known = next(iter(found.values()), None)
         if known is None:
             return generation, []
-        lost = Segment(known.boot, 0, known.first_ns, known.last_ns, b"", intact=False)
+        lost = replace(known, readings=0, body=b"", intact=False)
         return generation, [found.get(number, lost) for number in range(last + 1)]
 
 
 def _block_at(content: bytes, at: int) -> tuple[int, int, Segment] | None:
     """Generation, number and segment of the block that begins at `at`; None if none begins there."""
-    header = content[at : at + _HEADER.size]
-    if len(content) < at + _HEADER_BYTES or _CRC.unpack_from(content, at + _HEADER.size) != (crc32(header),):
+    if len(content) < at + BLOCK_BYTES:
         return None
-    magic, generation, number, boot, readings, first_ns, last_ns, length, crc = _HEADER.unpack(header)
-    if magic != _MAGIC:
+    magic, generation, number, boot, readings, first_ns, last_ns, length, crc = _HEADER.unpack_from(content, at)
+    if magic not in {_MAGIC, _OLD_MAGIC}:
         return None
-    body = content[at + _HEADER_BYTES : at + _HEADER_BYTES + length]
-    return generation, number, Segment(boot, readings, first_ns, last_ns, body, crc32(body) == crc)
+    end = at + _HEADER.size
+    identity = (0, 0, 0)
+    if magic == _MAGIC:
+        identity = _IDENTITY.unpack_from(content, end)
+        end += _IDENTITY.size
+    if _CRC.unpack_from(content, end) != (crc32(content[at:end]),):
+        return None
+    body = content[end + _CRC.size : end + _CRC.size + length]
+    intact = len(body) == length and crc32(body) == crc
+    return generation, number, Segment(boot, readings, first_ns, last_ns, body, *identity, intact=intact)
 
 
 def _write(fd: int, octets: bytes, at: int) -> None:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
-from zlib import crc32
 
-from edge_agent.outbox.schema import INSERT_RECORD, used_bytes
+from edge_agent.outbox.schema import INSERT_RECORD, checksum, used_bytes
 from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection, Iterable
 
+    from edge_agent.outbox.epochs import Changes
+
 DAMAGED: Final = "damaged in the store"
 FULL: Final = "outbox full"
+ROLLED_BACK: Final = "the store went back to an earlier state"
 UNUSED: Final = "this number was not used"
 _AT_ONCE: Final = 16
 """Rows dropped between two checks of the size."""
@@ -31,7 +33,8 @@ class Dropped:
 
     Attributes:
         epoch: epoch of the seqs.
-        first_seq, last_seq: first and last seq; both 0 if the seqs are not known.
+        first_seq, last_seq: first and last seq; both 0 if the seqs are not known; last_seq None: everything that
+            follows in this epoch, which has ended.
         records, readings: number of records, and of readings in them.
         first_ns, last_ns: stamps of the first and the last reading, nanoseconds since boot.
         reason: text for people.
@@ -39,7 +42,7 @@ class Dropped:
 
     epoch: int
     first_seq: int
-    last_seq: int
+    last_seq: int | None
     records: int
     readings: int
     first_ns: int
@@ -58,7 +61,7 @@ class Loss:
         """Join both losses; None if `later` does not directly follow this one."""
         first, second = self.dropped, later.dropped
         own_key, later_key = (first.epoch, self.boot, first.reason), (second.epoch, later.boot, second.reason)
-        if own_key != later_key or first.last_seq + 1 != second.first_seq:
+        if own_key != later_key or first.last_seq is None or first.last_seq + 1 != second.first_seq:
             return None
         both = replace(
             first,
@@ -87,9 +90,6 @@ class Tombstones:
         encode: makes the body of a tombstone.
         next_rowid: draws a rowid above all that were ever used.
         next_seq: draws the next seq of the current epoch.
-
-    Attributes:
-        written: rowids that the last transaction wrote, until it is settled.
     """
 
     def __init__(
@@ -98,12 +98,11 @@ class Tombstones:
         self._encode = encode
         self._next_rowid = next_rowid
         self._next_seq = next_seq
-        self.written: list[int] = []
         self._last: tuple[int, int, Loss] | None = None  # rowid, seq, and what it tells
         self._drawn: list[int] = []  # seqs drawn by a transaction that is not known to be durable
         self._spare: list[int] = []  # seqs drawn by transactions that failed
 
-    def drop(self, db: sqlite3.Connection, rowid: int, reason: str, losses: list[Loss]) -> int:
+    def drop(self, db: sqlite3.Connection, rowid: int, reason: str, losses: list[Loss], changes: Changes) -> int:
         """Delete a record and append its loss to `losses`. Returns 1 if it was a batch or an event, else 0."""
         row = db.execute(
             "DELETE FROM record WHERE rowid = ? RETURNING epoch, seq, kind, boot, readings, first_ns, last_ns", (rowid,)
@@ -111,6 +110,7 @@ class Tombstones:
         if row is None:
             return 0
         epoch, seq, kind, boot, readings, first_ns, last_ns = row
+        changes.deleted(epoch, kind)
         was_tombstone = kind == RecordKind.TOMBSTONE
         if not all(isinstance(number, int) for number in row):
             return int(not was_tombstone)  # its columns are damaged, so no tombstone can describe it
@@ -119,7 +119,14 @@ class Tombstones:
             append_loss(losses, Loss(boot, Dropped(epoch, seq, seq, 1, readings, first_ns, last_ns, reason)))
         return int(not was_tombstone)
 
-    def make_room(self, db: sqlite3.Connection, max_bytes: int, spared: Collection[int], losses: list[Loss]) -> int:
+    def make_room(
+        self,
+        db: sqlite3.Connection,
+        max_bytes: int,
+        spared: Collection[int],
+        losses: list[Loss],
+        changes: Changes,
+    ) -> int:
         """Drop the oldest batches, then the oldest events, until the tables take at most `max_bytes`.
 
         Args:
@@ -127,6 +134,7 @@ class Tombstones:
             max_bytes: largest size of the tables.
             spared: rowids that must not be dropped, because their records are being sent.
             losses: list to which the losses are appended.
+            changes: numbers of records that the transaction changes.
 
         Returns:
             Number of dropped records.
@@ -142,10 +150,12 @@ class Tombstones:
                 if not rows:
                     break
                 (after,) = rows[-1]
-                count += sum(self.drop(db, rowid, FULL, losses) for (rowid,) in rows if rowid not in spared)
+                count += sum(self.drop(db, rowid, FULL, losses, changes) for (rowid,) in rows if rowid not in spared)
         return count
 
-    def write(self, db: sqlite3.Connection, epoch: int, boot: int, losses: Iterable[Loss]) -> int | None:
+    def write(
+        self, db: sqlite3.Connection, epoch: int, boot: int, losses: Iterable[Loss], changes: Changes
+    ) -> int | None:
         """Write a tombstone per loss; joins a loss with the last tombstone if that was not offered yet.
 
         Args:
@@ -153,25 +163,26 @@ class Tombstones:
             epoch: current epoch, of the tombstones.
             boot: current boot.
             losses: what was dropped.
+            changes: numbers of records that the transaction changes.
 
         Returns:
             Rowid of the last tombstone written, None if there was none.
         """
         rowid = None
         for loss in losses:
-            joined, seq = self._joined_with_last(db, loss) or (loss, self._seq())
-            rowid = self._insert(db, epoch, seq, joined)
+            joined, seq = self._joined_with_last(db, loss, changes) or (loss, self._seq())
+            rowid = self._insert(db, epoch, seq, joined, changes)
             self._last = rowid, seq, joined
         while self._spare:
             nothing = Loss(boot, Dropped(epoch, 0, 0, 0, 0, 0, 0, UNUSED))
-            rowid = self._insert(db, epoch, self._seq(), nothing)
+            rowid = self._insert(db, epoch, self._seq(), nothing, changes)
         return rowid
 
     def settle(self, *, durable: bool) -> None:
         """Note whether the last transaction is durable. If not, the next one uses the seqs that it drew."""
         if not durable:
             self._spare += self._drawn
-        self._drawn, self.written = [], []
+        self._drawn = []
 
     def offered(self, rowids: Collection[int]) -> None:
         """Note that records are handed out: a tombstone among them must not change any more."""
@@ -182,19 +193,24 @@ class Tombstones:
         self._drawn.append(self._spare.pop(0) if self._spare else self._next_seq())
         return self._drawn[-1]
 
-    def _insert(self, db: sqlite3.Connection, epoch: int, seq: int, loss: Loss) -> int:
+    def _insert(self, db: sqlite3.Connection, epoch: int, seq: int, loss: Loss, changes: Changes) -> int:
         rowid, dropped, body = self._next_rowid(), loss.dropped, self._encode(loss.dropped)
-        self.written.append(rowid)
-        row = (rowid, epoch, seq, int(RecordKind.TOMBSTONE), loss.boot, dropped.readings)
-        db.execute(INSERT_RECORD, (*row, dropped.first_ns, dropped.last_ns, crc32(body), body))
+        kind = int(RecordKind.TOMBSTONE)
+        columns = (epoch, seq, kind, loss.boot, dropped.readings, dropped.first_ns, dropped.last_ns)
+        db.execute(INSERT_RECORD, (rowid, *columns, checksum(columns, body), body))
+        changes.stored(epoch, seq, kind)
         return rowid
 
-    def _joined_with_last(self, db: sqlite3.Connection, loss: Loss) -> tuple[Loss, int] | None:
+    def _joined_with_last(self, db: sqlite3.Connection, loss: Loss, changes: Changes) -> tuple[Loss, int] | None:
         """The loss joined with that of the last tombstone, which is deleted, and its seq; None if that cannot be."""
         if self._last is None:
             return None
         rowid, seq, last = self._last
         joined = last.joined(loss)
-        if joined is None or db.execute("DELETE FROM record WHERE rowid = ?", (rowid,)).rowcount == 0:
+        if joined is None:
             return None
+        row = db.execute("DELETE FROM record WHERE rowid = ? RETURNING epoch", (rowid,)).fetchone()
+        if row is None:
+            return None
+        changes.deleted(row[0], RecordKind.TOMBSTONE)
         return joined, seq

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-from edge_agent.outbox.schema import INSERT_RECORD, INSERT_URGENT, REPLACE_STATE, used_bytes
+from edge_agent.outbox.epochs import Changes
+from edge_agent.outbox.schema import INSERT_RECORD, INSERT_URGENT, REPLACE_STATE, checksum, used_bytes
 from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from edge_agent.outbox.boots import Boots
+    from edge_agent.outbox.epochs import Epochs
     from edge_agent.outbox.intake import Intake, Row
     from edge_agent.outbox.segments import Segments
     from edge_agent.outbox.tombstones import Loss, Tombstones
@@ -23,8 +25,17 @@ log = logging.getLogger(__name__)
 
 _EVICT_TO: Final = 0.98
 """Share of the limit down to which records are dropped, so that dropping is not needed at every commit."""
-_PIECE_BYTES: Final = 524_288
+_PIECE_BYTES: Final = 65_536
 """Bytes of bodies stored between two checks of the size; well below SPARE_BYTES."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Records that came back from a damaged database: first and last rowid, and which of them are urgent."""
+
+    first_rowid: int
+    last_rowid: int
+    urgent: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +44,23 @@ class Outcome:
 
     Attributes:
         committed, confirmed, tombstoned: numbers of records.
+        changes: changes of the numbers of records, by epoch.
         proof: query that returns 1 if the transaction is durable and 0 if it is not, and its argument.
-        last_rowid: highest rowid of the records that it stored.
+        last_rowid: highest rowid of the new records that it stored; 0 if there are none.
+        absent: rowids of confirmed records that were not there.
+        returned, found: records that came back from a damaged database, and their number without tombstones.
     """
 
     committed: int
     confirmed: int
     tombstoned: int
-    proof: tuple[str, int]
+    changes: Changes
+    proof: tuple[str, int | bytes]
     last_rowid: int = 0
+    absent: tuple[int, ...] = ()
+    returned: Returned | None = None
+    found: int = 0
+    is_salvage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +72,17 @@ class Tally:
     tombstoned: int
     pending: int
     carried_over: int
+
+    def with_carried_over(self, pending: int, dropped: int) -> Tally:
+        """Numbers when so many records of earlier runs were found, in place of those found before."""
+        more = pending + dropped - self.carried_over
+        return Tally(
+            committed=self.committed + more,
+            confirmed=self.confirmed,
+            tombstoned=self.tombstoned + dropped,
+            pending=self.pending + more - dropped,
+            carried_over=pending + dropped,
+        )
 
     def after(self, outcome: Outcome) -> Tally:
         """Numbers after a transaction that is durable."""
@@ -71,6 +101,7 @@ class Transaction:
     Args:
         db: database, in a transaction.
         epoch: epoch of new records.
+        epochs: numbers of records, by epoch.
         boots: all boots; new stamps belong to the current one.
         tombstones: drops records and writes tombstones.
         segments: secured rows of the open batch.
@@ -82,6 +113,7 @@ class Transaction:
         self,
         db: sqlite3.Connection,
         epoch: int,
+        epochs: Epochs,
         boots: Boots,
         tombstones: Tombstones,
         segments: Segments,
@@ -91,6 +123,9 @@ class Transaction:
     ) -> None:
         self._db = db
         self._epoch = epoch
+        self._epochs = epochs
+        self._changes = Changes()
+        self._absent: list[int] = []
         self._boots = boots
         self._tombstones = tombstones
         self._segments = segments
@@ -103,62 +138,84 @@ class Transaction:
         Raises:
             sqlite3.Error: the caller must roll back.
         """
-        db, losses = self._db, list(intake.losses)
+        db, losses, changes = self._db, list(intake.losses), self._changes
         dropped_early = sum(loss.dropped.records for loss in losses)
-        confirmed = tombstoned = 0
-        proof = ("SELECT ?", 0)
-        for rowid, reason in intake.finished.items():
-            db.execute("DELETE FROM urgent WHERE rowid = ?", (rowid,))
-            if reason is None:
-                row = db.execute("DELETE FROM record WHERE rowid = ? RETURNING kind", (rowid,)).fetchone()
-                if row is not None:
-                    confirmed += row[0] != RecordKind.TOMBSTONE
-                    proof = ("SELECT NOT EXISTS (SELECT 1 FROM record WHERE rowid = ?)", rowid)
-            else:
-                tombstoned += self._tombstones.drop(db, rowid, reason, losses)
+        confirmed, tombstoned, proof = self._finish(intake.finished, losses)
         if intake.sealed:
             self._segments.mark_sealed(db)
         tombstoned += self._store(intake.rows, losses)
-        last = self._tombstones.write(db, self._epoch, self._boots.current, losses) or (
+        stored = self._tombstones.write(db, self._epoch, self._boots.current, losses, changes) or (
             intake.rows[-1].rowid if intake.rows else None
         )
-        if last is not None:
-            proof = ("SELECT EXISTS (SELECT 1 FROM record WHERE rowid = ?)", last)
+        if stored is not None:
+            proof = ("SELECT EXISTS (SELECT 1 FROM record WHERE rowid = ?)", stored)
         if intake.anchor:
             self._boots.write(db)
         for name, body in intake.states.items():
             db.execute(REPLACE_STATE, (name, crc32(body), body))
+        self._epochs.write(db, changes)
         return Outcome(
             committed=dropped_early + sum(row.content.kind is not RecordKind.TOMBSTONE for row in intake.rows),
             confirmed=confirmed,
             tombstoned=dropped_early + tombstoned,
+            changes=changes,
             proof=proof,
+            last_rowid=stored or 0,
+            absent=tuple(self._absent),
         )
+
+    def _finish(self, finished: Mapping[int, str | None], losses: list[Loss]) -> tuple[int, int, tuple[str, int]]:
+        """Delete confirmed records and drop refused ones. Returns their numbers, and a proof that this is durable."""
+        db, changes = self._db, self._changes
+        confirmed = tombstoned = 0
+        proof = ("SELECT ?", 0)
+        for rowid, reason in finished.items():
+            db.execute("DELETE FROM urgent WHERE rowid = ?", (rowid,))
+            if reason is not None:
+                tombstoned += self._tombstones.drop(db, rowid, reason, losses, changes)
+                continue
+            row = db.execute("DELETE FROM record WHERE rowid = ? RETURNING epoch, kind", (rowid,)).fetchone()
+            if row is None:
+                self._absent.append(rowid)
+            else:
+                changes.deleted(*row)
+                confirmed += row[1] != RecordKind.TOMBSTONE
+                proof = ("SELECT NOT EXISTS (SELECT 1 FROM record WHERE rowid = ?)", rowid)
+        return confirmed, tombstoned, proof
 
     def _store(self, rows: list[Row], losses: list[Loss]) -> int:
         """Insert new records, and drop old ones if there is not enough space. Returns the number of dropped ones."""
         dropped = unchecked_bytes = 0
         for row in rows:
             content = row.content
-            numbers = (row.rowid, self._epoch, row.seq, int(content.kind), self._boots.current)
-            about = (content.readings, content.first_ns, content.last_ns, crc32(content.body), content.body)
-            self._db.execute(INSERT_RECORD, numbers + about)
+            about = (content.readings, content.first_ns, content.last_ns)
+            columns = (self._epoch, row.seq, int(content.kind), self._boots.current, *about)
+            self._db.execute(INSERT_RECORD, (row.rowid, *columns, checksum(columns, content.body), content.body))
+            self._changes.stored(self._epoch, row.seq, content.kind)
             if content.urgent:
                 self._db.execute(INSERT_URGENT, (row.rowid,))
             unchecked_bytes += len(content.body)
             if unchecked_bytes > _PIECE_BYTES:
-                dropped += make_room(self._db, self._max_bytes, self._spared, self._tombstones, losses)
+                dropped += self._make_room(losses)
                 unchecked_bytes = 0
-        return dropped + make_room(self._db, self._max_bytes, self._spared, self._tombstones, losses)
+        return dropped + self._make_room(losses)
+
+    def _make_room(self, losses: list[Loss]) -> int:
+        return make_room(self._db, self._max_bytes, self._spared, self._tombstones, losses, self._changes)
 
 
 def make_room(
-    db: sqlite3.Connection, max_bytes: int, spared: Collection[int], tombstones: Tombstones, losses: list[Loss]
+    db: sqlite3.Connection,
+    max_bytes: int,
+    spared: Collection[int],
+    tombstones: Tombstones,
+    losses: list[Loss],
+    changes: Changes,
 ) -> int:
     """Drop old records if the tables take more than `max_bytes`. Returns the number of dropped records."""
     if used_bytes(db) <= max_bytes:
         return 0
-    dropped = tombstones.make_room(db, int(max_bytes * _EVICT_TO), spared, losses)
+    dropped = tombstones.make_room(db, int(max_bytes * _EVICT_TO), spared, losses, changes)
     if dropped:
         log.warning("the outbox is full: the oldest records were dropped records=%d", dropped)
     return dropped

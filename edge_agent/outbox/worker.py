@@ -14,7 +14,9 @@ from edge_agent.runtime import Inbox
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge_agent.outbox.outbox import Content, Outbox, Tally
+    from edge_agent.outbox.epochs import Epoch
+    from edge_agent.outbox.outbox import Content, News, Outbox, Tally
+    from edge_agent.outbox.salvaging import SalvagePart
     from edge_agent.reading import Lane, Record
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,10 @@ CONFIRMED_NS: Final = 120 * NS_PER_S
 per batch. A power cut in between sends these records again, and a receiver knows them by their seq."""
 RETRY_NS: Final = 5 * NS_PER_S
 """Time between a failed commit and the next attempt, nanoseconds."""
+_LOOK_NS: Final = 60 * NS_PER_S
+"""Time between two looks whether the files are still there, nanoseconds."""
+_PAUSE_NS: Final = NS_PER_S // 20
+"""Time between two steps of a salvage, nanoseconds, so that other work goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +106,24 @@ class StorePart:
         boot: number of the current boot.
         tally: counts of records, as of the last commit.
         failures: number of failed commits and reads.
+        failure: why nothing can be stored; empty if the last attempt succeeded.
+        volatile: whether records are sent although they are in memory only.
+        in_memory: number of records that are in memory only.
+        epochs: epochs of which records wait, oldest first, and the current one at the end.
+        salvage: state of the salvage.
+        lost_at_exit: records and readings that were in memory only when the agent stopped.
     """
 
     epoch: int
     boot: int
     tally: Tally
     failures: int
+    failure: str
+    volatile: bool
+    in_memory: int
+    epochs: tuple[Epoch, ...]
+    salvage: SalvagePart
+    lost_at_exit: tuple[int, int]
 
 
 class StoreWorker:
@@ -119,7 +137,8 @@ class StoreWorker:
         clock: source of time for deadlines.
         durability_ns: longest time between a change and its commit, nanoseconds.
         offer: called with the records that a `HandOut` requested, possibly none.
-        committed: called after each commit.
+        committed: called after each commit, and when records in memory can be handed out.
+        tell: called with what people have to know.
     """
 
     name = "store"
@@ -132,6 +151,7 @@ class StoreWorker:
         durability_ns: int,
         offer: Callable[[Sequence[tuple[Lane, Record]]], object],
         committed: Callable[[], object],
+        tell: Callable[[News], object] = lambda _news: None,
     ) -> None:
         self.inbox: Inbox[StoreInput] = Inbox(INBOX_LIMIT)
         self.outbox = outbox
@@ -140,13 +160,31 @@ class StoreWorker:
         self._durability_ns = durability_ns
         self._offer = offer
         self._committed = committed
+        self._tell = tell
+        self._look_due_ns = clock.now_ns() + _LOOK_NS
+        self._lost_at_exit = (0, 0)
         self._commit_due_ns: int | None = None
         self._confirmed_due_ns: int | None = None
-        self._failing = False
+        self._failing = bool(outbox.failure)
+        if self._failing:
+            self.failures = 1
+            self._commit_due_ns = clock.now_ns() + RETRY_NS
 
     def snapshot(self) -> StorePart:
         """State and counts for the snapshot of the agent."""
-        return StorePart(self.outbox.epoch, self.outbox.boot, self.outbox.tally(), self.failures)
+        outbox = self.outbox
+        return StorePart(
+            epoch=outbox.epoch,
+            boot=outbox.boot,
+            tally=outbox.tally(),
+            failures=self.failures,
+            failure=outbox.failure,
+            volatile=outbox.volatile,
+            in_memory=outbox.in_memory()[0],
+            epochs=outbox.epochs(),
+            salvage=outbox.salvage_part(),
+            lost_at_exit=self._lost_at_exit,
+        )
 
     def step(self) -> int | None:
         """Execute the requests that arrived, and commit if it is time."""
@@ -162,8 +200,46 @@ class StoreWorker:
         confirmed = self._confirmed_due_ns is not None and now_ns >= self._confirmed_due_ns
         if due or ((commit or confirmed) and not self._failing):
             self._try_to_commit(now_ns, confirmed=confirmed)
-        dues = (self._commit_due_ns, None if self._failing else self._confirmed_due_ns)
+        elif self._failing and commit and self.outbox.volatile:
+            self._committed()
+        salvage_due_ns = self._salvage(now_ns)
+        while self.outbox.news:
+            self._tell(self.outbox.news.pop(0))
+        dues = (self._commit_due_ns, None if self._failing else self._confirmed_due_ns, salvage_due_ns)
         return min([due for due in dues if due is not None], default=None)
+
+    def close(self) -> None:
+        """Commit what remains, and close; what cannot be stored is lost, and said."""
+        try:
+            self.outbox.close()
+        except (sqlite3.Error, OSError, Unavailable) as error:
+            self._lost_at_exit = records, readings = self.outbox.in_memory()
+            if records:
+                log.error(  # noqa: TRY400 one sentence
+                    "records are lost, because they were in memory only records=%d readings=%d reason=%r",
+                    records,
+                    readings,
+                    str(error),
+                )
+
+    def _salvage(self, now_ns: int) -> int | None:
+        """Move some records of a damaged database, and look after the files. Returns when to go on."""
+        if self._failing:
+            return None
+        try:
+            if now_ns >= self._look_due_ns:
+                self._look_due_ns = now_ns + _LOOK_NS
+                self.outbox.check_files()
+            if not self.outbox.salvage_part().name:
+                return now_ns + _PAUSE_NS if self.outbox.check() else None
+            if self.outbox.salvage():
+                self._committed()
+                return now_ns + _PAUSE_NS
+        except (sqlite3.Error, OSError, Unavailable) as error:
+            self._fail(error, now_ns)
+            return None
+        self._committed()
+        return now_ns + NS_PER_S if self.outbox.salvage_part().name else None
 
     def _handle(self, message: StoreInput) -> bool:
         """Execute a request. Returns whether to commit now."""
@@ -191,7 +267,7 @@ class StoreWorker:
     def _hand_out(self, limit: int) -> Sequence[tuple[Lane, Record]]:
         try:
             return self.outbox.hand_out(limit)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._fail(error, self._clock.now_ns())
             return ()
 
@@ -216,6 +292,10 @@ class StoreWorker:
     def _fail(self, error: Exception, now_ns: int) -> None:
         """Count a failure, log the first one, and set the time of the next attempt."""
         self.failures += 1
+        self.outbox.failure = str(error)
+        if self._failing and self._commit_due_ns is not None and now_ns >= self._commit_due_ns:
+            self.outbox.work_in_memory()  # not at the first failure: the next attempt may succeed
+            self._committed()
         if not self._failing:
             log.error(
                 "the outbox fails; readings are kept in memory and it is tried again every %d s reason=%r",
@@ -223,6 +303,8 @@ class StoreWorker:
                 str(error),
             )
             self._commit_due_ns = None
+        if self.outbox.is_damaged and not self._failing:
+            self._commit_due_ns = now_ns  # a new one takes over at once
         self._failing = True
         if self._commit_due_ns is None or self._commit_due_ns <= now_ns:
             self._commit_due_ns = now_ns + RETRY_NS

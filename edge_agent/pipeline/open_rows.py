@@ -39,7 +39,7 @@ from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.encode import encode_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -147,18 +147,47 @@ def load_rows(dump: bytes) -> list[Group]:
     ]
 
 
-def promote_rows(dump: bytes) -> bytes:
-    """Encode a dump as the body of a batch record. Segments of releases before 0.2 are such bodies already.
+def promote_rows(dumps: Sequence[bytes]) -> bytes:
+    """Encode dumps of one batch, oldest first, as the body of its record.
+
+    Segments of releases before 0.2 are such bodies already, each of a batch of its own.
 
     Raises:
         WireError: the bytes are neither.
     """
-    if dump and dump[0] in _MSGPACK_ARRAYS:
-        return dump
-    return encode_batch(Batch(tuple(_without_empty(load_rows(dump)))))
+    if len(dumps) == 1 and dumps[0] and dumps[0][0] in _MSGPACK_ARRAYS:
+        return dumps[0]
+    groups = [group for dump in dumps for group in load_rows(dump)]
+    return encode_batch(Batch(tuple(_without_empty(_joined(groups)))))
 
 
-def _without_empty(groups: Sequence[Group]) -> Iterator[Group]:
+def _joined(groups: Sequence[Group]) -> Iterator[Group]:
+    """Groups of one sensor and the same columns as one, with the rows in order."""
+    parts: dict[tuple[object, ...], list[Group]] = {}
+    for group in groups:
+        shape = [(column.quantity, column.raws is None, column.sigmas is None) for column in group.columns]
+        parts.setdefault((group.sensor, *shape), []).append(group)
+    for same in parts.values():
+        columns = zip(*[group.columns for group in same], strict=True)
+        times_ns = [time_ns for group in same for time_ns in group.times_ns]
+        yield Group(same[0].sensor, times_ns, tuple([_joined_column(each) for each in columns]))
+
+
+def _joined_column(parts: Sequence[Column]) -> Column:
+    def chained(cells: Sequence[Sequence[Any] | None]) -> list[Any] | None:
+        return None if cells[0] is None else [cell for part in cells if part is not None for cell in part]
+
+    return Column(
+        parts[0].quantity,
+        [value for part in parts for value in part.values],
+        chained([part.raws for part in parts]),
+        [status for part in parts for status in part.statuses],
+        None,
+        chained([part.sigmas for part in parts]),
+    )
+
+
+def _without_empty(groups: Iterable[Group]) -> Iterator[Group]:
     """Groups without the columns of which nothing is sent, as a sealed batch has them."""
     for group in groups:
         columns = tuple([column for column in group.columns if column.cells_sent()])

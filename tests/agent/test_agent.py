@@ -90,11 +90,15 @@ def test_an_outbox_that_had_to_be_set_aside_is_told_upstream(tmp_path: Path, clo
     agent = Agent(parse_config(CONFIG), {}, clock=clock, rng=random.Random(1), directory=tmp_path)
     run_until(agent, clock, 30 * NS_PER_S)
     agent.outbox.rewind()
-    ((_lane, record),) = agent.outbox.hand_out(10)
-    event = decode_message(agent._messages.record(record)).content
-    assert isinstance(event, Event)
-    assert (event.kind, event.subject, event.state) == (EventKind.OUTBOX_RESET, "outbox", "reset")
-    assert "damaged-1.db" in event.cause
+    records = [record for _lane, record in agent.outbox.hand_out(10)]
+    events = [decode_message(agent._messages.record(record)).content for record in records]
+    told = [(event.kind, event.subject, event.state) for event in events if isinstance(event, Event)]
+    assert told == [
+        (EventKind.OUTBOX_RESET, "outbox", "reset"),
+        (EventKind.OUTBOX_STATE, "outbox", "salvaged"),
+    ]
+    assert isinstance(events[0], Event)
+    assert "damaged-1.db" in events[0].cause
     agent.drain(0)
 
 

@@ -36,7 +36,7 @@ def open_outbox(tmp_path: Path) -> Iterator[Callable[..., Outbox]]:
             "boot_id": "boot-a",
             "anchor": SYNCED,
             "rng": random.Random(repr(given)),
-            "encode": Encode(told, lambda body: body),
+            "encode": Encode(told, b"+".join),
         }
         settings["settings"] = StoreSettings(given.pop("max_bytes", 1 << 20))
         opened.append(Outbox(**(settings | given)))
@@ -45,7 +45,8 @@ def open_outbox(tmp_path: Path) -> Iterator[Callable[..., Outbox]]:
     yield open_
     for outbox in opened:
         outbox._segments.close()
-        outbox._db.close()  # without the commit of `Outbox.close`, which a test that plays a crash does not want
+        outbox._salvaging.close()
+        outbox._store.close()  # without the commit of `Outbox.close`, which a test that plays a crash does not want
 
 
 @pytest.fixture

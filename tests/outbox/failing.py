@@ -35,7 +35,7 @@ class FailingOnce:
 
 
 def fail_once(outbox: Outbox, verb: str, *, after: bool = False, skip: int = 0) -> None:
-    outbox._db = FailingOnce(outbox._db, verb, after=after, skip=skip)  # type: ignore[assignment]
+    outbox._store.db = FailingOnce(outbox._store.writable(), verb, after=after, skip=skip)  # type: ignore[assignment]
 
 
 def check_sums(outbox: Outbox) -> Tally:

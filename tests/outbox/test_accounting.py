@@ -54,6 +54,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.offered: dict[Id, bytes] = {}
         self.segments: list[bytes] = []
         self.stored_segments: list[bytes] = []
+        self.reserved: Id = (0, 0)
+        self.stored_reserved: Id = (0, 0)
         self.used: set[Id] = set()
         self.seen: set[int] = set()
         self.known: dict[int, Record] = {}
@@ -71,10 +73,11 @@ class OutboxMachine(RuleBasedStateMachine):
             boot_id=f"boot-{self.starts // 3}",
             anchor=Anchor(self.starts, ClockQuality.SYNCED, 0),
             rng=self.rng,
-            encode=Encode(told, lambda body: body),
+            encode=Encode(told, b"+".join),
         )
-        for seq, body in enumerate(self.stored_segments, start=1):
-            self.take(self.committed, seq, body)
+        if self.stored_segments:
+            self.committed[self.stored_reserved] = b"+".join(self.stored_segments)
+        self.reserved = (0, 0)
         self.waiting, self.segments, self.stored_segments = {}, [], []
         self.finished, self.seen, self.known, self.mark = {}, set(), {}, 0
         self.refused &= self.gone
@@ -95,9 +98,12 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def add(self, size: int, kind: RecordKind) -> None:
         body = self.body(size if kind is RecordKind.BATCH else 10)
-        self.take(self.waiting, self.outbox.add(Content(kind, 1, 5, 6, body)), body)
+        seq = self.outbox.add(Content(kind, 1, 5, 6, body))
         if kind is RecordKind.BATCH:
-            self.segments, self.sealed = [], True
+            assert self.reserved[1] in {0, seq}, "a batch has the number that it reserved"
+            self.used.discard(self.reserved)
+            self.segments, self.sealed, self.reserved = [], True, (0, 0)
+        self.take(self.waiting, seq, body)
 
     sealed = False
 
@@ -117,6 +123,9 @@ class OutboxMachine(RuleBasedStateMachine):
         body = self.body(size)
         self.outbox.add_segment(Content(RecordKind.BATCH, 1, 5, 6, body))
         self.segments.append(body)
+        if not self.reserved[1]:
+            self.take({}, self.outbox._open_seq, body)
+            self.reserved = (self.outbox.epoch, self.outbox._open_seq)
 
     @rule()
     def commit(self) -> None:
@@ -128,19 +137,24 @@ class OutboxMachine(RuleBasedStateMachine):
         self.waiting = {}
         if self.sealed:
             self.stored_segments, self.sealed = [], False
-        self.stored_segments += self.segments
-        self.segments = []
+        self.store_segments()
         self.gone |= set(self.finished.values())
         self.finished = {}
         self.hear_of_drops()
         check_sums(self.outbox)
         epoch = self.outbox.epoch
-        known = {seq for own, seq in {*self.committed, *self.tombstones} if own == epoch}
+        known = {seq for own, seq in {*self.committed, *self.tombstones, self.reserved} if own == epoch}
         assert known == set(range(1, self.outbox._seq + 1)), "a number is never used twice, and none is left out"
+
+    def store_segments(self) -> None:
+        if self.segments:
+            self.stored_reserved = self.reserved
+        self.stored_segments += self.segments
+        self.segments = []
 
     def hear_of_drops(self) -> None:
         """What the tombstones in the database tell of, is exactly what is not there and was never finished."""
-        rows = self.outbox._db.execute("SELECT epoch, seq, kind, body FROM record").fetchall()
+        rows = self.outbox._store.writable().execute("SELECT epoch, seq, kind, body FROM record").fetchall()
         there = {(epoch, seq) for epoch, seq, kind, _body in rows if kind != RecordKind.TOMBSTONE}
         assert len({(epoch, seq) for epoch, seq, _kind, _body in rows}) == len(rows), "two records have one identity"
         for own_epoch, own_seq, kind, body in rows:
@@ -168,8 +182,9 @@ class OutboxMachine(RuleBasedStateMachine):
             self.outbox.commit()
         except sqlite3.OperationalError:
             return
-        if isinstance(self.outbox._db, FailingOnce):
-            self.outbox._db._verb = ""
+        database: object = self.outbox._store.db
+        if isinstance(database, FailingOnce):
+            database._verb = ""
         self.has_committed()
 
     @rule()
@@ -227,7 +242,8 @@ class OutboxMachine(RuleBasedStateMachine):
     def close_and_start(self) -> None:
         self.outbox.close()
         self.committed |= self.waiting
-        self.stored_segments = ([] if self.sealed else self.stored_segments) + self.segments
+        self.stored_segments = [] if self.sealed else self.stored_segments
+        self.store_segments()
         self.sealed = False
         self.gone |= set(self.finished.values())
         self.start()
@@ -239,7 +255,7 @@ class OutboxMachine(RuleBasedStateMachine):
             self.reopen()  # whether that transaction reached the disk is not this rule's question
         before, self.directory = self.directory, self.root / str(self.starts)
         shutil.copytree(before, self.directory)
-        self.outbox._db.close()
+        self.outbox._store.close()
         shutil.rmtree(before)
         self.sealed = False
         self.start()
@@ -259,7 +275,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "outbox"):
-            self.outbox._db.close()
+            self.outbox._store.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
 

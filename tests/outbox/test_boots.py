@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 from uuid import UUID
+from zlib import crc32
 
 import pytest
 
@@ -38,8 +39,9 @@ def test_a_boot_that_a_release_before_counted_keeps_its_count_while_it_runs(
     before = open_outbox(boot_id=KERNELS)
     before.add(batch(1))
     before.commit()
-    before._db.execute("UPDATE boot SET boot = 7")
-    before._db.execute("UPDATE record SET boot = 7")
+    before._store.writable().execute("UPDATE boot SET boot = 7")
+    (body,) = before._store.writable().execute("SELECT body FROM record").fetchone()
+    before._store.writable().execute("UPDATE record SET boot = 7, crc = ?", (crc32(body),))
     before.close()
     outbox = open_outbox(boot_id=KERNELS)
     assert outbox.boot == 7

@@ -49,6 +49,9 @@ def test_no_shared_memory_file_is_made(tmp_path: Path) -> None:
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     connection = open_database(tmp_path / "o.db", StoreSettings(1 << 20))
     connection.execute(f"PRAGMA user_version={VERSION + 1}")
+    connection.execute(
+        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('edge-agent', 'to_come', '')"
+    )
     connection.close()
     with pytest.raises(Unavailable, match="newer edge-agent"):
         open_database(tmp_path / "o.db", StoreSettings(1 << 20))

@@ -63,7 +63,7 @@ def test_one_that_arrived_is_forgotten(open_outbox: Callable[..., Outbox], tmp_p
     outbox.rewind()
     assert seqs(outbox) == []
     outbox.commit()
-    assert outbox._urgent == set(), "a daemon that runs for years must not remember each"
+    assert outbox._lanes._urgent == set(), "a daemon that runs for years must not remember each"
     outbox.close()
     with sqlite3.connect(tmp_path / "state" / DATABASE) as db:
         assert db.execute("SELECT count(*) FROM urgent").fetchone() == (0,)

@@ -54,8 +54,8 @@ class FlakyOutbox(Outbox):
     def break_disk(self) -> None:
         """From now on nothing can be written or read, and the file cannot be opened."""
         self.broken = True
-        self._db.close()
-        self._db = BrokenDisk()  # type: ignore[assignment]
+        self._store.close()
+        self._store.db = BrokenDisk()  # type: ignore[assignment]
 
     def reopen(self) -> None:
         if self.broken:
@@ -96,16 +96,16 @@ def bench(open_outbox: Callable[..., Outbox]) -> Iterator[Bench]:
     plain = open_outbox()
     plain.close()
     outbox = FlakyOutbox(
-        plain._directory,
+        plain._store.directory,
         StoreSettings(1 << 20),
         boot_id="boot-a",
         anchor=Anchor(1_000, ClockQuality.NONE, 0),
         rng=random.Random(2),
-        encode=Encode(lambda dropped: dropped.reason.encode(), lambda body: body),
+        encode=Encode(lambda dropped: dropped.reason.encode(), b"+".join),
         max_waiting_bytes=20_000,
     )
     yield Bench(outbox)
-    outbox._db.close()
+    outbox._store.close()
 
 
 def test_commit_commits_at_once(bench: Bench, batch: Callable[..., Content]) -> None:
@@ -202,7 +202,7 @@ def test_closing_commits_confirmations(bench: Bench, batch: Callable[..., Conten
 
 def test_a_damaged_record_found_on_the_way_out_is_buried_in_time(bench: Bench, batch: Callable[..., Content]) -> None:
     bench.tell(Store(batch(1)), Commit())
-    bench.outbox._db.execute("UPDATE record SET body = zeroblob(3)")
+    bench.outbox._store.writable().execute("UPDATE record SET body = zeroblob(3)")
     assert bench.tell(HandOut(1)) is not None
     assert bench.offered() == []
     bench.wait(10)

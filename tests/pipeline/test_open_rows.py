@@ -69,20 +69,20 @@ AIR = Group("air", [5, 6], (Column("temperature_c", [20.5, None], [20.5, None], 
 
 
 def test_a_promoted_dump_is_the_body_of_its_batch() -> None:
-    assert promote_rows(dump_rows([AIR])) == encode_batch(Batch((AIR,)))
+    assert promote_rows([dump_rows([AIR])]) == encode_batch(Batch((AIR,)))
 
 
 def test_a_promoted_batch_leaves_out_what_was_not_measured_like_a_sealed_one() -> None:
     absent = Column("co2_ppm", [None, None], None, [NOT_SENT, NOT_SENT], None)
     dump = dump_rows([Group("air", AIR.times_ns, (absent, *AIR.columns)), Group("soil", [5, 6], (absent,))])
-    assert promote_rows(dump) == encode_batch(Batch((AIR,)))
+    assert promote_rows([dump]) == encode_batch(Batch((AIR,)))
 
 
 def test_what_the_release_before_secured_is_a_body_already() -> None:
     body = encode_batch(Batch((AIR,)))
-    assert promote_rows(body) == body
+    assert promote_rows([body]) == body
     envelope = Envelope("n", 1, 1, 1, 0, ClockQuality.SYNCED)
-    assert isinstance(decode_message(encode_message(RecordKind.BATCH, envelope, promote_rows(body))).content, Batch)
+    assert isinstance(decode_message(encode_message(RecordKind.BATCH, envelope, promote_rows([body]))).content, Batch)
 
 
 def test_the_layout_is_that_of_version_1() -> None:
@@ -155,7 +155,7 @@ def test_a_dump_that_ends_too_early_is_refused(dump: bytes) -> None:
     assert load_rows(dump) == [AIR]
     for size in range(len(dump)):
         with pytest.raises(WireError):
-            promote_rows(dump[:size])
+            promote_rows([dump[:size]])
 
 
 @given(st.binary(max_size=80), st.integers(0, 200))
@@ -173,7 +173,7 @@ def test_any_damage_of_a_dump_is_refused_or_read(noise: bytes, at: int) -> None:
         bytes((2,)) + zlib.compress(dump[1:at] + noise),
     ):
         try:
-            promote_rows(damaged)
+            promote_rows([damaged])
         except WireError:
             continue
 
@@ -190,3 +190,20 @@ def test_a_dump_tells_what_is_in_it() -> None:
 def test_another_layout_is_refused_by_name() -> None:
     with pytest.raises(UnknownVersion, match="unknown layout 05"):
         load_rows(b"\x05" + dump_rows([AIR])[1:])
+
+
+def test_dumps_of_one_batch_become_one_record() -> None:
+    later = Group("air", [7], (Column("temperature_c", [21.5], [21.25], [0], None),))
+    soil = Group("soil", [7], (Column("temperature_c", [9.5], None, [0], None),))
+    bare = Group("air", [8], (Column("temperature_c", [22.5], None, [0], None),))
+    body = promote_rows([dump_rows([AIR]), dump_rows([later, soil]), dump_rows([bare])])
+    column = Column("temperature_c", [20.5, None, 21.5], [20.5, None, 21.25], [0, 7, 0], None)
+    assert body == encode_batch(Batch((Group("air", [5, 6, 7], (column,)), soil, bare)))
+    message = encode_message(RecordKind.BATCH, Envelope("n", 1, 1, 1, 0, ClockQuality.SYNCED), body)
+    batch = decode_message(message).content
+    assert isinstance(batch, Batch)
+    assert [(group.sensor, list(group.times_ns)) for group in batch.groups] == [
+        ("air", [5, 6, 7]),
+        ("soil", [7]),
+        ("air", [8]),
+    ]

@@ -87,7 +87,7 @@ class Bench:
     def contents(self, kind: type[Store | StoreSegment]) -> list[Batch | Event | Tombstone]:
         """What was stored that way, decoded."""
         return [
-            decoded(each.content.kind, promote_rows(each.content.body) if kind is StoreSegment else each.content.body)
+            decoded(each.content.kind, promote_rows([each.content.body]) if kind is StoreSegment else each.content.body)
             for each in self.stored
             if isinstance(each, kind)
         ]
