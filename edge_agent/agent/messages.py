@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
     from edge_agent.agent.snapshot import Snapshot
     from edge_agent.config import model
+    from edge_agent.outbox.epochs import Epoch
     from edge_agent.outbox.outbox import Dropped
     from edge_agent.reading import Record
     from edge_agent.wire.announcement import Announcement
 
 ONLINE = "online"
+_MOST_EPOCHS = 100
+"""Epochs in a status; a gateway that was started more often without a link tells of the others later."""
 
 
 class Messages:
@@ -54,7 +57,10 @@ class Messages:
 
     def status(self, state: str, snapshot: Snapshot, announcement: Announcement | None) -> bytes:
         """The retained status, JSON: birth and heartbeat say everything, last will and farewell only who is gone."""
-        fields: dict[str, Any] = {"state": state, "node": snapshot.node, "epoch": snapshot.store.epoch}
+        store = snapshot.store
+        fields: dict[str, Any] = {"state": state, "node": snapshot.node, "epoch": store.epoch}
+        if store.volatile:
+            fields["volatile"] = {"epoch": store.epoch, "upto": store.last_seq, "because": store.failure}
         if state == ONLINE:
             gateway, clock = self._config.gateway, snapshot.clock
             states = {sensor.id: sensor.state.value for sensor in snapshot.sensors()}
@@ -65,7 +71,8 @@ class Messages:
                 "t_ns": clock.wall_ns,
                 "t_quality": clock.quality.name.lower(),
                 **({"announcement": announcement.to_text()} if announcement is not None else {}),
-                "records": asdict(snapshot.store.tally),
+                "records": asdict(store.tally),
+                "epochs": [{"epoch": each.epoch, "boot": each.boot, "upto": each.mark} for each in _told(store.epochs)],
                 "alerts": snapshot.pipeline.alerts_firing,
                 "sensors": {sensor.id: _described(sensor, states) for sensor in self._config.sensors},
             }
@@ -81,6 +88,11 @@ class Messages:
             offset_ns=(anchor.offset_ns + step_ns // 2) // step_ns * step_ns,
             time_quality=anchor.quality,
         )
+
+
+def _told(epochs: Sequence[Epoch]) -> Sequence[Epoch]:
+    """The oldest epochs of which records wait, and the current one."""
+    return epochs if len(epochs) <= _MOST_EPOCHS else [*epochs[: _MOST_EPOCHS - 1], epochs[-1]]
 
 
 def _described(sensor: model.Sensor, states: Mapping[str, str]) -> dict[str, Any]:

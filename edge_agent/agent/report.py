@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.agent.snapshot import Snapshot
+    from edge_agent.outbox.worker import StorePart
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,25 @@ class RecordCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxReport:
+    """State of the outbox at the end.
+
+    `state`: `durable`, or `volatile` if nothing could be stored, because of `failure`. `in_memory`: records that are in
+    memory only. `lost_records`, `lost_readings`: those that were when the agent stopped. `salvaged`: records found in
+    damaged databases in this run; `salvage_lost`: those that were not; `salvage_remaining`: to be found yet.
+    """
+
+    state: str
+    failure: str
+    in_memory: int
+    lost_records: int
+    lost_readings: int
+    salvaged: int
+    salvage_lost: int
+    salvage_remaining: int
+
+
+@dataclass(frozen=True, slots=True)
 class ByteCounts:
     """`wire`: payloads published. `outbox_written`: what this process made the kernel write to storage."""
 
@@ -94,6 +114,7 @@ class Report:
     max_rss_bytes: int
     cpu_s: float
     anomalies: Mapping[str, int]
+    outbox: OutboxReport
 
     def to_json(self) -> str:
         """JSON text, one key per line at the top."""
@@ -133,4 +154,19 @@ def report_of(snapshot: Snapshot, seed: int | None) -> Report:
         max_rss_bytes=process.max_rss_bytes,
         cpu_s=process.cpu_s,
         anomalies=pipeline.anomalies,
+        outbox=_outbox_report(store),
+    )
+
+
+def _outbox_report(store: StorePart) -> OutboxReport:
+    records, readings = store.lost_at_exit
+    return OutboxReport(
+        state="volatile" if store.volatile else "durable",
+        failure=store.failure,
+        in_memory=store.in_memory,
+        lost_records=records,
+        lost_readings=readings,
+        salvaged=store.salvage.salvaged,
+        salvage_lost=store.salvage.lost,
+        salvage_remaining=store.salvage.remaining,
     )

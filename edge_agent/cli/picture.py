@@ -139,6 +139,14 @@ def summary(report: Report) -> str:
         ),
         f"bytes     {report.bytes.wire:,} published{per_reading}",
     ]
+    outbox = report.outbox
+    if outbox.failure:
+        lines.append(f"outbox    nothing can be stored: {outbox.failure}; {outbox.lost_records:,} records are lost")
+    if outbox.salvaged or outbox.salvage_lost or outbox.salvage_remaining:
+        lines.append(
+            f"salvage   {outbox.salvaged:,} records found, {outbox.salvage_lost:,} lost,"
+            f" {outbox.salvage_remaining:,} to be found"
+        )
     if report.alerts or report.anomalies:
         found = ", ".join(f"{count} {kind}" for kind, count in sorted(report.anomalies.items())) or "none"
         lines.append(f"alerts    {report.alerts} fired; anomalies: {found}")

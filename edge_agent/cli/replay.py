@@ -117,7 +117,7 @@ def _run(
     from edge_agent.agent.agent import Agent
     from edge_agent.agent.build import alert_settings, store_settings
     from edge_agent.cli.picture import picture_of, summary
-    from edge_agent.cli.run import on_signals, remove_unless_pending, temporary_state_dir
+    from edge_agent.cli.run import end_with, on_signals, remove_unless_pending, temporary_state_dir
     from edge_agent.clock import SimulatedClock
     from edge_agent.runtime import Pace
     from edge_agent.sampling.recording import ReplayWorker
@@ -167,6 +167,7 @@ def _run(
                 drawn.draw(plot, recording.path.name, clock.anchor().offset_ns)
     skipped = f", {recording.skipped} left out" if recording.skipped else ""
     click.echo(f"{recording.used:,} rows{skipped}\n{summary(told)}")
+    end_with(told)
 
 
 def _check_plot(plot: Path | None) -> None:

@@ -24,10 +24,14 @@ from edge_agent.cli.options import (
     wall_time,
     with_broker,
 )
+from edge_agent.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge_agent.agent.agent import Agent
+    from edge_agent.agent.report import Report
+    from edge_agent.clock import SimulatedClock
     from edge_agent.config.model import Config
 
 log = logging.getLogger(__name__)
@@ -135,6 +139,7 @@ def _work(
         tally.tombstoned,
         tally.pending,
     )
+    end_with(gateway.report())
 
 
 def _simulate(
@@ -145,10 +150,8 @@ def _simulate(
     from edge_agent.agent.agent import Agent
     from edge_agent.agent.build import bus_sources, sampled_buses, store_settings
     from edge_agent.agent.channels import channel_settings
-    from edge_agent.cli.picture import picture_of, summary
     from edge_agent.cli.simulation import buses_of, rig_config, simulated_recovery, simulated_rig
-    from edge_agent.clock import NS_PER_S, SimulatedClock
-    from edge_agent.runtime import Pace
+    from edge_agent.clock import SimulatedClock
 
     config = rig_config(config_path)
     scenario = None
@@ -160,7 +163,6 @@ def _simulate(
     # A boot is named by what it is, so that two runs into one --state-dir do not mix up their times.
     clock = SimulatedClock(start_ns, boot_id=f"simulated-{asked.seed}-{start_ns}")
     rng = random.Random(asked.seed)  # noqa: S311 meant to be repeatable
-    stop = threading.Event()
     with ExitStack() as stack:
         config, headline = _choose_broker(config, broker, stack)
         directory = state_dir or temporary_state_dir()
@@ -184,31 +186,58 @@ def _simulate(
             store=store_settings(config, durable=state_dir is not None),
             epoch=asked.epoch,
         )
-        wake = agent.uplink.inbox.arrival
+        told = _run_to_the_end(agent, clock, asked, headline, report)
+    end_with(told)
 
-        def end() -> None:
-            stop.set()
-            wake.set()
 
-        on_signals(end)
-        picture = picture_of(agent, headline)
-        fast = asked.speed is None or asked.speed > 1
-        pace = Pace(
-            asked.speed,
-            wake,
-            settle=(lambda: agent.await_network(PATIENCE_S)) if fast else _no_wait,
-            shown=picture.show,
+def _run_to_the_end(
+    agent: Agent, clock: SimulatedClock, asked: Simulation, headline: str, report: Path | None
+) -> Report:
+    """Run a simulated agent until the duration is over or Ctrl-C, and show what it does."""
+    from edge_agent.cli.picture import picture_of, summary
+    from edge_agent.clock import NS_PER_S
+    from edge_agent.runtime import Pace
+
+    stop, wake = threading.Event(), agent.uplink.inbox.arrival
+
+    def end() -> None:
+        stop.set()
+        wake.set()
+
+    on_signals(end)
+    picture = picture_of(agent, headline)
+    fast = asked.speed is None or asked.speed > 1
+    pace = Pace(
+        asked.speed,
+        wake,
+        settle=(lambda: agent.await_network(PATIENCE_S)) if fast else _no_wait,
+        shown=picture.show,
+    )
+    end_ns = None if asked.duration_s is None else clock.now_ns() + round(asked.duration_s * NS_PER_S)
+    try:
+        agent.run_simulated(clock, pace, end_ns=end_ns, stop=stop)
+    finally:
+        agent.drain(SIMULATED_DRAIN_S)
+        picture.close()
+        told = agent.report(asked.seed)
+        if report is not None:
+            told.write(report)
+    click.echo(summary(told))
+    return told
+
+
+def end_with(report: Report) -> None:
+    """End with exit code 69 if the outbox took nothing in at the end.
+
+    Raises:
+        Unavailable: it did not.
+    """
+    outbox = report.outbox
+    if outbox.failure:
+        raise Unavailable(
+            f"the outbox took nothing in: {outbox.failure}; {outbox.lost_records} records with"
+            f" {outbox.lost_readings} readings were in memory only and are lost"
         )
-        end_ns = None if asked.duration_s is None else clock.now_ns() + round(asked.duration_s * NS_PER_S)
-        try:
-            agent.run_simulated(clock, pace, end_ns=end_ns, stop=stop)
-        finally:
-            agent.drain(SIMULATED_DRAIN_S)
-            picture.close()
-            told = agent.report(asked.seed)
-            if report is not None:
-                told.write(report)
-        click.echo(summary(told))
 
 
 def _no_wait() -> None:

@@ -105,7 +105,7 @@ class Epochs:
         )
 
     def correct(self, db: sqlite3.Connection) -> int:
-        """Count the records anew, inside a transaction. Returns by how many batches and events the numbers were wrong.
+        """Count the records anew. Returns by how many batches and events the numbers were wrong.
 
         They can be, where damage changed the epoch of a record without making the file unreadable.
         """

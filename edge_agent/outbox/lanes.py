@@ -60,9 +60,10 @@ class Lanes:
         for rowid in sorted(self._urgent - self.handed_out)[:limit]:
             urgent += select(rowid - 1, rowid, 1, ())[0]
         ordinary = limit - len(urgent)
-        live, live_after = select(self._live_after, _LAST_ROWID, ordinary, self._urgent)
+        skipped = self._urgent | self.handed_out
+        live, live_after = select(self._live_after, _LAST_ROWID, ordinary, skipped)
         ordinary -= len(live)
-        backlog, backlog_after = select(self._backlog_after, self._watermark, ordinary, self._urgent | self.handed_out)
+        backlog, backlog_after = select(self._backlog_after, self._watermark, ordinary, skipped)
         # Not before all was read: a read that fails hands out nothing, and must skip nothing.
         self._live_after, self._backlog_after = live_after, backlog_after
         live = urgent + live

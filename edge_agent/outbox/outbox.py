@@ -32,7 +32,7 @@ from edge_agent.outbox.salvage import expected_of
 from edge_agent.outbox.salvaging import SalvagePart, Salvaging
 from edge_agent.outbox.schema import used_bytes
 from edge_agent.outbox.segments import FileSegments, Segment
-from edge_agent.outbox.store import Store, is_full
+from edge_agent.outbox.store import Store, is_full, reason_of
 from edge_agent.outbox.tombstones import DAMAGED, ROLLED_BACK, Dropped, Loss, Tombstones
 from edge_agent.outbox.transaction import Outcome, Tally, Transaction, make_room
 from edge_agent.reading import Lane, Record, RecordKind
@@ -135,7 +135,7 @@ class Outbox:
         self._rowid = self._last_committed = self._seq = 0
         self._open_seq = 0  # seq that the open batch has reserved
         self._tally = Tally(0, 0, 0, 0, 0)
-        self._begun = False
+        self._begun = self._is_full = False
         self._salvaging = Salvaging(directory)
         self._check = Check(0)
         self.news: list[News] = []
@@ -146,7 +146,7 @@ class Outbox:
         try:
             self.reopen()
         except (sqlite3.Error, OSError) as error:
-            self._begin_in_memory(str(error))
+            self._begin_in_memory(reason_of(error))
         except Unavailable:
             self._salvaging.close()
             self._store.close()
@@ -156,6 +156,11 @@ class Outbox:
     def boot(self) -> int:
         """Number of the current boot."""
         return self._boots.current
+
+    @property
+    def last_seq(self) -> int:
+        """Highest seq that was drawn in the current epoch."""
+        return self._seq
 
     # ---- input
 
@@ -270,22 +275,22 @@ class Outbox:
                 self._intake = self._intake.followed_by(later)
             for_database = bool(later.rows)
         self._secure_rows()
-        if self.volatile:
-            self.news.append(News("durable", "records are stored again"))
-        self.failure, self.volatile = "", False
+        self._note_success()
         return True
 
     def _commit_database(self) -> None:
-        """Commit all changes except segments, in one transaction; once more if the disk was full and room was made."""
-        try:
-            self._write_intake()
-        except sqlite3.Error as error:
-            self._store.note(error)
-            if not is_full(error) or not self._store.make_room():
-                raise
-            if self._in_doubt is not None:
-                self.reopen()
-            self._write_intake()
+        """Commit all changes except segments, in one transaction; again as long as room can be made on a full disk."""
+        while True:
+            try:
+                if self._in_doubt is not None:
+                    self.reopen()
+                self._write_intake()
+            except sqlite3.Error as error:
+                self._store.note(error)
+                if not is_full(error) or not self._store.make_room():
+                    raise
+            else:
+                return
 
     def _write_intake(self) -> None:
         """Commit the intake in one transaction."""
@@ -352,7 +357,16 @@ class Outbox:
                 elif not is_full(error) or not self._store.make_room():
                     raise
             else:
+                self._store.take_reserve()
+                if not self._intake.is_pressing:
+                    self._note_success()
                 return
+
+    def _note_success(self) -> None:
+        """Note that changes can be stored."""
+        if self.volatile:
+            self.news.append(News("durable", "records are stored again"))
+        self.failure, self.volatile = "", False
 
     def salvage(self) -> bool:
         """Move some records of a damaged database into this one. Returns whether more is to be done now.
@@ -397,10 +411,7 @@ class Outbox:
 
     def _correct_numbers(self) -> None:
         """Compare the numbers of records with a count."""
-        db = self._store.writable()
-        db.execute("BEGIN IMMEDIATE")
-        wrong = self._epochs.correct(db)
-        db.execute("COMMIT")
+        wrong = self._epochs.correct(self._store.writable())
         if wrong > 0:
             self._intake.losses.append(Loss(self.boot, Dropped(self.epoch, 0, 0, wrong, 0, 0, 0, DAMAGED)))
         self._tally = replace(self._tally, committed=self._tally.committed - wrong, pending=self._tally.pending - wrong)
@@ -423,6 +434,7 @@ class Outbox:
         if self._store.db is not None and self._store.is_gone():
             log.error("the file of the outbox was deleted or replaced; what it held is written again")
             self.reopen()
+        self._store.take_reserve()
 
     def work_in_memory(self) -> None:
         """Hand out records from memory too, until a commit succeeds."""
@@ -543,6 +555,9 @@ class Outbox:
         for rowid in intake.finished:
             self._lanes.finish(rowid)
         self._tally = self._tally.after(outcome)
+        if outcome.evicted and not self._is_full:
+            log.warning("the outbox is full: the oldest records are dropped, and tombstones tell of them")
+        self._is_full = bool(outcome.evicted) or (self._is_full and not outcome.confirmed)
         self._last_committed = max(self._last_committed, outcome.last_rowid)
         if self._salvaging.is_active:
             self._salvaging.confirmed.update(outcome.absent)

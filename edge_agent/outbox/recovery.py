@@ -53,7 +53,7 @@ def open_or_set_aside(
     """Open the outbox in `directory`. Also tells whether a damaged one was set aside.
 
     Args:
-        directory: made if it is missing.
+        directory: the directory.
         settings: settings of the database.
         damaged: the error that showed that it is damaged, although it can be opened; None if there was none.
 
@@ -62,7 +62,6 @@ def open_or_set_aside(
         sqlite3.Error, OSError: the directory cannot be used.
     """
     path = directory / DATABASE
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if damaged is None:
         try:
             return open_database(path, settings), None

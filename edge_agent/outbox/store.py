@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sqlite3
 from contextlib import closing, contextmanager, suppress
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 
 _SELECT: Final = "SELECT * FROM record WHERE rowid > ? AND rowid <= ? ORDER BY rowid"
 DELETED: Final = "the file was deleted or replaced"
+
+
+log = logging.getLogger(__name__)
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of the disk says, without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)
 
 
 def is_full(error: sqlite3.Error) -> bool:
@@ -64,6 +75,7 @@ class Store:
         """
         gone = self._rescue() if self.db is not None and self.is_gone() else None
         self.close()
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._is_first:
             self.lost_commits = journal.lost_commits(self._journal, PAGE_BYTES)
         if self._settings.durable:
@@ -75,7 +87,6 @@ class Store:
         self.damage = gone or damage or self.damage
         status = self._path.stat()
         self._identity = status.st_dev, status.st_ino
-        self._reserve.take()
         return self.db
 
     def close(self) -> None:
@@ -135,7 +146,13 @@ class Store:
 
     def make_room(self) -> bool:
         """Free space on a full disk: give up databases kept for inspection, then the reserve. Tells whether it did."""
-        return give_up_salvaged(self.directory) or self._reserve.give_up()
+        if give_up_salvaged(self.directory):
+            log.warning("the disk is full: the damaged database that was kept for inspection is deleted")
+            return True
+        if self._reserve.give_up():
+            log.warning("the disk is full: the reserve is given up, so that records can be deleted and replaced")
+            return True
+        return False
 
     def take_reserve(self) -> None:
         """Allocate the reserve again, if the disk has space."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from edge_agent.outbox.intake import Intake, Row
     from edge_agent.outbox.segments import Segments
     from edge_agent.outbox.tombstones import Loss, Tombstones
-
-log = logging.getLogger(__name__)
 
 _EVICT_TO: Final = 0.98
 """Share of the limit down to which records are dropped, so that dropping is not needed at every commit."""
@@ -44,6 +41,7 @@ class Outcome:
 
     Attributes:
         committed, confirmed, tombstoned: numbers of records.
+        evicted: those of the tombstoned ones that made room for others.
         changes: changes of the numbers of records, by epoch.
         proof: query that returns 1 if the transaction is durable and 0 if it is not, and its argument.
         last_rowid: highest rowid of the new records that it stored; 0 if there are none.
@@ -60,6 +58,7 @@ class Outcome:
     absent: tuple[int, ...] = ()
     returned: Returned | None = None
     found: int = 0
+    evicted: int = 0
     is_salvage: bool = False
 
 
@@ -143,7 +142,7 @@ class Transaction:
         confirmed, tombstoned, proof = self._finish(intake.finished, losses)
         if intake.sealed:
             self._segments.mark_sealed(db)
-        tombstoned += self._store(intake.rows, losses)
+        evicted = self._store(intake.rows, losses)
         stored = self._tombstones.write(db, self._epoch, self._boots.current, losses, changes) or (
             intake.rows[-1].rowid if intake.rows else None
         )
@@ -157,7 +156,8 @@ class Transaction:
         return Outcome(
             committed=dropped_early + sum(row.content.kind is not RecordKind.TOMBSTONE for row in intake.rows),
             confirmed=confirmed,
-            tombstoned=dropped_early + tombstoned,
+            tombstoned=dropped_early + tombstoned + evicted,
+            evicted=evicted,
             changes=changes,
             proof=proof,
             last_rowid=stored or 0,
@@ -215,7 +215,4 @@ def make_room(
     """Drop old records if the tables take more than `max_bytes`. Returns the number of dropped records."""
     if used_bytes(db) <= max_bytes:
         return 0
-    dropped = tombstones.make_room(db, int(max_bytes * _EVICT_TO), spared, losses, changes)
-    if dropped:
-        log.warning("the outbox is full: the oldest records were dropped records=%d", dropped)
-    return dropped
+    return tombstones.make_room(db, int(max_bytes * _EVICT_TO), spared, losses, changes)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S, Anchor, Clock
 from edge_agent.errors import Unavailable
+from edge_agent.outbox.store import reason_of
 from edge_agent.runtime import Inbox
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class StorePart:
         failure: why nothing can be stored; empty if the last attempt succeeded.
         volatile: whether records are sent although they are in memory only.
         in_memory: number of records that are in memory only.
+        last_seq: highest seq taken in.
         epochs: epochs of which records wait, oldest first, and the current one at the end.
         salvage: state of the salvage.
         lost_at_exit: records and readings that were in memory only when the agent stopped.
@@ -121,6 +123,7 @@ class StorePart:
     failure: str
     volatile: bool
     in_memory: int
+    last_seq: int
     epochs: tuple[Epoch, ...]
     salvage: SalvagePart
     lost_at_exit: tuple[int, int]
@@ -181,6 +184,7 @@ class StoreWorker:
             failure=outbox.failure,
             volatile=outbox.volatile,
             in_memory=outbox.in_memory()[0],
+            last_seq=outbox.last_seq,
             epochs=outbox.epochs(),
             salvage=outbox.salvage_part(),
             lost_at_exit=self._lost_at_exit,
@@ -213,13 +217,14 @@ class StoreWorker:
         try:
             self.outbox.close()
         except (sqlite3.Error, OSError, Unavailable) as error:
+            self.outbox.failure = reason_of(error)
             self._lost_at_exit = records, readings = self.outbox.in_memory()
             if records:
                 log.error(  # noqa: TRY400 one sentence
                     "records are lost, because they were in memory only records=%d readings=%d reason=%r",
                     records,
                     readings,
-                    str(error),
+                    reason_of(error),
                 )
 
     def _salvage(self, now_ns: int) -> int | None:
@@ -292,19 +297,20 @@ class StoreWorker:
     def _fail(self, error: Exception, now_ns: int) -> None:
         """Count a failure, log the first one, and set the time of the next attempt."""
         self.failures += 1
-        self.outbox.failure = str(error)
-        if self._failing and self._commit_due_ns is not None and now_ns >= self._commit_due_ns:
-            self.outbox.work_in_memory()  # not at the first failure: the next attempt may succeed
-            self._committed()
-        if not self._failing:
-            log.error(
-                "the outbox fails; readings are kept in memory and it is tried again every %d s reason=%r",
-                RETRY_NS // NS_PER_S,
-                str(error),
-            )
-            self._commit_due_ns = None
-        if self.outbox.is_damaged and not self._failing:
-            self._commit_due_ns = now_ns  # a new one takes over at once
+        self.outbox.failure = reason_of(error)
+        if self._failing:
+            if self._commit_due_ns is not None and now_ns >= self._commit_due_ns:
+                self.outbox.work_in_memory()  # not at the first failure: the next attempt may succeed
+                self._committed()
+                self._commit_due_ns = now_ns + RETRY_NS
+            return
         self._failing = True
-        if self._commit_due_ns is None or self._commit_due_ns <= now_ns:
-            self._commit_due_ns = now_ns + RETRY_NS
+        if self.outbox.is_damaged:
+            self._commit_due_ns = now_ns  # a new one takes over at once
+            return
+        self._commit_due_ns = now_ns + RETRY_NS
+        log.error(
+            "the outbox fails; readings are kept in memory and it is tried again every %d s reason=%r",
+            RETRY_NS // NS_PER_S,
+            reason_of(error),
+        )

@@ -13,9 +13,12 @@ import pytest
 
 from edge_agent.agent.agent import Agent
 from edge_agent.agent.channels import channel_settings
+from edge_agent.cli.run import end_with
 from edge_agent.clock import NS_PER_S, Anchor, ClockQuality, SimulatedClock
 from edge_agent.config.load import parse_config
 from edge_agent.errors import Unavailable
+from edge_agent.outbox.outbox import Content
+from edge_agent.outbox.worker import Store
 from edge_agent.pipeline.settings import ChannelSettings
 from edge_agent.reading import Event, EventKind, Measurement, RecordKind
 from edge_agent.runtime import Pace
@@ -26,11 +29,13 @@ from edge_agent.stages.validate import Limits
 from edge_agent.uplink.dialect import Occasion
 from edge_agent.wire.batch import Batch, StatusText
 from edge_agent.wire.codec import Known, decode_message
+from edge_agent.wire.encode import encode_event
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIG = '[gateway]\nid = "g"\nsite = "s"\n[uplink]\nurl = "mqtt://127.0.0.1:1"\n'
+SOMETHING = Event(EventKind.ALERT, 1, "frost", "firing", "it is cold")
 START_NS = 1_700_000_000 * NS_PER_S
 
 
@@ -100,6 +105,25 @@ def test_an_outbox_that_had_to_be_set_aside_is_told_upstream(tmp_path: Path, clo
     assert isinstance(events[0], Event)
     assert "damaged-1.db" in events[0].cause
     agent.drain(0)
+
+
+def test_a_gateway_without_a_disk_says_so_and_ends_with_numbers(
+    tmp_path: Path, clock: SimulatedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "state").touch()
+    agent = Agent(parse_config(CONFIG), {}, clock=clock, rng=random.Random(1), directory=tmp_path / "state")
+    agent.store.inbox.put(Store(Content(RecordKind.EVENT, 0, 1, 2, encode_event(SOMETHING))))
+    run_until(agent, clock, 30 * NS_PER_S)
+    status = json.loads(agent._status("online"))
+    assert status["volatile"]["epoch"] == status["epoch"] == status["epochs"][-1]["epoch"]
+    assert (status["volatile"]["upto"], status["epochs"][-1]["upto"]) == (2, 0), "the event, and that of the outbox"
+    assert "File exists" in status["volatile"]["because"]
+    agent.drain(0)
+    outbox = agent.report().outbox
+    assert (outbox.state, outbox.lost_records, outbox.lost_readings) == ("volatile", 2, 0)
+    assert [record.levelname for record in caplog.records if "lost" in record.message] == ["ERROR"]
+    with pytest.raises(Unavailable, match="2 records with 0 readings were in memory only and are lost"):
+        end_with(agent.report())
 
 
 @pytest.mark.parametrize(
