@@ -346,7 +346,7 @@ class Outbox:
                     self._continue(db)
                 else:
                     self._begin(db)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, TypeError, ValueError) as error:
                 if not self._begun:
                     self._tombstones.settle(durable=False)
                 self._store.note(error)
@@ -355,7 +355,7 @@ class Outbox:
                 if self._store.is_damaged and not is_new:
                     is_new = True  # set aside by the next attempt
                 elif not is_full(error) or not self._store.make_room():
-                    raise
+                    raise error if isinstance(error, sqlite3.Error) else sqlite3.DatabaseError(str(error)) from error
             else:
                 self._store.take_reserve()
                 if not self._intake.is_pressing:
@@ -397,17 +397,22 @@ class Outbox:
         Raises:
             sqlite3.Error, OSError: they cannot be read; the next commit opens the store again.
         """
-        if self._check.is_done() or not self._begun or self.failure or self._in_doubt is not None:
+        if self._check.is_done or not self._begun or self.failure or self._in_doubt is not None:
             return False
         try:
-            for rowid in self._check.damaged(self._store):
-                self._finish(rowid, DAMAGED)
-            if self._check.is_done() and self._check.may_count and not self._salvaging.is_active:
+            if not self._check.is_read():
+                for rowid in self._check.damaged(self._store):
+                    self._finish(rowid, DAMAGED)
+                return True
+            if self._salvaging.is_active or any(self._intake.finished.values()):
+                return False  # numbers are compared when what is damaged is deleted
+            if self._check.may_count:
                 self._correct_numbers()
-        except sqlite3.Error as error:
+            self._check.is_done = True
+        except (sqlite3.Error, TypeError, ValueError) as error:
             self._store.note(error)
-            raise
-        return not self._check.is_done()
+            raise error if isinstance(error, sqlite3.Error) else sqlite3.DatabaseError(str(error)) from error
+        return False
 
     def _correct_numbers(self) -> None:
         """Compare the numbers of records with a count."""
@@ -641,7 +646,9 @@ class Outbox:
     def _rolled_back(self, db: sqlite3.Connection) -> list[Loss]:
         """What the segments or the journal prove to have been committed, though the database does not know of it."""
         proved = {epoch: mark for epoch, mark in self._segments.marks().items() if mark > mark_of(db, epoch)}
-        if self._store.lost_commits and (last := last_epoch(db, self.epoch)) is not None:
+        if (self._store.lost_commits or self._segments.has_damage()) and (
+            last := last_epoch(db, self.epoch)
+        ) is not None:
             proved.setdefault(last, 0)
         self._store.lost_commits = False
         losses = []
@@ -650,7 +657,7 @@ class Outbox:
             lost = Dropped(epoch, known + 1, None, max(0, mark - known), 0, 0, 0, ROLLED_BACK)
             losses.append(Loss(self._boots.current, lost))
             self.news.append(News("rolled-back", f"records of epoch {epoch} above seq {known} may be lost"))
-            log.error("the outbox went back to an earlier state epoch=%d seqs from %d on may be lost", epoch, known + 1)
+            log.error("records of an interrupted run may be lost epoch=%d seqs=%d and above", epoch, known + 1)
         return losses
 
     def _continue(self, db: sqlite3.Connection) -> None:

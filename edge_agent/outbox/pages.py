@@ -191,11 +191,15 @@ class PageFile:
             except DamagedPageError:
                 yield from self._search(columns, first, last)
                 continue
-            if kind == _LEAF:
-                yield from self._leaf(page, cells, first, last)
-            else:
+            if kind == _INTERIOR:
                 inner.add(number)
                 stack += reversed(list(_children(page, cells, start, first, last)))
+                continue
+            rows = list(self._leaf(page, cells, first, last))
+            if columns and any(isinstance(row, Gap) for row in rows):
+                yield from self._search(columns, first, last)  # perhaps they are on another page
+            else:
+                yield from rows
 
     def _search(self, columns: int, first: int, last: int) -> Iterator[Found | Gap | None]:
         """Rows with first <= rowid <= last in leaves with so many columns, wherever they are."""

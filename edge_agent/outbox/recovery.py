@@ -65,7 +65,7 @@ def open_or_set_aside(
     if damaged is None:
         try:
             return open_database(path, settings), None
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, TypeError, ValueError) as error:
             if not means_damage(error) or not path.exists():
                 raise
             damaged = str(error)
@@ -75,8 +75,10 @@ def open_or_set_aside(
 
 
 def means_damage(error: Exception) -> bool:
-    """Whether an error of SQLite means damaged content."""
-    return isinstance(error, sqlite3.DatabaseError) and str(getattr(error, "sqlite_errorname", "")).startswith(_DAMAGED)
+    """Whether an error means damaged content: of SQLite, or because a column does not have the type that it must."""
+    return isinstance(error, (TypeError, ValueError)) or (
+        isinstance(error, sqlite3.DatabaseError) and str(getattr(error, "sqlite_errorname", "")).startswith(_DAMAGED)
+    )
 
 
 def next_to_salvage(directory: Path) -> Path | None:

@@ -72,7 +72,8 @@ class Progress:
         name: name of the damaged file.
         after: rowid up to which it is done.
         epochs: epochs that are known, oldest first.
-        missing: what may be lost, in the order of the file.
+        missing: what may be lost, because damage was found there, in the order of the file.
+        holes: what may be lost, or was delivered before: seqs that were not found, without visible damage.
         last: epoch, boot and seq of the last row; None before the first one.
         in_gap: whether a gap follows that row.
         urgent: rowids of urgent records.
@@ -83,6 +84,7 @@ class Progress:
     after: int = 0
     epochs: list[Expected] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
+    holes: list[Missing] = field(default_factory=list)
     last: tuple[int, int, int] | None = None
     in_gap: bool = False
     urgent: list[int] = field(default_factory=list)
@@ -98,6 +100,7 @@ class Progress:
         fields: dict[str, Any] = json.loads(body)
         fields["epochs"] = [Expected(**each) for each in fields["epochs"]]
         fields["missing"] = [Missing(**each) for each in fields["missing"]]
+        fields["holes"] = [Missing(**each) for each in fields["holes"]]
         fields["last"] = tuple(fields["last"]) if fields["last"] else None
         return cls(**fields)
 
@@ -163,7 +166,8 @@ class Salvage:
         for epoch in dict.fromkeys([each.epoch for each in self.progress.epochs]):
             known = self.progress.known(epoch)
             if known is not None:
-                losses += _shared_out(known, [each for each in self.progress.missing if each.epoch == epoch])
+                ranges = [each for each in self.progress.missing if each.epoch == epoch]
+                losses += _shared_out(known, ranges, [each for each in self.progress.holes if each.epoch == epoch])
         return losses
 
     # ---- internal
@@ -182,6 +186,10 @@ class Salvage:
             self.unexpected += known.found > known.pending
         if progress.in_gap:
             self._note_gap(epoch, boot, seq)
+        else:
+            first_seq = progress.last[2] + 1 if progress.last is not None and progress.last[0] == epoch else 1
+            if first_seq < seq:
+                _add(progress.holes, Missing(epoch, boot, first_seq, seq - 1))
         progress.last = (epoch, boot, seq)
         progress.in_gap = False
 
@@ -198,16 +206,16 @@ class Salvage:
             numbers = [each.epoch for each in known]
             begin = numbers.index(last[0]) + 1 if last is not None else 0
             for between in known[begin : numbers.index(epoch)]:
-                self._add(Missing(between.epoch, between.boot, 1, between.mark or None))
+                _add(self.progress.missing, Missing(between.epoch, between.boot, 1, between.mark or None))
         if first_seq < seq:
-            self._add(Missing(epoch, boot, first_seq, seq - 1))
+            _add(self.progress.missing, Missing(epoch, boot, first_seq, seq - 1))
 
     def _to_end_of(self, last: tuple[int, int, int]) -> None:
         epoch, boot, seq = last
         known = self.progress.known(epoch)
         mark = known.mark if known is not None and known.pending >= 0 else None
         if mark is None or seq < mark:
-            self._add(Missing(epoch, boot, seq + 1, mark))
+            _add(self.progress.missing, Missing(epoch, boot, seq + 1, mark))
 
     def _end(self) -> None:
         progress = self.progress
@@ -217,15 +225,15 @@ class Salvage:
             numbers = [each.epoch for each in progress.epochs]
             begin = numbers.index(progress.last[0]) + 1 if progress.last is not None else 0
             for after in progress.epochs[begin:]:
-                self._add(Missing(after.epoch, after.boot, 1, after.mark or None))
+                _add(self.progress.missing, Missing(after.epoch, after.boot, 1, after.mark or None))
         progress.finished = True
 
-    def _add(self, missing: Missing) -> None:
-        ranges = self.progress.missing
-        if len(ranges) >= _MOST_GAPS and ranges[-1].epoch == missing.epoch:
-            ranges[-1].last_seq = missing.last_seq
-        else:
-            ranges.append(missing)
+
+def _add(ranges: list[Missing], missing: Missing) -> None:
+    if len(ranges) >= _MOST_GAPS and ranges[-1].epoch == missing.epoch:
+        ranges[-1].last_seq = missing.last_seq
+    else:
+        ranges.append(missing)
 
 
 def expected_of(small: Small) -> list[Expected]:
@@ -254,22 +262,27 @@ def _row(item: Found) -> StoredRow | None:
     return row if row.is_intact() else None
 
 
-def _shared_out(known: Expected, ranges: list[Missing]) -> list[Loss]:
-    """A loss per range of an epoch, and one without seqs for lost records that no range explains.
+def _shared_out(known: Expected, ranges: list[Missing], holes: list[Missing]) -> list[Loss]:
+    """Losses of an epoch: one per range, then, if these do not explain all that is lost, one per hole.
 
-    How many records are lost is known, but not which of the seqs in the ranges were delivered before. Ranges between
-    two rows are counted first, because records are delivered in order: most of what is gone was before the first row.
+    How many records are lost is known, but not which of the seqs were delivered before. Ranges between two rows are
+    counted first, because records are delivered in order: most of what is gone was before the first row.
     """
-    open_ended = [each for each in ranges if each.last_seq is None]
     lost = max(0, known.pending - known.found) if known.pending >= 0 else sum(map(_length, ranges))
     losses: list[Loss] = []
-    for each in [*sorted(ranges, key=lambda each: each.first_seq == 1)]:
-        records = min(lost, _length(each)) if each.last_seq is not None else lost
-        lost -= records
-        if records or each.last_seq is None:
+
+    def tell(some: list[Missing]) -> None:
+        nonlocal lost
+        for each in sorted(some, key=lambda each: each.first_seq == 1):
+            records = lost if each.last_seq is None else min(lost, _length(each))
+            lost -= records
             dropped = Dropped(each.epoch, each.first_seq, each.last_seq, records, 0, 0, 0, DAMAGED)
             losses.append(Loss(each.boot, dropped))
-    if lost and not open_ended:
+
+    tell(ranges)
+    if lost:
+        tell(holes)
+    if lost:
         losses.append(Loss(known.boot, Dropped(known.epoch, 0, 0, lost, 0, 0, 0, DAMAGED)))
     return losses
 

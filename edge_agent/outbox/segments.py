@@ -84,6 +84,9 @@ class Segments(Protocol):
     def marks(self) -> dict[int, int]:
         """Highest seq per epoch of which the segments know that it was committed, whatever the database says."""
 
+    def has_damage(self) -> bool:
+        """Whether the first segment of the batch that was open last cannot be read."""
+
     def close(self) -> None:
         """Close the file. May be called more than once."""
 
@@ -156,6 +159,14 @@ class FileSegments:
             _save_generation(db, generation)
         return old + found
 
+    def has_damage(self) -> bool:
+        """See `Segments`."""
+        content = self._content()
+        if not content:
+            return False
+        first = _block_at(content, 0)
+        return first is None or first[0] != max(generation for generation, _, _ in self._blocks())
+
     def marks(self) -> dict[int, int]:
         """See `Segments`."""
         marks: dict[int, int] = {}
@@ -190,12 +201,15 @@ class FileSegments:
             self._size = grown
         return self._fd
 
+    def _content(self) -> bytes:
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return b""
+
     def _blocks(self) -> list[tuple[int, int, Segment]]:
         """Generation, number and segment of all blocks that can be read."""
-        try:
-            content = self._path.read_bytes()
-        except FileNotFoundError:
-            return []
+        content = self._content()
         return [block for at in range(0, len(content), BLOCK_BYTES) if (block := _block_at(content, at)) is not None]
 
     def _read(self, sealed: int) -> tuple[int, list[Segment]]:
@@ -211,15 +225,9 @@ class FileSegments:
         found = {number: segment for own, number, segment in blocks if own == generation and own > after}
         if not found:
             return 0, []
-        last = max(found)
-        if not found[last].intact:
-            del found[last]  # interrupted while it was written, so it was never reported as durable
-            last -= 1
-        known = next(iter(found.values()), None)
-        if known is None:
-            return generation, []
-        lost = replace(known, readings=0, body=b"", intact=False)
-        return generation, [found.get(number, lost) for number in range(last + 1)]
+        # One whose write was interrupted cannot be told from one that was damaged afterwards: both are told as lost.
+        lost = replace(next(iter(found.values())), readings=0, body=b"", intact=False)
+        return generation, [found.get(number, lost) for number in range(max(found) + 1)]
 
 
 def _block_at(content: bytes, at: int) -> tuple[int, int, Segment] | None:

@@ -35,7 +35,7 @@ def reason_of(error: Exception) -> str:
     return str(error)
 
 
-def is_full(error: sqlite3.Error) -> bool:
+def is_full(error: Exception) -> bool:
     """Whether an error of SQLite means that the disk, or the largest size of the file, is reached."""
     return getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
 

@@ -8,7 +8,7 @@ next one, and told as unused if it needs none.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.outbox.schema import INSERT_RECORD, checksum, used_bytes
 from edge_agent.reading import RecordKind
@@ -23,6 +23,7 @@ DAMAGED: Final = "damaged in the store"
 FULL: Final = "outbox full"
 ROLLED_BACK: Final = "the store went back to an earlier state"
 UNUSED: Final = "this number was not used"
+_NEIGHBOUR: Final = "SELECT epoch, boot, seq FROM record WHERE"
 _AT_ONCE: Final = 16
 """Rows dropped between two checks of the size."""
 
@@ -110,13 +111,44 @@ class Tombstones:
         if row is None:
             return 0
         epoch, seq, kind, boot, readings, first_ns, last_ns = row
+        if reason == DAMAGED:  # what its columns say may be as wrong as the rest
+            return self._drop_damaged(db, rowid, row, losses, changes)
         changes.deleted(epoch, kind)
         was_tombstone = kind == RecordKind.TOMBSTONE
-        if not all(isinstance(number, int) for number in row):
-            return int(not was_tombstone)  # its columns are damaged, so no tombstone can describe it
         # A tombstone that the receiver refuses is not replaced by a new one, which it would refuse as well.
-        if not was_tombstone or reason == DAMAGED:
+        if not was_tombstone:
             append_loss(losses, Loss(boot, Dropped(epoch, seq, seq, 1, readings, first_ns, last_ns, reason)))
+        return int(not was_tombstone)
+
+    @staticmethod
+    def _drop_damaged(
+        db: sqlite3.Connection, rowid: int, row: tuple[Any, ...], losses: list[Loss], changes: Changes
+    ) -> int:
+        """Append the loss of a damaged record that was deleted: the seqs between the records before and after it."""
+        own_epoch, own_seq, kind = row[:3]
+        before = db.execute(f"{_NEIGHBOUR} rowid < ? ORDER BY rowid DESC LIMIT 1", (rowid,)).fetchone()
+        after = db.execute(f"{_NEIGHBOUR} rowid > ? ORDER BY rowid LIMIT 1", (rowid,)).fetchone()
+        mark = db.execute("SELECT mark, boot FROM epoch WHERE epoch = ?", (own_epoch,)).fetchone()
+        is_plausible = mark is not None and isinstance(own_seq, int) and 0 < own_seq <= mark[0]
+        ranges: list[tuple[int, int, int, int | None]] = []
+        if before is not None and after is not None and before[0] == after[0]:
+            ranges = [(*before[:2], before[2] + 1, after[2] - 1)]
+        elif is_plausible:
+            ranges = [(own_epoch, mark[1], own_seq, own_seq)]
+        else:
+            if before is not None:
+                (last,) = db.execute("SELECT mark FROM epoch WHERE epoch = ?", before[:1]).fetchone() or (None,)
+                ranges.append((*before[:2], before[2] + 1, last))
+            if after is not None:
+                ranges.append((*after[:2], 1, after[2] - 1))
+        was_tombstone = kind == RecordKind.TOMBSTONE
+        changes.deleted(ranges[0][0] if ranges else own_epoch, kind)
+        records = 1
+        for epoch, boot, first, last in ranges:
+            append_loss(losses, Loss(boot, Dropped(epoch, first, last, records, 0, 0, 0, DAMAGED)))
+            records = 0
+        if not ranges:
+            append_loss(losses, Loss(0, Dropped(own_epoch, 0, 0, 1, 0, 0, 0, DAMAGED)))
         return int(not was_tombstone)
 
     def make_room(

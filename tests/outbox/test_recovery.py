@@ -143,7 +143,7 @@ def test_a_damaged_segment_leaves_a_tombstone(
     add_up(outbox)
 
 
-def test_a_segment_that_was_being_written_is_no_loss(
+def test_a_segment_that_was_being_written_is_told_as_lost(
     open_outbox: Callable[..., Outbox], batch: Callable[..., Content], tmp_path: Path
 ) -> None:
     running = open_outbox()
@@ -153,7 +153,9 @@ def test_a_segment_that_was_being_written_is_no_loss(
     shutil.copytree(tmp_path / "state", tmp_path / "copy")
     damage(tmp_path / "copy" / FILE, BLOCK_BYTES + 100, b"\x01")
     outbox = open_outbox(directory=tmp_path / "copy")
-    assert [record.body[:2] for _lane, record in outbox.hand_out(9)] == [b"1 "]
+    (_lane, record), (_other, tombstone) = outbox.hand_out(9)
+    assert record.body == b"1 " + bytes(100)
+    assert tombstone.body == b"%d 0 0 0 10 damaged in the store" % running.epoch
     add_up(outbox)
 
 
