@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock
+from edge_agent.features import Features
 from edge_agent.reading import Event, EventKind, RecordKind, TimeFix
 from edge_agent.receiver.link import Arrived, Down, LinkEvent, Up
 from edge_agent.receiver.receiver import Receiver
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 START_NS = 1_767_225_600 * NS_PER_S
 OFFSET_NS = START_NS - 10 * NS_PER_S
 PREFIX = "edge/n"
+FEATURES = Features(3, 20.0, 0.5, 19.0, 21.0, 0.0)
 
 
 @dataclass
@@ -52,7 +54,7 @@ class Gateway:
 
     def body(self, seq: int, rows: int = 3) -> bytes:
         times = tuple((100 * seq + row) * NS_PER_S for row in range(rows))
-        values = tuple(20 + seq + row / 100 for row in range(rows))
+        values = tuple((2000 + (7919 * seq + 104_729 * row * row) % 1000) / 100 for row in range(rows))
         air = Group("air", times, (column("temperature_c", values), column("humidity_pct", values)))
         return encode_batch(Batch((air, Group("roof", times, (column("pressure_pa", values),)))))
 
@@ -110,7 +112,7 @@ class Gateway:
 
 
 def column(quantity: str, values: tuple[float, ...]) -> Column:
-    return Column(quantity, values, None, (0,) * len(values), None, describe=True)
+    return Column(quantity, values, None, (0,) * len(values), FEATURES)
 
 
 @dataclass
