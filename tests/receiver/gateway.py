@@ -49,19 +49,23 @@ class Gateway:
     offset_ns: int = OFFSET_NS
 
     def envelope(self, seq: int, offset_ns: int | None = None) -> Envelope:
+        """Identity and time of a record."""
         offset = self.offset_ns if offset_ns is None else offset_ns
         return Envelope(self.node, self.epoch, seq, self.boot, offset, ClockQuality.SYNCED)
 
     def body(self, seq: int, rows: int = 3) -> bytes:
+        """A batch of two sensors with three channels; `rows` of each sensor."""
         times = tuple((100 * seq + row) * NS_PER_S for row in range(rows))
         values = tuple((2000 + (7919 * seq + 104_729 * row * row) % 1000) / 100 for row in range(rows))
         air = Group("air", times, (column("temperature_c", values), column("humidity_pct", values)))
         return encode_batch(Batch((air, Group("roof", times, (column("pressure_pa", values),)))))
 
     def batch(self, seq: int, rows: int = 3, *, offset_ns: int | None = None) -> bytes:
+        """A batch that stands alone."""
         return encode_message(RecordKind.BATCH, self.envelope(seq, offset_ns), self.body(seq, rows))
 
     def part(self, seq: int, rows: RowsOfBatch, body: bytes) -> bytes:
+        """Part of a batch."""
         return encode_message(RecordKind.BATCH, self.envelope(seq), body, rows=rows)
 
     def tombstone(
@@ -74,28 +78,34 @@ class Gateway:
         rows: tuple[RowRange, ...] = (),
         why: str = "full",
     ) -> bytes:
+        """Records, or rows of one, were dropped; epoch -1 is the own one."""
         covered = self.epoch if epoch == -1 else epoch
         count = 0 if last is None else last - first + 1
         body = encode_tombstone(Tombstone(first, last, count, 9 * count, why, 0, NS_PER_S, covered, rows))
         return encode_message(RecordKind.TOMBSTONE, self.envelope(seq), body)
 
     def fix(self, seq: int, from_ns: int, to_ns: int, new_offset_ns: int, *, at_ns: int = 0) -> bytes:
+        """Stamps get another offset."""
         fix = TimeFix(self.boot, from_ns, to_ns, self.offset_ns, new_offset_ns)
         event = Event(EventKind.TIME_FIX, at_ns, "clock", "synced", "the clock was set", fix=fix)
         return encode_message(RecordKind.EVENT, self.envelope(seq), encode_event(event))
 
     def event(self, seq: int) -> bytes:
+        """An alert."""
         event = Event(EventKind.ALERT, 5 * NS_PER_S, "frost", "firing", "2.8 °C", severity="critical")
         return encode_message(RecordKind.EVENT, self.envelope(seq), encode_event(event))
 
     def announcement(self) -> Announcement:
+        """What holds for the batches of this run."""
         sensors = (("air", ("temperature_c", "humidity_pct")), ("roof", ("pressure_pa",)))
         return make_announcement(self.envelope(0), 1_000_000, sensors)
 
     def teaching(self, seq: int) -> bytes:
+        """A batch that carries the announcement."""
         return teaching(self.batch(seq), self.announcement())
 
     def announced(self, seq: int) -> bytes:
+        """A batch that goes by the announcement."""
         message = by_announcement(self.batch(seq), self.announcement())
         assert message is not None
         return message
@@ -103,6 +113,7 @@ class Gateway:
     def status(
         self, *listed: tuple[int, int], state: str = "online", volatile: int | None = None, **more: Any
     ) -> bytes:
+        """The status, with (epoch, mark) of the epochs that are held."""
         fields: dict[str, Any] = {"state": state, "node": self.node, "epoch": self.epoch, **more}
         if listed:
             fields["epochs"] = [{"epoch": epoch, "boot": self.boot, "upto": upto} for epoch, upto in listed]
@@ -125,16 +136,19 @@ class FakeConnection:
     is_closed: bool = False
 
     def open(self) -> None:
-        pass
+        """Nothing to do."""
 
     def acknowledge(self, token: int) -> None:
+        """Note it."""
         self.acknowledged.append(token)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        """Note it."""
         assert len(payload) <= 16_384
         self.published.append((topic, json.loads(payload), retain))
 
     def close(self) -> None:
+        """Note it, or end."""
         self.is_closed = True
 
 
@@ -157,6 +171,7 @@ class Bench:
 
     @property
     def link(self) -> FakeConnection:
+        """The present connection."""
         return self.connections[-1]
 
     def connect(self) -> None:
@@ -202,12 +217,15 @@ class Bench:
         self.receiver.step()
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the database."""
         return self.sink.db.execute(query, values).fetchall()
 
     def identities(self) -> Counter[tuple[Any, ...]]:
+        """Every stored reading, and how often."""
         return Counter(self.rows("SELECT node, epoch, seq, row, sensor, quantity FROM readings"))
 
     def said(self, level: str, prefix: str = PREFIX) -> list[dict[str, Any]]:
+        """What was published on a topic."""
         return [said for topic, said, _ in self.link.published if topic == f"{prefix}/{level}/hq"]
 
     def ack(self, epoch: int = 77, prefix: str = PREFIX) -> dict[str, Any] | None:
@@ -216,5 +234,6 @@ class Bench:
         return found[0] if found else None
 
     def close(self) -> None:
+        """Note it, or end."""
         self.receiver.stop()
         self.sink.close()

@@ -52,9 +52,11 @@ class Sender:
         self.heard.set()
 
     def publish(self, payload: bytes, lane: str = "live") -> None:
+        """Publish, and wait for the PUBACK."""
         self.client.publish(f"edge/n/{lane}", payload, qos=1).wait_for_publish(20)
 
     def wait_for_upto(self, upto: int, seconds: float = 30) -> None:
+        """Return when so much is acknowledged."""
         clock = SystemClock()
         end_ns = clock.now_ns() + round(seconds * NS_PER_S)
         while not any(entry["upto"] >= upto for said in self.acks for entry in said["acks"]):
@@ -63,6 +65,7 @@ class Sender:
             clock.wait(self.heard, min(end_ns, clock.now_ns() + NS_PER_S // 5))
 
     def close(self) -> None:
+        """End it."""
         self.client.disconnect()
         self.client.loop_stop()
 

@@ -434,7 +434,7 @@ def test_18_the_broker_is_acknowledged_after_the_commit(bench: Bench) -> None:
     assert bench.link.acknowledged == [1]
 
 
-def test_18_nothing_is_acknowledged_that_could_not_be_written(bench: Bench, start: Callable[..., Bench]) -> None:
+def test_18_nothing_is_acknowledged_that_could_not_be_written(bench: Bench) -> None:
     bench.put(G.batch(1))
     bench.receiver.step()
     bench.sink.db.execute("PRAGMA query_only=1")

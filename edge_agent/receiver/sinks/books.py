@@ -172,13 +172,14 @@ def load_accounts(db: sqlite3.Connection, where: str, values: tuple[object, ...]
     """
     columns = "id, epoch, have, gone, highest, mark, records, duplicates, rows, readings, crc_sum"
     query = f"SELECT {columns} FROM epoch {where} ORDER BY id"  # noqa: S608 see above
+    parts: dict[int, dict[int, Part]] = {}
+    of_these = f"SELECT epoch, seq, total, have, gone FROM part WHERE epoch IN (SELECT id FROM epoch {where})"  # noqa: S608
+    for number, seq, total, have, gone in db.execute(of_these, values):
+        part = Part(total, int.from_bytes(have, "little"), int.from_bytes(gone, "little"))
+        parts.setdefault(number, {})[seq] = part
     found: list[tuple[int, Account]] = []
     for number, epoch, have, gone, highest, mark, records, duplicates, *digest in db.execute(query, values).fetchall():
-        ledger = Ledger(Ranges.from_text(have), Ranges.from_text(gone), {}, highest, mark)
-        for seq, total, rows, dropped in db.execute(
-            "SELECT seq, total, have, gone FROM part WHERE epoch = ?", (number,)
-        ):
-            ledger.parts[seq] = Part(total, int.from_bytes(rows, "little"), int.from_bytes(dropped, "little"))
+        ledger = Ledger(Ranges.from_text(have), Ranges.from_text(gone), parts.get(number, {}), highest, mark)
         account = Account(number, ledger, Digest(*digest), records, duplicates, found=(mark, duplicates))
         found.append((epoch, account))
     return found
