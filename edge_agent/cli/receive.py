@@ -84,12 +84,11 @@ def _receive(broker: Broker, topics: Sequence[str], name: str, database: Path, f
     from edge_agent.receiver.sinks.ndjson import NdjsonFeed
     from edge_agent.receiver.sinks.sqlite import SqliteSink
 
-    set_up_logging()
     clock = SystemClock()
     stop = threading.Event()
     with ExitStack() as stack:
         sink = stack.enter_context(SqliteSink(database))
-        written = [NdjsonFeed(sink.db, target) for target in feeds]
+        written = [stack.enter_context(NdjsonFeed(sink.db, target)) for target in feeds]
         rng = random.Random()  # noqa: S311 spreads waiting times
         receiver = Receiver(name, sink, _connector(broker, topics), clock, rng, written)
 
@@ -97,6 +96,7 @@ def _receive(broker: Broker, topics: Sequence[str], name: str, database: Path, f
             stop.set()
             receiver.inbox.arrival.set()
 
+        set_up_logging()
         on_signals(end)
         log.info("receiving from %s:%d into %s as %s", broker.host, broker.port, database, name)
         _run(receiver, stop, clock)

@@ -59,7 +59,7 @@ class Subscriber:
         self._is_v5 = version == paho.MQTTv5
         self._emit = emit
         self._down = Down("the broker closed the connection without a word", wrong_version=True)
-        self._has_session = False
+        self._is_subscribed = False
         self._client = client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=broker.client_id,
@@ -132,7 +132,9 @@ class Subscriber:
             self._down = Down(f"the broker refuses us: {str(code).lower()}", wrong_version=wrong_version)
             return
         self._down = Down("the broker closed the connection")
-        self._has_session = bool(flags.session_present)
+        self._is_subscribed = bool(flags.session_present)
+        if self._is_subscribed:  # what has waited comes before the answer to the subscription
+            self._emit(Up(has_session=True))
         self._client.subscribe([(topic, 1) for topic in self._topics])
 
     def _on_subscribe(self, _client: Any, _data: Any, _mid: int, codes: Sequence[ReasonCode], _properties: Any) -> None:
@@ -141,7 +143,9 @@ class Subscriber:
             self._down = Down(f"the broker refuses the subscription to {refused[0]}; look at its access list")
             self._client.disconnect()
             return
-        self._emit(Up(self._has_session))
+        if not self._is_subscribed:
+            self._is_subscribed = True
+            self._emit(Up(has_session=False))
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, code: ReasonCode, _properties: Any) -> None:
         if flags.is_disconnect_packet_from_server:

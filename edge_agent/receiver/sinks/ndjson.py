@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from edge_agent.errors import Unavailable
 from edge_agent.reading import Flag
@@ -18,6 +18,7 @@ from edge_agent.wire.rows import iso_utc
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
+    from types import TracebackType
 
 STDOUT: Final = "-"
 _RECORDS_AT_ONCE: Final = 256
@@ -44,6 +45,16 @@ class NdjsonFeed:
             raise Unavailable(f"{target} cannot be written: {error.strerror}") from None
         row = db.execute("SELECT record FROM feed WHERE name = ?", (self._name,)).fetchone()
         self._done: int = 0 if row is None else row[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        if self._is_file:
+            self._out.close()
 
     def feed(self) -> None:
         """Write what is new.
