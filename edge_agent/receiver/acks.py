@@ -1,4 +1,4 @@
-"""What is said to a gateway: which records are durable here, which are missing, and when to say it. Pure."""
+"""What is confirmed to gateways, and when. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_agent.clock import NS_PER_S
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Iterable, Sequence
 
 MOST_BYTES: Final = 16_384
-"""Largest acknowledgement, and largest request."""
+"""Largest acknowledgement."""
 MOST_RANGES: Final = 256
-"""Most ranges of one epoch in either of them, the lowest ones."""
+"""Most ranges of one epoch in it, the lowest ones."""
 ACK_PERIOD_NS: Final = NS_PER_S
 """Least time between two acknowledgements of one prefix."""
 REPUBLISH_PER_STEP: Final = 20
@@ -23,11 +22,8 @@ REPUBLISH_STEP_NS: Final = NS_PER_S // 10
 """Most acknowledgements in this time, of all prefixes together: after a connection without session all are due."""
 RECENT_NS: Final = 60 * NS_PER_S
 """What was said for so long before a connection was lost may have been lost with it."""
-ASK_AFTER_NS: Final = 60 * NS_PER_S
-ASK_MOST_NS: Final = 3600 * NS_PER_S
-"""A gap is asked for when nothing has come for the first of these; the time doubles up to the second."""
-TEACH_AFTER_NS: Final = 10 * NS_PER_S
-"""An announcement is asked for at once, and again after this; it doubles too."""
+MOST_PREFIXES: Final = 65_536
+"""Most prefixes that something is remembered of, the latest ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +44,6 @@ class Answer:
     first: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """What is missing of one epoch, as ranges of seqs, ascending."""
-
-    epoch: int
-    ranges: tuple[tuple[int, int], ...]
-
-
 def ack_message(answers: Sequence[Answer]) -> bytes:
     """Write an acknowledgement of at most MOST_BYTES.
 
@@ -72,19 +60,6 @@ def ack_message(answers: Sequence[Answer]) -> bytes:
             room -= len(entry) + 1
             taken[place] = entry
     return b'{"v":1,"acks":[' + b",".join(taken[place] for place in sorted(taken)) + b"]}"
-
-
-def ask_message(missing: Iterable[Missing], *, teach: bool = False) -> bytes:
-    """Write a request of at most MOST_BYTES for the oldest missing records, or with `teach` for an announcement too."""
-    room = MOST_BYTES - len(_text({"v": 1, "missing": [], "teach": True}))
-    entries: list[bytes] = []
-    for each in missing:
-        entry = _text({"epoch": each.epoch, "ranges": [list(pair) for pair in each.ranges[:MOST_RANGES]]})
-        room -= len(entry) + 1
-        if room < 0:
-            break
-        entries.append(entry)
-    return b'{"v":1,"missing":[' + b",".join(entries) + b"]" + (b',"teach":true}' if teach else b"}")
 
 
 def _text(fields: dict[str, Any]) -> bytes:
@@ -131,67 +106,12 @@ class AckPlan:
             self._step_ns = now_ns + REPUBLISH_STEP_NS
         for prefix in due:
             del self._due[prefix]
+            self._said.pop(prefix, None)
             self._said[prefix] = now_ns
+            if len(self._said) > MOST_PREFIXES:
+                del self._said[next(iter(self._said))]
         return [(prefix, frozenset(self._touched.pop(prefix, ()))) for prefix in due]
 
     def next_ns(self) -> int | None:
         """When something is due."""
         return max(self._step_ns, min(self._due.values())) if self._due else None
-
-
-class AskPlan:
-    """When a prefix is asked for what is missing, and for announcements: ever less often while nothing comes of it.
-
-    Args:
-        rng: spreads the requests to many gateways.
-    """
-
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        self._asks: dict[str, tuple[int, int]] = {}
-        self._teaches: dict[str, tuple[int, int]] = {}
-
-    def look_at(self, prefix: str, now_ns: int) -> None:
-        """Something may be missing: look after a while, unless that is planned already."""
-        if prefix not in self._asks:
-            self._asks[prefix] = now_ns + self._spread(ASK_AFTER_NS), ASK_AFTER_NS
-
-    def due(self, now_ns: int) -> list[str]:
-        """Prefixes to look at now. Each is followed by `asked`, `progressed` or `forget`."""
-        return [prefix for prefix, (due_ns, _) in self._asks.items() if due_ns <= now_ns]
-
-    def asked(self, prefix: str, now_ns: int) -> None:
-        """It was asked; ask again later, and then later still."""
-        wait_ns = min(2 * self._asks[prefix][1], ASK_MOST_NS)
-        self._asks[prefix] = now_ns + self._spread(wait_ns), wait_ns
-
-    def progressed(self, prefix: str, now_ns: int) -> None:
-        """Something came in the meantime: wait for more of it."""
-        self._asks[prefix] = now_ns + self._spread(ASK_AFTER_NS), ASK_AFTER_NS
-
-    def patience_ns(self, prefix: str) -> int:
-        """What came in this time before now came since the last look."""
-        return self._asks[prefix][1] * 11 // 10
-
-    def forget(self, prefix: str) -> None:
-        """Nothing is missing, or nobody is there."""
-        self._asks.pop(prefix, None)
-
-    def wants_teaching(self, prefix: str, now_ns: int) -> bool:
-        """Whether to ask for an announcement now, of which a message that came is in need."""
-        due_ns, wait_ns = self._teaches.get(prefix, (now_ns, TEACH_AFTER_NS))
-        if now_ns < due_ns:
-            return False
-        self._teaches[prefix] = now_ns + self._spread(wait_ns), min(2 * wait_ns, ASK_MOST_NS)
-        return True
-
-    def taught(self, prefix: str) -> None:
-        """The announcement came."""
-        self._teaches.pop(prefix, None)
-
-    def next_ns(self) -> int | None:
-        """When to look at something."""
-        return min([due_ns for due_ns, _ in self._asks.values()], default=None)
-
-    def _spread(self, wait_ns: int) -> int:
-        return round(wait_ns * self._rng.uniform(0.9, 1.1))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from edge_agent.wire.batch import RowRange, RowsOfBatch
 
-MOST_RANGES: Final = 4096
+MOST_RANGES: Final = 32_768
 """Most separate ranges in `have` and in `gone`: bounds what a sender of random numbers can make us keep."""
 MOST_PARTS: Final = 1024
 MOST_PART_ROWS: Final = 1 << 22

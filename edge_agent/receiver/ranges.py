@@ -71,6 +71,21 @@ class Ranges:
         """What is in one of them."""
         return Ranges(sorted([*self, *other]))
 
+    def common(self, other: Ranges) -> Ranges:
+        """What is in both."""
+        found = Ranges()
+        mine, theirs = list(self), list(other)
+        at = to = 0
+        while at < len(mine) and to < len(theirs):
+            first, last = max(mine[at][0], theirs[to][0]), min(mine[at][1], theirs[to][1])
+            if first <= last:
+                found.add(first, last)
+            if mine[at][1] < theirs[to][1]:
+                at += 1
+            else:
+                to += 1
+        return found
+
     def gaps(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Ranges of first..last that are not in the set."""
         for low, high in self:

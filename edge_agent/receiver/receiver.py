@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.errors import Unavailable
-from edge_agent.receiver.acks import AckPlan, AskPlan, ack_message, ask_message
+from edge_agent.receiver.acks import AckPlan, ack_message
 from edge_agent.receiver.arrival import Refused
+from edge_agent.receiver.asks import AskPlan, ask_message
 from edge_agent.receiver.inbound import Inbound
 from edge_agent.receiver.link import Arrived, Down, LinkEvent, Up
 from edge_agent.receiver.sinks import look
@@ -108,7 +109,7 @@ class Receiver:
         self._acks = AckPlan(now_ns)
         self._asks = AskPlan(rng)
         for prefix in look.prefixes(sink.db):
-            self._asks.look_at(prefix, now_ns)
+            self._asks.watch(prefix, now_ns)
         for feed in feeds:
             feed.feed()
 
@@ -219,7 +220,7 @@ class Receiver:
         for prefix, epochs in stored.touched.items():
             self._acks.touch(prefix, epochs, now_ns)
         for prefix in stored.heard | stored.touched.keys():
-            self._asks.look_at(prefix, now_ns)
+            self._asks.watch(prefix, now_ns)
         for prefix in stored.waiting:
             if self._inbound.waits_for(prefix) and self._asks.wants_teaching(prefix, now_ns):
                 self._ask(prefix, ask_message((), teach=True))
@@ -237,11 +238,10 @@ class Receiver:
             gaps = look.gaps(self._sink.db, prefix)
             if not gaps.missing or not gaps.is_reachable:
                 self._asks.forget(prefix)  # its next status or record brings it back
-            elif abs(self._wall_ns() - gaps.progress_ns) < self._asks.patience_ns(prefix):
-                self._asks.progressed(prefix, now_ns)
-            else:
-                self._ask(prefix, ask_message(gaps.missing, teach=bool(self._inbound.waits_for(prefix))))
-                self._asks.asked(prefix, now_ns)
+                continue
+            wanted = self._asks.look(prefix, gaps.missing, now_ns)
+            if wanted:
+                self._ask(prefix, ask_message(wanted, teach=bool(self._inbound.waits_for(prefix))))
 
     def _acknowledge(self, prefix: str, touched: frozenset[int]) -> None:
         if self._connection is not None:

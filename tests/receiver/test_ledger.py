@@ -34,6 +34,7 @@ def test_ranges_are_a_set(spans: list[tuple[int, int]], others: list[tuple[int, 
     gaps = {number for first, last in ranges.gaps(*window) for number in range(first, last + 1)}
     assert gaps == set(range(window[0], window[1] + 1)) - plain
     assert numbers(ranges.union(other)) == plain | numbers(other)
+    assert numbers(ranges.common(other)) == plain & numbers(other)
     assert Ranges.from_text(ranges.to_text()) == ranges
     assert all(ranges.touches(number) == bool({number - 1, number, number + 1} & plain) for number in range(75))
 

@@ -329,12 +329,38 @@ def test_15_what_is_missing_is_asked_for_ever_less_often(bench: Bench) -> None:
     assert 24 <= len(bench.said("ask")) <= 34
     count = len(bench.said("ask"))
     bench.take(G.batch(2))
-    bench.wait(2 * 3600 + 200)
+    bench.wait(2 * 3600)
     assert len(bench.said("ask")) > count + 4, "progress makes it hopeful again"
     bench.take(G.batch(3))
     count = len(bench.said("ask"))
     bench.wait(24 * 3600)
     assert len(bench.said("ask")) == count
+
+
+def test_15_a_gap_is_asked_for_though_live_records_go_on_coming(bench: Bench) -> None:
+    bench.take(G.batch(1))
+    for seq in range(3, 13):
+        bench.take(G.batch(seq))
+        bench.wait(30)
+    assert bench.said("ask")[0] == {"v": 1, "missing": [{"epoch": 77, "ranges": [[2, 2]]}]}
+
+
+def test_15_what_is_only_late_is_not_asked_for(bench: Bench) -> None:
+    for seq in range(1, 40):
+        bench.take(G.status((77, seq)), lane="status")
+        bench.wait(20)
+        bench.take(G.batch(seq))
+        bench.wait(20)
+    assert bench.said("ask") == []
+
+
+def test_15_a_new_gap_is_asked_for_soon_though_an_old_one_stays(bench: Bench) -> None:
+    bench.take(G.batch(2))
+    bench.wait(12 * 3600)
+    count = len(bench.said("ask"))
+    bench.take(G.batch(4))
+    bench.wait(140)
+    assert bench.said("ask")[count:] == [{"v": 1, "missing": [{"epoch": 77, "ranges": [[1, 1], [3, 3]]}]}]
 
 
 def test_15_a_gateway_that_is_away_is_not_asked(bench: Bench) -> None:

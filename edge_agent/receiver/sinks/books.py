@@ -31,6 +31,7 @@ class Account:
         ledger: what is stored and what was dropped.
         digest: of the stored readings.
         records, duplicates: messages stored, and repetitions that came.
+        boot: of the epoch, if that has been learned now; else 0.
         progressed: whether something was stored or dropped.
         found: mark and duplicates when it was read, to see whether they were changed.
     """
@@ -40,6 +41,7 @@ class Account:
     digest: Digest
     records: int
     duplicates: int
+    boot: int = 0
     progressed: bool = False
     found: tuple[int, int] = (0, 0)
 
@@ -95,6 +97,7 @@ class Books:
         if found is None:
             found = self._load(node, epoch) or self._open(node, epoch, boot)
             self._accounts[node, epoch] = found
+        found.boot = found.boot or boot
         return found
 
     def channel(self, node: int, sensor: str, quantity: str) -> int:
@@ -125,12 +128,13 @@ class Books:
             self._db.execute(
                 "UPDATE epoch SET have = ?, gone = ?, highest = ?, mark = ?, complete = ?, records = ?,"
                 " duplicates = ?, rows = ?, readings = ?, crc_sum = ?,"
+                " boot = CASE boot WHEN 0 THEN ? ELSE boot END,"
                 " progress_ns = CASE WHEN ? THEN ? ELSE progress_ns END WHERE id = ?",
                 (
                     *(ledger.have.to_text(), ledger.gone.to_text(), ledger.highest, ledger.mark),
                     *(not ledger.missing(), account.records, account.duplicates),
                     *(digest.rows, digest.readings, digest.crc_sum),
-                    *(account.progressed, self._now_ns, account.id),
+                    *(account.boot, account.progressed, self._now_ns, account.id),
                 ),
             )
             if account.progressed:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.receiver.acks import Answer, Missing
+from edge_agent.receiver.acks import Answer
+from edge_agent.receiver.asks import Missing
 from edge_agent.receiver.completeness import Dropped, EpochState, NodeState, state_of
 from edge_agent.receiver.sinks.books import Books, load_accounts
 from edge_agent.receiver.sinks.heard import ACCEPTED, close
@@ -24,12 +25,10 @@ class Gaps:
 
     Attributes:
         missing: per epoch, oldest first.
-        progress_ns: when something last came for one of these epochs, wall time, nanoseconds since 1970.
         is_reachable: whether a node there may be listening.
     """
 
     missing: tuple[Missing, ...]
-    progress_ns: int
     is_reachable: bool
 
 
@@ -69,12 +68,8 @@ def gaps(db: sqlite3.Connection, prefix: str) -> Gaps:
     missing = [
         Missing(epoch, tuple(account.ledger.missing())) for epoch, account in load_accounts(db, where, (prefix,))
     ]
-    (progress_ns,) = db.execute(
-        f"SELECT coalesce(max(progress_ns), 0) FROM epoch WHERE complete = 0 AND {nodes}",  # noqa: S608 our own
-        (prefix,),
-    ).fetchone()
     states = {state for (state,) in db.execute("SELECT state FROM node WHERE prefix = ?", (prefix,))}
-    return Gaps(tuple(missing), progress_ns, bool(states - {"offline", "stopped"}))
+    return Gaps(tuple(missing), bool(states - {"offline", "stopped"}))
 
 
 def nodes(db: sqlite3.Connection) -> list[NodeState]:

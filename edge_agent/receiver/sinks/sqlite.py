@@ -173,6 +173,7 @@ class _Writing:
                     self._hear(arrival.prefix, arrival.content, retained=arrival.retained)
                 case message:
                     self._message(arrival.prefix, message)
+        self._rows.flush()
         self._books.save()
         for (node, reason), count in self._refused.items():
             self._db.execute(
