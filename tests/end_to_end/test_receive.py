@@ -28,8 +28,10 @@ def start_receiver(broker: Mosquitto, database: Path) -> subprocess.Popen[bytes]
     with log.open("wb") as out:
         process = subprocess.Popen([*command, "--to", f"sqlite:{database}"], stderr=out)
     clock, never = SystemClock(), threading.Event()
+    end_ns = clock.now_ns() + 30 * NS_PER_S
     while b"connected" not in log.read_bytes():
         assert process.poll() is None, log.read_text()
+        assert clock.now_ns() < end_ns, log.read_text()
         clock.wait(never, clock.now_ns() + NS_PER_S // 100)
     return process
 
@@ -47,7 +49,9 @@ def test_every_reading_that_was_sampled_is_in_the_database_once(
             [*command, "--scenario", "bad-day", "--broker", broker.url, "--report", str(report)], stdout=out, stderr=out
         )
     clock, never = SystemClock(), threading.Event()
+    end_ns = clock.now_ns() + 60 * NS_PER_S
     while first.poll() is None:
+        assert clock.now_ns() < end_ns
         clock.wait(never, clock.now_ns() + NS_PER_S // 20)
         with closing(sqlite3.connect(database)) as db:
             if db.execute("SELECT count(*) FROM record").fetchone()[0]:

@@ -85,8 +85,10 @@ def start(broker: Mosquitto, database: Path, *more: str) -> subprocess.Popen[byt
     with log.open("wb") as out:
         process = subprocess.Popen([*command, "--to", f"sqlite:{database}", *more], stderr=out, stdout=out)
     clock, never = SystemClock(), threading.Event()
+    end_ns = clock.now_ns() + 30 * NS_PER_S
     while b"connected" not in log.read_bytes():
         assert process.poll() is None, log.read_text()
+        assert clock.now_ns() < end_ns, log.read_text()
         clock.wait(never, clock.now_ns() + NS_PER_S // 100)
     return process
 

@@ -6,13 +6,17 @@ result does not depend on the order in which fixes and records arrive.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
     from edge_agent.reading import TimeFix
+
+
+MOST_FIXES: Final = 1024
+"""Fixes of one boot that are applied, the latest ones; all are stored."""
 
 
 class Span(NamedTuple):
@@ -26,9 +30,11 @@ class Span(NamedTuple):
 def fixes_of(db: sqlite3.Connection, node: int, boot: int) -> list[Span]:
     """The fixes of a boot in the order in which they were issued; a later one holds against an earlier one."""
     query = (
-        "SELECT from_ns, to_ns, new_offset_ns FROM time_fix WHERE node = ? AND boot = ? ORDER BY issued_ns, epoch, seq"
+        "SELECT from_ns, to_ns, new_offset_ns FROM time_fix WHERE node = ? AND boot = ?"
+        " ORDER BY issued_ns DESC, epoch DESC, seq DESC LIMIT ?"
     )
-    return [Span(*row) for row in db.execute(query, (node, boot))]
+    latest = [Span(*row) for row in db.execute(query, (node, boot, MOST_FIXES))]
+    return latest[::-1]
 
 
 def offsets_of(fixes: Sequence[Span], times_ns: Sequence[int], offset_ns: int) -> list[int]:
