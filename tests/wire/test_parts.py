@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgpack
 import pytest
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from edge_agent.errors import WireError
 from edge_agent.reading import NOT_SENT, RecordKind
-from edge_agent.wire.batch import RowRange, RowsOfBatch, Tombstone
+from edge_agent.wire.batch import Batch, RowRange, RowsOfBatch, Tombstone
 from edge_agent.wire.codec import (
+    Reference,
     by_announcement,
     decode_batch,
     decode_message,
@@ -27,9 +28,6 @@ from edge_agent.wire.codec import (
 )
 from tests.wire.samples import ANNOUNCEMENT, ENVELOPE, FULL, PLAIN, TIME_FIX, encoded
 from tests.wire.strategies import batches
-
-if TYPE_CHECKING:
-    from edge_agent.wire.batch import Batch
 
 BODY = encode_batch(PLAIN)
 Cells = dict[int, tuple[Any, ...]]
@@ -92,6 +90,14 @@ def test_a_part_travels_with_the_rows_it_holds_and_stands_alone() -> None:
         assert taught == replace(read, announcement=ANNOUNCEMENT)
 
 
+def test_only_the_body_of_a_batch_that_stands_alone_is_divided() -> None:
+    for body in (BODY + b"\x00", encode_batch(PLAIN, reference=Reference(41, PLAIN)), encode_batch(Batch(())), b"\x91"):
+        with pytest.raises(WireError):
+            split_batch(body, 1 << 20)
+    with pytest.raises(WireError, match="rows, not 3"):
+        thin_batch(BODY, 2, RowsOfBatch(9, 0, 1, 3))
+
+
 def test_features_of_the_whole_batch_go_with_the_first_part() -> None:
     parts = [decode_batch(part) for _, part in split_batch(BODY, 50)]
     told = [column.features for part in parts for group in part.groups for column in group.columns if column.features]
@@ -127,6 +133,7 @@ COUNT = 40
         [COUNT, 0, 2, COUNT],
         [COUNT, 0, 1, 0],
         [COUNT, 0, 1, COUNT - 1],
+        [2 * COUNT, 0, 1, COUNT + 1],
         [COUNT, 0.0, 1, COUNT],
         [1 << 63, 0, 1, COUNT],
     ],
@@ -163,6 +170,8 @@ def test_impossible_rows_of_a_tombstone_are_refused(rows: object) -> None:
 def test_an_impossible_end_of_a_tombstone_is_refused(last: object) -> None:
     with pytest.raises(WireError):
         decode_message(with_field("v2-rows-tombstone", 1, last))
+    with pytest.raises(WireError):
+        decode_message(with_field("v2-tombstone", 1, 6 if last == 41 else last))
     with pytest.raises(WireError, match="more than one record"):
         decode_message(with_field("v2-rows-tombstone", 1, None))
 
