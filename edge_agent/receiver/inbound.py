@@ -40,9 +40,16 @@ class Inbound:
     Args:
         announcements: prefix and bytes of what was learned before, oldest first.
         kept: prefix and content of what was kept before, oldest first.
+        jump: how far the numbers of what is kept now are above those; random, so that two receivers on one database
+            use different ones.
     """
 
-    def __init__(self, announcements: Iterable[tuple[str, bytes]] = (), kept: Iterable[tuple[str, Kept]] = ()) -> None:
+    def __init__(
+        self,
+        announcements: Iterable[tuple[str, bytes]] = (),
+        kept: Iterable[tuple[str, Kept]] = (),
+        jump: int = 0,
+    ) -> None:
         self._announcements: OrderedDict[str, dict[int, Announcement]] = OrderedDict()
         self._channels = 0
         self._kept: OrderedDict[str, dict[int, Kept]] = OrderedDict()
@@ -50,6 +57,7 @@ class Inbound:
         self._next = 1
         for prefix, each in kept:
             self._keep(prefix, each)
+        self._next += jump
         for prefix, packed in announcements:
             self._learn(prefix, parse_announcement(packed))
 

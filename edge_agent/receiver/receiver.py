@@ -40,6 +40,7 @@ IDLE_NS: Final = NS_PER_S // 200
 nothing has come for so long: a broker whose window is full waits for us."""
 MOST_WAITING: Final = 1024
 """Most events between the connection and us."""
+_JUMP_BITS: Final = 40
 RETRY_NS: Final = NS_PER_S
 RETRY_MOST_NS: Final = 60 * NS_PER_S
 
@@ -96,7 +97,7 @@ class Receiver:
         self._clock = clock
         self._rng = rng
         self._feeds = feeds
-        self._inbound = Inbound(sink.announcements(), sink.kept())
+        self._inbound = self._new_inbound()
         self._group: _Group | None = None
         self._connection: Connection | None = None
         self._number = 0
@@ -145,6 +146,9 @@ class Receiver:
             self._connection.close()
             self._connection = None
             self._is_up = False
+
+    def _new_inbound(self) -> Inbound:
+        return Inbound(self._sink.announcements(), self._sink.kept(), self._rng.getrandbits(_JUMP_BITS))
 
     def _emitter(self, number: int) -> Callable[[LinkEvent], object]:
         def emit(event: LinkEvent) -> None:
@@ -207,7 +211,7 @@ class Receiver:
         except Unavailable as error:
             # Nothing is acknowledged, so the broker sends it all again, to the next connection.
             self._disconnect(str(error), now_ns)
-            self._inbound = Inbound(self._sink.announcements(), self._sink.kept())
+            self._inbound = self._new_inbound()
             return
         if self._connection is not None:
             for token in group.tokens:

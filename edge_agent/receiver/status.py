@@ -14,7 +14,7 @@ from edge_agent.wire.limits import MAX_TEXT_BYTES
 if TYPE_CHECKING:
     from edge_agent.wire.announcement import Announcement
 
-MOST_STATUS_BYTES: Final = 1 << 18
+MOST_STATUS_BYTES: Final = 1 << 19
 MOST_LISTED: Final = 4096
 """Epochs of a status that are read."""
 _COUNT_END: Final = 1 << 63

@@ -19,7 +19,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     started: list[Bench] = []
 
     def bench(name: str = "received.db", *, session: bool = True) -> Bench:
-        started.append(Bench(tmp_path / name, session=session))
+        started.append(Bench(tmp_path / name, session=session, seed=len(started)))
         return started[-1]
 
     yield bench

@@ -118,7 +118,7 @@ STATUSES = [
     b'{"node": "' + b"n" * 257 + b'", "state": "online"}',
     b'{"node": "n", "state": "online", "x": ' + b"[" * 100_000,
     b'{"node": "n", "state": "online", "x": ' + b"9" * 100_000 + b"}",
-    b'{"node": "n", "state": "online", "x": "' + b"y" * (1 << 18) + b'"}',
+    b'{"node": "n", "state": "online", "x": "' + b"y" * (1 << 19) + b'"}',
     json.dumps({"node": "n", "state": "online", "epochs": [{"epoch": 1, "boot": 1, "upto": 1}] * 4097}).encode(),
 ]
 

@@ -104,6 +104,16 @@ def test_2_parts_that_contradict_each_other_are_refused_and_change_nothing(bench
     assert bench.receiver.total.refused.total() == 1
 
 
+def test_3_a_seq_that_was_reserved_may_come_after_later_ones(bench: Bench) -> None:
+    bench.take(G.status((77, 3)), lane="status")
+    bench.take(G.event(3), G.batch(1))
+    bench.wait(2)
+    assert bench.ack() == {"epoch": 77, "upto": 1, "ranges": [[3, 3]]}
+    bench.take(G.batch(2))
+    bench.wait(2)
+    assert bench.ack() == {"epoch": 77, "upto": 3, "ranges": []}
+
+
 def test_4_a_node_that_is_alive_under_two_epochs_alternately_raises_an_alarm(bench: Bench) -> None:
     clone = replace(G, epoch=99)
     bench.take(G.status((77, 1)), clone.status((99, 1)), lane="status")
@@ -510,6 +520,13 @@ def test_18_two_receivers_on_one_database_store_each_reading_once(start: Callabl
     one.take(G.batch(2), G.batch(3))
     assert set(one.identities().values()) == {1}
     assert len(one.identities()) == 3 * READINGS
+
+
+def test_18_two_receivers_on_one_database_keep_what_waits_apart(start: Callable[..., Bench]) -> None:
+    one, other = start(), start()
+    one.take(G.announced(1))
+    other.take(replace(G, node="m").announced(1), prefix="edge/m")
+    assert one.rows("SELECT prefix FROM kept ORDER BY prefix") == [("edge/m",), ("edge/n",)]
 
 
 def test_order_holds_after_sorting_by_seq_and_row(bench: Bench) -> None:
