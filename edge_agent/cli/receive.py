@@ -39,6 +39,9 @@ _NDJSON: Final = "ndjson:"
 @click.option("--username", help="For the broker.")
 @click.option("--password-file", type=click.Path(), help="Nobody else may read it.")
 @click.option("--ca-file", type=click.Path(), help="Authority of an mqtts:// broker.  [default: the system's]")
+@click.option(
+    "--ack-key-file", type=click.Path(), help="Secret that signs what gateways are told; nobody else may read it."
+)
 @click.option("--report", is_flag=True, help="Print what is here and what is missing, and end; needs no broker.")
 @click.option("--json", "as_json", is_flag=True, help="With --report: as JSON.")
 @click.option("--accept-lost", is_flag=True, help="Close what is missing and cannot be had, and end; needs no broker.")
@@ -50,6 +53,7 @@ def receive(
     username: str | None,
     password_file: str | None,
     ca_file: str | None,
+    ack_key_file: str | None,
     report: bool,
     as_json: bool,
     accept_lost: bool,
@@ -59,6 +63,8 @@ def receive(
     A message is acknowledged to the broker after the commit, and to the gateway by a retained message on
     <prefix>/ack/<name>. `edge-agent docs confirmation` describes the protocol, `edge-agent docs receive` the tables.
     """
+    from edge_agent.uplink.secret import read_password
+
     database, feeds = _sinks(sinks)
     if as_json and not report:
         raise click.UsageError("--json needs --report")
@@ -72,10 +78,13 @@ def receive(
         raise click.UsageError("--broker is missing; without it only --report and --accept-lost work")
     topics = [f"{_checked_prefix(prefix)}/{lane}" for lane in ("live", "backlog", "event", "status")]
     own = _checked_name(name or socket.gethostname())
-    _receive(_address(broker, own, username, password_file, ca_file), topics, own, database, feeds)
+    address = _address(broker, own, username, password_file, ca_file)
+    _receive(address, topics, own, database, feeds, read_password(ack_key_file, None))
 
 
-def _receive(broker: Broker, topics: Sequence[str], name: str, database: Path, feeds: Sequence[str]) -> None:
+def _receive(
+    broker: Broker, topics: Sequence[str], name: str, database: Path, feeds: Sequence[str], key: str | None
+) -> None:
     """Receive until a signal comes."""
     from edge_agent.cli.main import set_up_logging
     from edge_agent.cli.run import on_signals
@@ -90,7 +99,7 @@ def _receive(broker: Broker, topics: Sequence[str], name: str, database: Path, f
         sink = stack.enter_context(SqliteSink(database))
         written = [stack.enter_context(NdjsonFeed(sink.db, target)) for target in feeds]
         rng = random.Random()  # noqa: S311 spreads waiting times
-        receiver = Receiver(name, sink, _connector(broker, topics), clock, rng, written)
+        receiver = Receiver(name, sink, _connector(broker, topics), clock, rng, written, key)
 
         def end() -> None:
             stop.set()

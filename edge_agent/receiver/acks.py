@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.clock import NS_PER_S
+from edge_agent.receiver.signature import SIGNATURE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,7 +51,7 @@ def ack_message(answers: Sequence[Answer]) -> bytes:
     Args:
         answers: oldest epoch first. Where there is no room for all, those that are `first` are taken, then the oldest.
     """
-    room = MOST_BYTES - len(_text({"v": 1, "acks": []}))
+    room = MOST_BYTES - SIGNATURE_BYTES - len(_text({"v": 1, "acks": []}))
     taken: dict[int, bytes] = {}
     for place in sorted(range(len(answers)), key=lambda place: not answers[place].first):
         answer = answers[place]

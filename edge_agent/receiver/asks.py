@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.receiver.ranges import Ranges
+from edge_agent.receiver.signature import SIGNATURE_BYTES
 
 if TYPE_CHECKING:
     import random
@@ -37,7 +38,7 @@ class Missing:
 
 def ask_message(missing: Iterable[Missing], *, teach: bool = False) -> bytes:
     """Write a request of at most MOST_BYTES for the oldest missing records, or with `teach` for an announcement too."""
-    room = MOST_BYTES - len(b'{"v":1,"missing":[],"teach":true}')
+    room = MOST_BYTES - SIGNATURE_BYTES - len(b'{"v":1,"missing":[],"teach":true}')
     entries: list[bytes] = []
     for each in missing:
         fields = {"epoch": each.epoch, "ranges": [list(pair) for pair in each.ranges[:MOST_RANGES]]}

@@ -17,6 +17,7 @@ from edge_agent.receiver.arrival import Refused
 from edge_agent.receiver.asks import AskPlan, ask_message
 from edge_agent.receiver.inbound import Inbound
 from edge_agent.receiver.link import Arrived, Down, LinkEvent, Up
+from edge_agent.receiver.signature import signed
 from edge_agent.receiver.sinks import look
 from edge_agent.receiver.sinks.sqlite import Stored
 from edge_agent.runtime import Inbox
@@ -73,6 +74,7 @@ class Receiver:
         clock: time.
         rng: spreads attempts to connect, and requests.
         feeds: other sinks.
+        key: signs what is said to gateways; None: it is not signed.
 
     Attributes:
         total: what was stored since the start.
@@ -88,6 +90,7 @@ class Receiver:
         clock: Clock,
         rng: random.Random,
         feeds: Sequence[Feed] = (),
+        key: str | None = None,
     ) -> None:
         self.inbox: Inbox[tuple[int, LinkEvent]] = Inbox(MOST_WAITING)
         self.total = Stored()
@@ -97,6 +100,7 @@ class Receiver:
         self._clock = clock
         self._rng = rng
         self._feeds = feeds
+        self._key = key
         self._inbound = self._new_inbound()
         self._group: _Group | None = None
         self._connection: Connection | None = None
@@ -248,13 +252,15 @@ class Receiver:
                 self._ask(prefix, ask_message(wanted, teach=bool(self._inbound.waits_for(prefix))))
 
     def _acknowledge(self, prefix: str, touched: frozenset[int]) -> None:
-        if self._connection is not None:
-            answers = look.answers(self._sink.db, prefix, touched)
-            self._connection.publish(f"{prefix}/ack/{self._topic_name}", ack_message(answers), retain=True)
+        answers = look.answers(self._sink.db, prefix, touched)
+        self._publish(f"{prefix}/ack/{self._topic_name}", ack_message(answers), retain=True)
 
     def _ask(self, prefix: str, payload: bytes) -> None:
+        self._publish(f"{prefix}/ask/{self._topic_name}", payload, retain=False)
+
+    def _publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
         if self._connection is not None:
-            self._connection.publish(f"{prefix}/ask/{self._topic_name}", payload, retain=False)
+            self._connection.publish(topic, signed(topic, payload, self._key), retain=retain)
 
     def _disconnect(self, reason: str, now_ns: int) -> None:
         if self._connection is not None:

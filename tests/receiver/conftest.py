@@ -18,8 +18,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     """Starts receivers, by default on one database, and ends them after the test."""
     started: list[Bench] = []
 
-    def bench(name: str = "received.db", *, session: bool = True) -> Bench:
-        started.append(Bench(tmp_path / name, session=session, seed=len(started)))
+    def bench(name: str = "received.db", *, session: bool = True, key: str | None = None) -> Bench:
+        started.append(Bench(tmp_path / name, session=session, seed=len(started), key=key))
         return started[-1]
 
     yield bench

@@ -155,12 +155,12 @@ class FakeConnection:
 class Bench:
     """A receiver on simulated time, with a database on disk."""
 
-    def __init__(self, path: Path, *, session: bool = True, seed: int = 1) -> None:
+    def __init__(self, path: Path, *, session: bool = True, seed: int = 1, key: str | None = None) -> None:
         self.path = path
         self.clock = SimulatedClock(START_NS)
         self.sink = SqliteSink(path)
         self.connections: list[FakeConnection] = []
-        self.receiver = Receiver("hq", self.sink, self._connect, self.clock, random.Random(seed))
+        self.receiver = Receiver("hq", self.sink, self._connect, self.clock, random.Random(seed), key=key)
         self._token = 0
         self.session = session
         self.connect()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import shutil
 from contextlib import closing
 from dataclasses import replace
@@ -11,6 +14,7 @@ import pytest
 
 from edge_agent.receiver import completeness
 from edge_agent.receiver.acks import MOST_BYTES, Answer, ack_message
+from edge_agent.receiver.signature import signed
 from edge_agent.receiver.sinks import look
 from edge_agent.receiver.sinks.schema import open_database
 from edge_agent.wire.batch import RowRange
@@ -270,9 +274,21 @@ def test_11_there_is_room_for_what_has_just_come_before_what_is_old() -> None:
         Answer((1 << 52) + number, number, ((number + 2, number + 3),), first=number == 900) for number in range(1000)
     ]
     message = ack_message(answers)
-    assert len(message) <= MOST_BYTES
+    assert len(signed("t", message, "k")) <= MOST_BYTES
+    assert len(signed("t", message, "k")) > MOST_BYTES - 100
     assert str((1 << 52) + 900).encode() in message
     assert str((1 << 52) + 899).encode() not in message
+
+
+def test_13_what_is_said_can_be_signed(start: Callable[..., Bench]) -> None:
+    bench = start(key="secret")
+    bench.take(G.batch(1), G.announced(2))
+    bench.wait(2)
+    assert len(bench.link.published) == 2
+    for topic, said, _ in bench.link.published:
+        signature = said.pop("hmac")
+        unsigned = json.dumps(said, separators=(",", ":")).encode()
+        assert signature == hmac.new(b"secret", topic.encode() + b"\0" + unsigned, hashlib.sha256).hexdigest()
 
 
 def test_14_every_duplicate_is_answered(bench: Bench) -> None:
@@ -370,7 +386,7 @@ def test_15_a_new_gap_is_asked_for_soon_though_an_old_one_stays(bench: Bench) ->
     count = len(bench.said("ask"))
     bench.take(G.batch(4))
     bench.wait(140)
-    assert bench.said("ask")[count:] == [{"v": 1, "missing": [{"epoch": 77, "ranges": [[1, 1], [3, 3]]}]}]
+    assert bench.said("ask")[count] == {"v": 1, "missing": [{"epoch": 77, "ranges": [[1, 1], [3, 3]]}]}
 
 
 def test_15_a_gateway_that_is_away_is_not_asked(bench: Bench) -> None:
