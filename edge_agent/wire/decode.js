@@ -686,7 +686,11 @@ class EdgeDecoder {
       const span = { t_from: isoUtc(at(firstNs)), t_to: isoUtc(at(lastNs)), t_quality: message.timeQuality };
       yield { kind: "tombstone", ...identity, ...covered, ...told, ...span };
     } else {
-      for (const group of message.groups) yield* readings(message, identity, group, at);
+      let row = 0;
+      for (const group of message.groups) {
+        yield* readings(message, identity, group, at, row);
+        row += group.timesNs.length;
+      }
       for (const group of message.groups) yield* windows(identity, group, at);
     }
   }
@@ -809,13 +813,14 @@ function lastNumber(values) {
 
 const finite = (number) => (number !== null && Number.isFinite(number) ? number : null);
 
-function* readings(message, identity, group, at) {
+function* readings(message, identity, group, at, before) {
+  const { rows } = message;
   for (const { quantity, values, raws, sigmas, statuses } of group.columns) {
     for (let i = 0; i < statuses.length; i++) {
       if (statuses[i] === null) continue;
       const tNs = at(group.timesNs[i]);
       yield {
-        ...identity, sensor: group.sensor, quantity,
+        ...identity, ...(rows ? { row: rows.first + (before + i) * rows.step } : {}), sensor: group.sensor, quantity,
         t: isoUtc(tNs), t_ns: tNs, t_quality: message.timeQuality,
         value: finite(values[i]), raw: raws ? finite(raws[i]) : null,
         ...(sigmas ? { sigma: sigmas[i] } : {}),

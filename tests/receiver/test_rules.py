@@ -168,6 +168,12 @@ def test_6_the_mark_shows_what_is_missing_at_the_end(bench: Bench) -> None:
     assert report(bench)["missing"] == [[2, 5]]
 
 
+def test_6_the_mark_never_goes_back(bench: Bench) -> None:
+    bench.take(G.batch(1))
+    bench.take(G.status((77, 5)), G.status((77, 3)), lane="status")
+    assert report(bench)["mark"] == 5
+
+
 def test_6_an_open_ended_tombstone_closes_a_dead_epoch(bench: Bench) -> None:
     bench.take(G.batch(1), G.batch(9))
     bench.take(NEXT.status((77, 30), (78, 1)), lane="status")
@@ -192,6 +198,12 @@ def test_7_the_unseen_tail_of_a_volatile_epoch_is_lost_when_its_successor_speaks
     assert [(each["reason"], each["records"]) for each in report(bench)["dropped"]] == [("lost, volatile", 3)]
     bench.take(G.batch(3))
     assert len(bench.identities()) == 2 * READINGS, "what was on its way is stored all the same"
+
+
+def test_7_the_mark_of_a_volatile_epoch_counts_though_nothing_is_listed(bench: Bench) -> None:
+    bench.take(G.batch(1))
+    bench.take(G.status(volatile=4), NEXT.status(), lane="status")
+    assert [(each["reason"], each["records"]) for each in report(bench)["dropped"]] == [("lost, volatile", 3)]
 
 
 def test_7_an_epoch_on_disk_is_not_lost_when_its_successor_speaks(bench: Bench) -> None:
