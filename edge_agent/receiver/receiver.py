@@ -7,7 +7,6 @@ retained message on `<prefix>/ack/<name>`. It does no input or output itself: th
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_agent.clock import NS_PER_S
@@ -15,11 +14,12 @@ from edge_agent.errors import Unavailable
 from edge_agent.receiver.acks import AckPlan, ack_message
 from edge_agent.receiver.arrival import Refused
 from edge_agent.receiver.asks import AskPlan, ask_message
+from edge_agent.receiver.group import Group
 from edge_agent.receiver.inbound import Inbound
 from edge_agent.receiver.link import Arrived, Down, LinkEvent, Up
 from edge_agent.receiver.signature import signed
 from edge_agent.receiver.sinks import look
-from edge_agent.receiver.sinks.sqlite import Stored
+from edge_agent.receiver.sinks.writing import Stored
 from edge_agent.runtime import Inbox
 
 if TYPE_CHECKING:
@@ -27,18 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge_agent.clock import Clock
-    from edge_agent.receiver.arrival import Arrival
     from edge_agent.receiver.link import Connection
     from edge_agent.receiver.sinks.sqlite import SqliteSink
 
 log = logging.getLogger(__name__)
 
-MOST_GROUP: Final = 256
-MOST_GROUP_BYTES: Final = 1 << 22
-GROUP_NS: Final = NS_PER_S // 5
-IDLE_NS: Final = NS_PER_S // 200
-"""A group of messages is committed when it has so many messages or bytes, so long after its first message, or when
-nothing has come for so long: a broker whose window is full waits for us."""
 MOST_WAITING: Final = 1024
 """Most events between the connection and us."""
 _JUMP_BITS: Final = 40
@@ -51,17 +44,6 @@ class Feed(Protocol):
 
     def feed(self) -> None:
         """Write what is new in the database."""
-
-
-@dataclass(slots=True)
-class _Group:
-    """Messages that are in no transaction yet."""
-
-    arrivals: list[Arrival]
-    tokens: list[int]
-    bytes: int
-    first_ns: int
-    last_ns: int
 
 
 class Receiver:
@@ -102,7 +84,7 @@ class Receiver:
         self._feeds = feeds
         self._key = key
         self._inbound = self._new_inbound()
-        self._group: _Group | None = None
+        self._group: Group | None = None
         self._connection: Connection | None = None
         self._number = 0
         self._version = 5
@@ -129,7 +111,7 @@ class Receiver:
             self._overflowed = 0
             self._commit()
             self._disconnect("messages came faster than they could be stored", now_ns)
-        if self._group is not None and self._is_due(self._group, now_ns):
+        if self._group is not None and now_ns >= self._group.due_ns():
             self._commit()
         if self._is_up:
             self._say(self._clock.now_ns())
@@ -191,19 +173,10 @@ class Receiver:
     def _arrived(self, event: Arrived, now_ns: int) -> None:
         arrivals = self._inbound.take(event.topic, event.payload, retained=event.retained)
         if self._group is None:
-            self._group = _Group([], [], 0, now_ns, now_ns)
-        group = self._group
-        group.arrivals += arrivals
-        group.bytes += len(event.payload)
-        group.last_ns = now_ns
-        if event.token is not None:
-            group.tokens.append(event.token)
-        if len(group.arrivals) >= MOST_GROUP or group.bytes >= MOST_GROUP_BYTES:
+            self._group = Group(now_ns)
+        self._group.add(arrivals, event, now_ns)
+        if self._group.is_full():
             self._commit()
-
-    @staticmethod
-    def _is_due(group: _Group, now_ns: int) -> bool:
-        return now_ns >= min(group.first_ns + GROUP_NS, group.last_ns + IDLE_NS)
 
     def _commit(self) -> None:
         group, self._group = self._group, None
@@ -222,7 +195,7 @@ class Receiver:
                 self._connection.acknowledge(token)
         self._follow(group, stored, now_ns)
 
-    def _follow(self, group: _Group, stored: Stored, now_ns: int) -> None:
+    def _follow(self, group: Group, stored: Stored, now_ns: int) -> None:
         """What follows from a commit: acknowledgements, requests, other sinks."""
         self.total.add(stored)
         for prefix, epochs in stored.touched.items():
@@ -282,7 +255,7 @@ class Receiver:
     def _next_ns(self) -> int | None:
         times: list[int | None] = []
         if self._group is not None:
-            times.append(min(self._group.first_ns + GROUP_NS, self._group.last_ns + IDLE_NS))
+            times.append(self._group.due_ns())
         if self._is_up:
             times += [self._acks.next_ns(), self._asks.next_ns()]
         elif self._connection is None:

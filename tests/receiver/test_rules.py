@@ -450,6 +450,15 @@ def test_15_accept_lost_closes_what_cannot_be_had_and_nothing_else(bench: Bench)
     assert look.accept_lost(bench.sink.db, 0) == []
 
 
+def test_15_accept_lost_never_closes_the_present_epoch(bench: Bench) -> None:
+    bench.take(G.batch(2))
+    assert look.accept_lost(bench.sink.db, 0) == [], "it may be the present one"
+    bench.take(NEXT.batch(2))
+    bench.take(G.status(), lane="status")
+    assert look.accept_lost(bench.sink.db, 0) == [("n", 78, 1)], "a node that lists nothing works under the other one"
+    assert report(bench)["state"] == "receiving"
+
+
 def test_16_an_unknown_announcement_is_asked_for_and_nothing_is_guessed_or_lost(bench: Bench) -> None:
     bench.take(G.announced(2), G.announced(3))
     assert bench.said("ask") == [{"v": 1, "missing": [], "teach": True}]
@@ -511,6 +520,12 @@ def test_18_nothing_is_acknowledged_that_could_not_be_written(bench: Bench) -> N
     bench.take(G.batch(1))
     assert bench.link.acknowledged == [2]
     assert set(bench.identities().values()) == {1}
+
+
+def test_18_a_commit_survives_a_power_cut(bench: Bench) -> None:
+    full = 2
+    assert bench.rows("PRAGMA synchronous") == [(full,)]
+    assert bench.rows("PRAGMA journal_mode") == [("wal",)]
 
 
 def test_18_a_group_is_one_transaction(bench: Bench) -> None:

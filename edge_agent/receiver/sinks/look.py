@@ -143,8 +143,8 @@ def accept_lost(db: sqlite3.Connection, now_ns: int) -> list[tuple[str, int, int
     books = Books(db, now_ns)
     query = (
         "SELECT node.id, node.name, epoch.epoch, epoch.id FROM epoch JOIN node ON node.id = epoch.node"
-        " WHERE complete = 0 AND (CASE WHEN lists THEN listed IS NOT 1 ELSE epoch.id <"
-        " (SELECT max(id) FROM epoch AS later WHERE later.node = node.id) END) AND node.epoch IS NOT epoch.epoch"
+        " WHERE complete = 0 AND node.epoch IS NOT epoch.epoch AND (CASE WHEN lists THEN listed IS NOT 1"
+        " ELSE node.epoch IS NOT NULL OR epoch.id < (SELECT max(id) FROM epoch AS e WHERE e.node = node.id) END)"
     )
     for node, name, epoch, _number in db.execute(query).fetchall():
         closed.append((name, epoch, close(db, books.account(node, epoch, 0), ACCEPTED)))

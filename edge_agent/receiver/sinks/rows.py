@@ -65,7 +65,7 @@ class RowWriter:
             channels = [self._books.channel(node, group.sensor, column.quantity) for column in group.columns]
             for column, channel in zip(group.columns, channels, strict=True):
                 self._column(column, channel, rows, group.times_ns, offsets, chosen)
-                if column.features is not None and chosen[0] == 0:
+                if column.features is not None:  # those that are there already stay
                     self._features(account.id, envelope.seq, channel, column)
             widths += _widths(group.columns, rows, chosen)
         span = (min(spans), max(spans)) if spans else (None, None)
