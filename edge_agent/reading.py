@@ -123,6 +123,24 @@ class EventKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class TimeFix:
+    """The wall time of stamps is restated: for these stamps, wall minus boot time is `new_offset_ns`.
+
+    Attributes:
+        boot: number of the boot that the stamps belong to; 0..2**63-1.
+        from_ns, to_ns: first and last stamp that it holds for, nanoseconds since boot; from_ns <= to_ns.
+        old_offset_ns: what was said before of the last of these stamps.
+        new_offset_ns: what holds now. It replaces what was said before, and is never added to it.
+    """
+
+    boot: int
+    from_ns: int
+    to_ns: int
+    old_offset_ns: int
+    new_offset_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened once, for a person or a rule to act on.
 
@@ -135,6 +153,7 @@ class Event:
         cause: one sentence with evidence and, where there is one, the fix.
         errno: the kernel's reason, where it gave one.
         severity: of an alert: `info`, `warning`, `critical`.
+        fix: of a time-fix: the numbers.
     """
 
     kind: EventKind
@@ -144,6 +163,7 @@ class Event:
     cause: str
     errno: int | None = None
     severity: str | None = None
+    fix: TimeFix | None = None
 
 
 class RecordKind(IntEnum):

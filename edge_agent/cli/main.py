@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "drivers": "The sensors that are supported.",
     "decode": "Captured messages to readings.",
     "replay": "Recorded readings through the same pipeline.",
+    "receive": "The other end: stores what gateways send, and confirms it.",
     "docs": "The manual; needs no internet.",
 }
 """Name → help. The module of that name in this package defines the command; it is loaded when it is called."""

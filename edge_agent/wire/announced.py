@@ -59,6 +59,10 @@ def teaching(message: bytes, announcement: Announcement) -> bytes:
     Raises:
         WireError: the message would be too large.
     """
+    if message[1] != FIXARRAY | ENVELOPE_FIELDS + 1:  # it holds some rows of its batch, and says which
+        parts = msgpack.unpackb(message[1:-CRC_BYTES])
+        parts[ENVELOPE_FIELDS + 1] = announcement.packed
+        return sealed(bytes((VERSION,)) + msgpack.packb(parts))
     fields = message[2:-CRC_BYTES] + msgpack.packb(announcement.packed)
     return sealed(bytes((VERSION, FIXARRAY | ENVELOPE_FIELDS + 2)) + fields)
 
@@ -72,13 +76,13 @@ def by_announcement(message: bytes, announcement: Announcement) -> bytes | None:
 
     Returns:
         The message. None if this form cannot hold it: it is no batch, it is from another node, its channels are not
-        among the announced ones in the announced order, or its offset does not differ from the announced one by a
-        multiple of the time step.
+        among the announced ones in the announced order, its offset does not differ from the announced one by a multiple
+        of the time step, or it holds only some rows of its batch.
     """
-    first, node, epoch, seq, boot, offset_ns, body = msgpack.unpackb(message[1:-CRC_BYTES])[: ENVELOPE_FIELDS + 1]
+    first, node, epoch, seq, boot, offset_ns, body, *more = msgpack.unpackb(message[1:-CRC_BYTES])
     quality, kind = divmod(first, 1 << KIND_BITS)
     steps, odd_ns = divmod(wrap_int64(offset_ns - announcement.offset_ns), announcement.time_step_ns)
-    if kind != RecordKind.BATCH or node != announcement.node or odd_ns:
+    if kind != RecordKind.BATCH or node != announcement.node or odd_ns or any(more[1:]):
         return None
     groups, data, *reference = body
     places = _places(groups, announcement)

@@ -70,25 +70,62 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class RowsOfBatch:
+    """Which rows of a batch a message holds. Rows are counted from 0 over the groups in their order.
+
+    Attributes:
+        total: rows of the whole batch, all groups together; 1..MAX_CELLS.
+        first: the first row that the message holds.
+        step: 1, or more in a thinned copy: the message holds every `step`-th row from `first` on.
+        count: how many rows it holds; 1 or more.
+    """
+
+    total: int
+    first: int
+    step: int
+    count: int
+
+    @property
+    def last(self) -> int:
+        """The last row that the message holds."""
+        return self.first + (self.count - 1) * self.step
+
+    def numbers(self) -> range:
+        """The rows that the message holds."""
+        return range(self.first, self.last + 1, self.step)
+
+
+class RowRange(NamedTuple):
+    """Rows `first`, `first + step` and so on, up to `last`; counted as in `RowsOfBatch`."""
+
+    first: int
+    last: int
+    step: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Tombstone:
     """A record of what was dropped, and why.
 
     Attributes:
-        first_seq, last_seq: first and last record that was dropped; 0 if they had no seq.
+        first_seq, last_seq: first and last record that was dropped; 0 if they had no seq. last_seq None: everything
+            from first_seq on, of an epoch that has ended.
         records, readings: how many were dropped.
         reason: one word or sentence.
         first_ns, last_ns: time of the first and the last dropped reading, nanoseconds since boot.
         epoch: epoch of first_seq and last_seq; None: that of the envelope.
+        rows: not empty: only these rows of the batch first_seq (= last_seq) were dropped; its other rows go on.
     """
 
     first_seq: int
-    last_seq: int
+    last_seq: int | None
     records: int
     readings: int
     reason: str
     first_ns: int
     last_ns: int
     epoch: int | None = None
+    rows: tuple[RowRange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +136,13 @@ class Message:
         envelope: identity and time.
         content: the record.
         announcement: one that the message carries as well; later messages may refer to it.
+        rows: which rows of the batch it holds; None: all.
     """
 
     envelope: Envelope
     content: Batch | Event | Tombstone
     announcement: Announcement | None = None
+    rows: RowsOfBatch | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -560,7 +560,8 @@ class EdgeDecoder {
     }
     isRight(0);
     const input = new Bytes(bytes.subarray(1, end));
-    const [first, node, epoch, seq, boot, offsetNs, body, taught = null] = array(readMsgpack(input), 7, "the envelope");
+    const [first, node, epoch, seq, boot, offsetNs, body, taught = null, rows = null] =
+      array(readMsgpack(input), 7, "the envelope");
     check(input.at === end - 1, "something follows the message");
     check(isInt(first) && first >= 0n && first < 16n, "an unknown kind");
     check(isCount(epoch) && isCount(seq) && isCount(boot) && isInt64(offsetNs), "the envelope is wrong");
@@ -571,6 +572,7 @@ class EdgeDecoder {
     if (kind === 1) message.event = readEvent(body);
     else if (kind === 2) message.tombstone = readTombstone(body);
     else this.readBatch(message, body);
+    message.rows = rows === null ? null : readRows(rows, kind, message.groups);
     if (taught) this.announce(taught);
     return message;
   }
@@ -673,8 +675,9 @@ class EdgeDecoder {
     const identity = { node: message.node, epoch: message.epoch, seq: message.seq };
     const at = (stamp) => stamp + message.offsetNs;
     if (message.event) {
-      const { kind, bootNs, subject, state, cause, errno, severity } = message.event;
-      const reason = { ...(errno === null ? {} : { errno }), ...(severity === null ? {} : { severity }) };
+      const { kind, bootNs, subject, state, cause, errno, severity, fix } = message.event;
+      const more = Object.entries({ errno, severity, fix }).filter(([, value]) => value !== null);
+      const reason = Object.fromEntries(more);
       const when = { t: isoUtc(at(bootNs)), t_ns: at(bootNs), t_quality: message.timeQuality };
       yield { kind: "event", ...identity, event: kind, subject, state, cause, ...reason, ...when };
     } else if (message.tombstone) {
@@ -683,7 +686,11 @@ class EdgeDecoder {
       const span = { t_from: isoUtc(at(firstNs)), t_to: isoUtc(at(lastNs)), t_quality: message.timeQuality };
       yield { kind: "tombstone", ...identity, ...covered, ...told, ...span };
     } else {
-      for (const group of message.groups) yield* readings(message, identity, group, at);
+      let row = 0;
+      for (const group of message.groups) {
+        yield* readings(message, identity, group, at, row);
+        row += group.timesNs.length;
+      }
       for (const group of message.groups) yield* windows(identity, group, at);
     }
   }
@@ -741,20 +748,50 @@ function quantityOf(code) {
   return QUANTITIES[Number(code)] ?? `quantity_${code}`;
 }
 
+// Which rows of its batch a message holds: first, first + step, … of total, counted over the groups in their order.
+function readRows(field, kind, groups) {
+  const numbers = array(field, 4, "the rows").slice(0, 4);
+  check(kind === 0 && numbers.every(isCount), "the rows are of an unknown shape");
+  const [total, first, step, count] = numbers.map(Number);
+  check(total > 0 && total <= CAPS.cells && first < total && step > 0 && step <= CAPS.cells, "the rows are impossible");
+  check(count > 0 && first + (count - 1) * step < total, "there are more rows than the batch has");
+  check(groups.reduce((sum, { timesNs }) => sum + timesNs.length, 0) === count, "the rows are others than it says");
+  return { total, first, step, count };
+}
+
 function readEvent(body) {
-  const [kind, bootNs, subject, state, cause, errno = null, severity = null] = array(body, 5, "an event");
+  const [kind, bootNs, subject, state, cause, errno = null, severity = null, numbers = null] =
+    array(body, 5, "an event");
   check([kind, subject, state, cause].every(isText) && isInt64(bootNs), "an event of an unknown shape");
   check(errno === null || isInt64(errno), "an errno is no number");
   check(severity === null || isText(severity), "a severity is no text");
-  return { kind, bootNs, subject, state, cause, errno, severity };
+  return { kind, bootNs, subject, state, cause, errno, severity, fix: numbers === null ? null : readFix(numbers) };
+}
+
+function readFix(field) {
+  const [boot, from_ns, to_ns, old_offset_ns, new_offset_ns] = array(field, 5, "a time-fix");
+  check(isCount(boot) && [from_ns, to_ns, old_offset_ns, new_offset_ns].every(isInt64), "a time-fix is no numbers");
+  check(from_ns <= to_ns, "a time-fix ends before it begins");
+  return { boot, from_ns, to_ns, old_offset_ns, new_offset_ns };
 }
 
 function readTombstone(body) {
-  const [first_seq, last_seq, records, readings, reason, firstNs, lastNs, epoch = null] = array(body, 7, "a tombstone");
-  check([first_seq, last_seq, records, readings].every(isCount) && isText(reason), "a tombstone of an unknown shape");
+  const [first_seq, last_seq, records, readings, reason, firstNs, lastNs, epoch = null, dropped = null] =
+    array(body, 7, "a tombstone");
+  check([first_seq, records, readings].every(isCount) && isText(reason), "a tombstone of an unknown shape");
+  check(last_seq === null || (isCount(last_seq) && last_seq >= first_seq), "a tombstone ends before it begins");
+  check(dropped === null || first_seq === last_seq, "rows of more than one record cannot be dropped at once");
   check(isInt64(firstNs) && isInt64(lastNs), "a tombstone without times");
   check(epoch === null || isCount(epoch), "a tombstone of an unknown epoch");
-  return { first_seq, last_seq, records, readings, reason, firstNs, lastNs, epoch };
+  const rows = dropped === null ? null : array(dropped, 1, "the dropped rows").map(readRowRange);
+  return { first_seq, last_seq, records, readings, reason, ...(rows ? { rows } : {}), firstNs, lastNs, epoch };
+}
+
+function readRowRange(field) {
+  const [first, last, step = 1n] = array(field, 2, "a range of rows");
+  check([first, last, step].every(isCount) && first <= last && step > 0n, "a range of rows is impossible");
+  check(Number(last) < CAPS.cells && Number(step) <= CAPS.cells, "a range of rows is impossible");
+  return [first, last, step];
 }
 
 function lastOf(groups) {
@@ -776,13 +813,14 @@ function lastNumber(values) {
 
 const finite = (number) => (number !== null && Number.isFinite(number) ? number : null);
 
-function* readings(message, identity, group, at) {
+function* readings(message, identity, group, at, before) {
+  const { rows } = message;
   for (const { quantity, values, raws, sigmas, statuses } of group.columns) {
     for (let i = 0; i < statuses.length; i++) {
       if (statuses[i] === null) continue;
       const tNs = at(group.timesNs[i]);
       yield {
-        ...identity, sensor: group.sensor, quantity,
+        ...identity, ...(rows ? { row: rows.first + (before + i) * rows.step } : {}), sensor: group.sensor, quantity,
         t: isoUtc(tNs), t_ns: tNs, t_quality: message.timeQuality,
         value: finite(values[i]), raw: raws ? finite(raws[i]) : null,
         ...(sigmas ? { sigma: sigmas[i] } : {}),

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from edge_agent.clock import ClockQuality
 from edge_agent.errors import Truncated, Unfinished, UnknownReference, UnknownVersion, WireError
-from edge_agent.reading import Event, EventKind, RecordKind
+from edge_agent.reading import Event, EventKind, RecordKind, TimeFix
 from edge_agent.wire.announced import announcement_of, open_announced
 from edge_agent.wire.announcement import parse_announcement
-from edge_agent.wire.batch import Batch, Group, Message, Tombstone
+from edge_agent.wire.batch import Batch, Group, Message, RowRange, RowsOfBatch, Tombstone
 from edge_agent.wire.cursor import Cursor
 from edge_agent.wire.envelope import Envelope
 from edge_agent.wire.fields import COUNT, INT64, array, integer, octets, take_element, text
@@ -124,6 +124,20 @@ def _taught(fields: list[Any]) -> Announcement | None:
     return None if not more or more[0] is None else parse_announcement(octets(more[0], "an announcement"))
 
 
+def _rows_of_batch(fields: list[Any], kind: int) -> RowsOfBatch | None:
+    """Read which rows of its batch a message holds; None: all."""
+    more = fields[ENVELOPE_FIELDS + 2 :]
+    if not more or more[0] is None:
+        return None
+    if kind != RecordKind.BATCH:
+        raise WireError("only a batch has rows")
+    total, first, step, count = array(more[0], 4, "the rows")
+    total = integer(total, (1, MAX_CELLS), "total of the rows")
+    first = integer(first, (0, total - 1), "first row")
+    step = integer(step, (1, MAX_CELLS), "step of the rows")
+    return RowsOfBatch(total, first, step, integer(count, (1, (total - 1 - first) // step + 1), "count of the rows"))
+
+
 def _message(fields: Any, known: Known) -> Message:
     fields = array(fields, ENVELOPE_FIELDS + 1, "the message", exact=False)
     first, node, epoch, seq, boot, offset_ns, body = fields[: ENVELOPE_FIELDS + 1]
@@ -139,6 +153,7 @@ def _message(fields: Any, known: Known) -> Message:
         ClockQuality(quality),
     )
     announcement = _taught(fields)
+    rows = _rows_of_batch(fields, kind)
     if kind == RecordKind.EVENT:
         return Message(envelope, _event(body), announcement)
     if kind == RecordKind.TOMBSTONE:
@@ -146,7 +161,22 @@ def _message(fields: Any, known: Known) -> Message:
     groups, data, *references = array(body, 2, "a batch", exact=False)
     reference = None if not references or references[0] is None else integer(references[0], COUNT, "a reference")
     layouts = _layouts(array(groups, 0, "the groups", exact=False))
-    return Message(envelope, _batch(layouts, data, _latest(envelope, reference, known)), announcement)
+    if rows is not None and sum(layout.rows for layout in layouts) != rows.count:
+        raise WireError(f"the message says that it holds {rows.count} rows, and holds others")
+    return Message(envelope, _batch(layouts, data, _latest(envelope, reference, known)), announcement, rows)
+
+
+def decode_batch(body: bytes) -> Batch:
+    """Decode the body of a self-contained batch, as `encode_batch` made it.
+
+    Raises:
+        WireError: it is damaged, is no batch, or refers to another one.
+    """
+    fields, end = take_element(body, 0)
+    groups, data, *references = array(fields, 2, "a batch", exact=False)
+    if end != len(body) or (references and references[0] is not None):
+        raise WireError("the body is not that of a self-contained batch")
+    return _batch(_layouts(array(groups, 0, "the groups", exact=False)), data, Latest(None))
 
 
 def _latest(envelope: Envelope, reference: int | None, known: Known) -> Latest:
@@ -198,6 +228,19 @@ def _event(body: Any) -> Event:
         text(cause, "cause"),
         integer(more[0], INT64, "errno") if more and more[0] is not None else None,
         text(more[1], "severity") if len(more) > 1 and more[1] is not None else None,
+        _time_fix(more[2]) if len(more) > 2 and more[2] is not None else None,
+    )
+
+
+def _time_fix(field: Any) -> TimeFix:
+    boot, from_ns, to_ns, old_offset_ns, new_offset_ns = array(field, 5, "a time-fix")
+    to_ns = integer(to_ns, INT64, "to_ns")
+    return TimeFix(
+        integer(boot, COUNT, "boot of a time-fix"),
+        integer(from_ns, (INT64[0], to_ns), "from_ns"),
+        to_ns,
+        integer(old_offset_ns, INT64, "old_offset_ns"),
+        integer(new_offset_ns, INT64, "new_offset_ns"),
     )
 
 
@@ -205,13 +248,29 @@ def _tombstone(body: Any) -> Tombstone:
     first_seq, last_seq, records, readings, reason, first_ns, last_ns, *more = array(
         body, 7, "a tombstone", exact=False
     )
+    first_seq = integer(first_seq, COUNT, "first_seq")
+    last_seq = None if last_seq is None else integer(last_seq, (first_seq, COUNT[1]), "last_seq")
+    rows = _dropped_rows(more[1]) if len(more) > 1 and more[1] is not None else ()
+    if rows and first_seq != last_seq:
+        raise WireError("rows of more than one record cannot be dropped by one tombstone")
     return Tombstone(
-        integer(first_seq, COUNT, "first_seq"),
-        integer(last_seq, COUNT, "last_seq"),
+        first_seq,
+        last_seq,
         integer(records, COUNT, "records"),
         integer(readings, COUNT, "readings"),
         text(reason, "reason"),
         integer(first_ns, INT64, "first_ns"),
         integer(last_ns, INT64, "last_ns"),
         integer(more[0], COUNT, "epoch of what was dropped") if more and more[0] is not None else None,
+        rows,
     )
+
+
+def _dropped_rows(field: Any) -> tuple[RowRange, ...]:
+    ranges: list[RowRange] = []
+    for entry in array(field, 1, "the dropped rows", exact=False):
+        first, last, *steps = array(entry, 2, "a range of rows", exact=False)
+        last = integer(last, (0, MAX_CELLS - 1), "last row")
+        step = integer(steps[0], (1, MAX_CELLS), "step of the rows") if steps else 1
+        ranges.append(RowRange(integer(first, (0, last), "first row"), last, step))
+    return tuple(ranges)

@@ -30,7 +30,7 @@ from edge_agent.wire.names import checked_text, pack_quantities
 
 if TYPE_CHECKING:
     from edge_agent.reading import Event, RecordKind
-    from edge_agent.wire.batch import Batch, Tombstone
+    from edge_agent.wire.batch import Batch, RowsOfBatch, Tombstone
     from edge_agent.wire.envelope import Envelope
     from edge_agent.wire.known import Reference
 
@@ -96,11 +96,10 @@ def encode_event(event: Event) -> bytes:
         checked_text(event.state, "a state"),
         _cut_text(event.cause),
     ]
-    if event.errno is not None or event.severity is not None:
-        fields.append(event.errno)
-    if event.severity is not None:
-        fields.append(checked_text(event.severity, "a severity"))
-    return _pack(fields)
+    severity = None if event.severity is None else checked_text(event.severity, "a severity")
+    fix = event.fix
+    numbers = None if fix is None else [fix.boot, fix.from_ns, fix.to_ns, fix.old_offset_ns, fix.new_offset_ns]
+    return _pack(_without_last_nils([*fields, event.errno, severity, numbers]))
 
 
 def encode_tombstone(tombstone: Tombstone) -> bytes:
@@ -114,16 +113,25 @@ def encode_tombstone(tombstone: Tombstone) -> bytes:
         tombstone.first_ns,
         tombstone.last_ns,
     ]
-    return _pack(fields if tombstone.epoch is None else [*fields, tombstone.epoch])
+    rows = [list(dropped if dropped.step > 1 else dropped[:2]) for dropped in tombstone.rows] or None
+    return _pack(_without_last_nils([*fields, tombstone.epoch, rows]))
 
 
-def encode_message(kind: RecordKind, envelope: Envelope, body: bytes) -> bytes:
+def _without_last_nils(fields: list[Any]) -> list[Any]:
+    """Leave out what is None at the end: receivers know it as left out."""
+    while fields and fields[-1] is None:
+        fields.pop()
+    return fields
+
+
+def encode_message(kind: RecordKind, envelope: Envelope, body: bytes, *, rows: RowsOfBatch | None = None) -> bytes:
     """Add the envelope and the checksum to a body.
 
     Args:
         kind: what the body is.
         envelope: identity and time.
         body: made by one of the functions above; it is not decoded.
+        rows: which rows of its batch the body holds, as `split_batch` or `thin_batch` says; None: all.
 
     Raises:
         WireError: the message would be larger than MAX_MESSAGE_BYTES, or the node's id is too long.
@@ -138,9 +146,10 @@ def encode_message(kind: RecordKind, envelope: Envelope, body: bytes) -> bytes:
             envelope.offset_ns,
         ]
     )
-    # The body is one more element of the array, whose first byte holds its length.
-    start = bytes((VERSION, FIXARRAY | ENVELOPE_FIELDS + 1))
-    return sealed(start + fields[1:] + body)
+    # The body is one more element of the array, whose first byte holds its length; so are nil and the rows.
+    more = b"" if rows is None else _pack([None, [rows.total, rows.first, rows.step, rows.count]])[1:]
+    start = bytes((VERSION, FIXARRAY | ENVELOPE_FIELDS + (1 if rows is None else 3)))
+    return sealed(start + fields[1:] + body + more)
 
 
 def sealed(message: bytes, start: int = 0) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.clock import NS_PER_S
@@ -30,8 +31,9 @@ def objects(item: Message | StatusText) -> Iterator[dict[str, Any]]:
     """Turn what `decode_stream` yields into objects for `json.dumps`.
 
     Yields:
-        One object per reading that was sent, without `kind`; then one per column with features, event, tombstone
-        or status, with `kind`. Numbers that JSON cannot hold (NaN, infinities) become null.
+        One object per reading that was sent, without `kind`, and with its `row` if the message holds part of a batch;
+        then one per column with features, event, tombstone or status, with `kind`. Numbers that JSON cannot hold (NaN,
+        infinities) become null.
     """
     if isinstance(item, StatusText):
         yield {"kind": "status", **{key: value for key, value in item.fields.items() if key != "kind"}}
@@ -39,8 +41,10 @@ def objects(item: Message | StatusText) -> Iterator[dict[str, Any]]:
     envelope, content = item.envelope, item.content
     identity: dict[str, Any] = {"node": envelope.node, "epoch": envelope.epoch, "seq": envelope.seq}
     if isinstance(content, Batch):
+        numbers = None if item.rows is None else iter(item.rows.numbers())
         for group in content.groups:
-            yield from _readings(envelope, identity, group)
+            rows = None if numbers is None else list(islice(numbers, len(group.times_ns)))
+            yield from _readings(envelope, identity, group, rows)
         for group in content.groups:
             yield from _features(envelope, identity, group)
     elif isinstance(content, Event):
@@ -49,7 +53,9 @@ def objects(item: Message | StatusText) -> Iterator[dict[str, Any]]:
         yield _tombstone(envelope, identity, content)
 
 
-def _readings(envelope: Envelope, identity: dict[str, Any], group: Group) -> Iterator[dict[str, Any]]:
+def _readings(
+    envelope: Envelope, identity: dict[str, Any], group: Group, rows: list[int] | None
+) -> Iterator[dict[str, Any]]:
     walls_ns = [stamp + envelope.offset_ns for stamp in group.times_ns]
     times = [iso_utc(wall_ns) for wall_ns in walls_ns]
     t_quality = envelope.time_quality.name.lower()
@@ -58,8 +64,9 @@ def _readings(envelope: Envelope, identity: dict[str, Any], group: Group) -> Ite
         nothing = [None] * len(times)
         raws = nothing if column.raws is None else column.raws
         sigmas = nothing if column.sigmas is None else column.sigmas
-        cells = zip(times, walls_ns, column.values, raws, sigmas, column.statuses, strict=True)
-        for t, t_ns, value, raw, sigma, status in cells:
+        numbers = repeat({}) if rows is None else ({"row": row} for row in rows)
+        cells = zip(times, walls_ns, column.values, raws, sigmas, column.statuses, numbers, strict=False)
+        for t, t_ns, value, raw, sigma, status, number in cells:
             if status == NOT_SENT:
                 continue
             if status not in judged:
@@ -67,6 +74,7 @@ def _readings(envelope: Envelope, identity: dict[str, Any], group: Group) -> Ite
             quality, flags = judged[status]
             yield {
                 **identity,
+                **number,
                 "sensor": group.sensor,
                 "quantity": column.quantity,
                 "t": t,
@@ -132,6 +140,7 @@ def _event(envelope: Envelope, identity: dict[str, Any], event: Event) -> dict[s
         "cause": event.cause,
         **({} if event.errno is None else {"errno": event.errno}),
         **({} if event.severity is None else {"severity": event.severity}),
+        **({} if event.fix is None else {"fix": {key: getattr(event.fix, key) for key in event.fix.__slots__}}),
         "t": iso_utc(wall_ns),
         "t_ns": wall_ns,
         "t_quality": envelope.time_quality.name.lower(),
@@ -148,6 +157,7 @@ def _tombstone(envelope: Envelope, identity: dict[str, Any], tombstone: Tombston
         "records": tombstone.records,
         "readings": tombstone.readings,
         "reason": tombstone.reason,
+        **({} if not tombstone.rows else {"rows": [list(dropped) for dropped in tombstone.rows]}),
         "t_from": iso_utc(tombstone.first_ns + envelope.offset_ns),
         "t_to": iso_utc(tombstone.last_ns + envelope.offset_ns),
         "t_quality": envelope.time_quality.name.lower(),

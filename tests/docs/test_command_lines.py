@@ -10,6 +10,7 @@ import click
 import pytest
 
 from edge_agent.cli.main import COMMANDS, cli
+from edge_agent.receiver.sinks.sqlite import SqliteSink
 from tests.docs.pages import PACKAGE, ROOT, command_lines
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def needs_nothing(arguments: tuple[str, ...]) -> bool:
             return "--simulate" in rest
         case "replay":
             return "--plot" in rest
+        case "receive":
+            return "--broker" not in rest
         case "run":
             ends = "--duration" in rest and float(rest[rest.index("--duration") + 1]) <= LONGEST_S
             return ends and "--simulate" in rest and "max" in rest and "--broker" not in rest
@@ -67,6 +70,7 @@ def test_what_needs_nothing_runs(arguments: tuple[str, ...], tmp_path: Path) -> 
     rows = "".join(f"{1000 * second},{20 + second % 7 / 100}\n" for second in range(120))
     (tmp_path / "greenhouse.csv").write_text(f"timestamp_ms,temp\n{rows}")
     message = bytes.fromhex((ROOT / "tests" / "wire" / "golden" / "v2-small.hex").read_text())
+    SqliteSink(tmp_path / "received.db").close()
     config = PACKAGE / "simulate" / "greenhouse.toml"
     command = [sys.executable, "-c", PROGRAM, str(config), *arguments]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}

@@ -14,13 +14,14 @@ import numpy as np
 
 from edge_agent.clock import ClockQuality
 from edge_agent.features import Features
-from edge_agent.reading import NOT_SENT, Event, EventKind, Flag, RecordKind, status_of
-from edge_agent.wire.batch import Batch, Column, Group, Message, Tombstone
+from edge_agent.reading import NOT_SENT, Event, EventKind, Flag, RecordKind, TimeFix, status_of
+from edge_agent.wire.batch import Batch, Column, Group, Message, RowRange, Tombstone
 from edge_agent.wire.codec import (
     Announcement,
     Known,
     Reference,
     by_announcement,
+    decode_batch,
     decode_message,
     encode_batch,
     encode_event,
@@ -28,7 +29,9 @@ from edge_agent.wire.codec import (
     encode_tombstone,
     make_announcement,
     parse_announcement,
+    split_batch,
     teaching,
+    thin_batch,
 )
 from edge_agent.wire.envelope import Envelope
 from edge_agent.wire.integer_features import features_of
@@ -160,6 +163,29 @@ EXTRAS: Final = _with_extras()
 EVENT: Final = Event(EventKind.SENSOR_STATE, 10_500_000_000, "air", "lost", "no acknowledge at 0x76; check the wiring")
 TOMBSTONE: Final = Tombstone(7, 41, 35, 10_500, "byte cap", 1_000_000_000, 9_000_000_000)
 
+ROWS_TOMBSTONE: Final = Tombstone(
+    42,
+    42,
+    0,
+    80,
+    "thinned",
+    10_000_000_000,
+    29_000_000_000,
+    3,
+    (RowRange(1, 39, 4), RowRange(2, 39, 4), RowRange(3, 39)),
+)
+OPEN_TOMBSTONE: Final = replace(TOMBSTONE, last_seq=None, records=0, readings=0, reason="damaged", epoch=2)
+TIME_FIX: Final = Event(
+    EventKind.TIME_FIX,
+    3_610_000_000_000,
+    "clock",
+    "synced",
+    "the clock was set",
+    fix=TimeFix(2, 10_000_000_000, 3_610_000_000_000, 1_767_225_590_000_000_000, 1_767_225_593_500_000_000),
+)
+PART: Final = split_batch(encode_batch(PLAIN), 50)[1]
+THINNED: Final = thin_batch(encode_batch(PLAIN), 4)
+
 MESSAGES: Final = {
     "v2-small": (RecordKind.BATCH, Message(ENVELOPE, SMALL), encode_batch(SMALL)),
     "v2-full": (RecordKind.BATCH, Message(ENVELOPE, FULL), encode_batch(FULL)),
@@ -176,6 +202,11 @@ MESSAGES: Final = {
     "v2-even": (RecordKind.BATCH, Message(ENVELOPE, EVEN), encode_batch(EVEN)),
     "v2-event": (RecordKind.EVENT, Message(ENVELOPE, EVENT), encode_event(EVENT)),
     "v2-tombstone": (RecordKind.TOMBSTONE, Message(ENVELOPE, TOMBSTONE), encode_tombstone(TOMBSTONE)),
+    "v2-part": (RecordKind.BATCH, Message(ENVELOPE, decode_batch(PART[1]), rows=PART[0]), PART[1]),
+    "v2-thinned": (RecordKind.BATCH, Message(ENVELOPE, decode_batch(THINNED[1]), rows=THINNED[0]), THINNED[1]),
+    "v2-rows-tombstone": (RecordKind.TOMBSTONE, Message(ENVELOPE, ROWS_TOMBSTONE), encode_tombstone(ROWS_TOMBSTONE)),
+    "v2-open-tombstone": (RecordKind.TOMBSTONE, Message(ENVELOPE, OPEN_TOMBSTONE), encode_tombstone(OPEN_TOMBSTONE)),
+    "v2-time-fix": (RecordKind.EVENT, Message(ENVELOPE, TIME_FIX), encode_event(TIME_FIX)),
 }
 
 OUTGROWN: Final = {"v2-full", "v2-next"}
@@ -196,7 +227,7 @@ def known() -> Known:
 def encoded(name: str) -> bytes:
     """The whole message `name`."""
     kind, message, body = MESSAGES[name]
-    alone = encode_message(kind, message.envelope, body)
+    alone = encode_message(kind, message.envelope, body, rows=message.rows)
     if message.announcement is not None:
         return teaching(alone, message.announcement)
     return announced(alone) if name in REFERRING else alone
@@ -216,6 +247,6 @@ def ndjson(data: bytes) -> str:
 
 
 if __name__ == "__main__":
-    for _name in MESSAGES.keys() - OUTGROWN:
+    for _name in [name for name in MESSAGES if not (GOLDEN / f"{name}.hex").exists()]:
         (GOLDEN / f"{_name}.hex").write_text(encoded(_name).hex() + "\n")
         (GOLDEN / f"{_name}.ndjson").write_text(ndjson(encoded(_name)))

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from edge_agent.clock import ClockQuality
 from edge_agent.features import Features
-from edge_agent.reading import NOT_SENT, Event, EventKind
-from edge_agent.wire.batch import Batch, Column, Group, Tombstone
+from edge_agent.reading import NOT_SENT, Event, EventKind, TimeFix
+from edge_agent.wire.batch import Batch, Column, Group, RowRange, Tombstone
 from edge_agent.wire.envelope import Envelope
 from edge_agent.wire.extras import SIGMAS
 
@@ -75,7 +75,34 @@ def batches(draw: st.DrawFn) -> Batch:
 
 ENVELOPES = st.builds(Envelope, NAME, COUNT, COUNT, COUNT, INT64, st.sampled_from(ClockQuality))
 EVENTS = st.builds(Event, st.sampled_from(EventKind), INT64, NAME, NAME, NAME)
-TOMBSTONES = st.builds(Tombstone, COUNT, COUNT, COUNT, COUNT, NAME, INT64, INT64, st.none() | COUNT)
+ROW = st.integers(0, (1 << 20) - 1)
+
+
+@st.composite
+def fixes(draw: st.DrawFn) -> TimeFix:
+    """A restated span of a boot."""
+    from_ns, to_ns = sorted(draw(st.tuples(INT64, INT64)))
+    return TimeFix(draw(COUNT), from_ns, to_ns, draw(INT64), draw(INT64))
+
+
+@st.composite
+def row_ranges(draw: st.DrawFn) -> RowRange:
+    """Some rows of a batch."""
+    first, last = sorted(draw(st.tuples(ROW, ROW)))
+    return RowRange(first, last, draw(st.integers(1, 1 << 20)))
+
+
+@st.composite
+def tombstones(draw: st.DrawFn) -> Tombstone:
+    """Of records, of all from one on, or of rows of one."""
+    first, last = sorted(draw(st.tuples(COUNT, COUNT)))
+    rows = draw(st.lists(row_ranges(), max_size=5).map(tuple))
+    until = first if rows else draw(st.sampled_from([last, first, None]))
+    counts = draw(st.tuples(COUNT, COUNT))
+    return Tombstone(first, until, *counts, draw(NAME), draw(INT64), draw(INT64), draw(st.none() | COUNT), rows)
+
+
+TOMBSTONES = tombstones()
 STEPS = st.sampled_from([1, 1000, 1_000_000]) | st.integers(1, (1 << 63) - 1)
 
 

@@ -149,11 +149,11 @@ def test_fields_that_a_newer_sender_appends_are_ignored() -> None:
     body = msgpack.unpackb(encode_batch(SMALL))
     body[0][0].append({"new": 1})
     body += [None, "newer"]
-    longer = packed(12, "node-1", 3, 42, 2, ENVELOPE.offset_ns, body, None, ["newest"], {"a": b"1"})
+    longer = packed(12, "node-1", 3, 42, 2, ENVELOPE.offset_ns, body, None, None, {"a": b"1"})
     assert decode_message(longer) == Message(ENVELOPE, SMALL)
-    event = [*msgpack.unpackb(encode_event(EVENT)), None, None, "newest"]
+    event = [*msgpack.unpackb(encode_event(EVENT)), None, None, None, "newest"]
     assert decode_message(packed(13, "node-1", 3, 42, 2, ENVELOPE.offset_ns, event)).content == EVENT
-    tombstone = [*msgpack.unpackb(encode_tombstone(TOMBSTONE)), None, "newest"]
+    tombstone = [*msgpack.unpackb(encode_tombstone(TOMBSTONE)), None, None, "newest"]
     assert decode_message(packed(14, "node-1", 3, 42, 2, ENVELOPE.offset_ns, tombstone)).content == TOMBSTONE
 
 

@@ -34,7 +34,7 @@ from edge_agent.wire.codec import (
 from edge_agent.wire.extras import SIGMAS
 from edge_agent.wire.rows import objects
 from tests.wire.samples import ANNOUNCEMENT, ENVELOPE, GOLDEN, MESSAGES, PLAIN, TWIN, encoded
-from tests.wire.strategies import ENVELOPES, EVENTS, STEPS, TOMBSTONES, asking, batches, channels_of
+from tests.wire.strategies import ENVELOPES, EVENTS, STEPS, TOMBSTONES, asking, batches, channels_of, fixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,9 +138,10 @@ def test_computed_features_are_read_alike(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(ENVELOPES, EVENTS, TOMBSTONES)
-def test_events_and_tombstones_are_read_alike(node: Node, envelope: Any, event: Any, tombstone: Any) -> None:
+@given(ENVELOPES, EVENTS, fixes(), TOMBSTONES)
+def test_events_and_tombstones_are_read_alike(node: Node, envelope: Any, event: Any, fix: Any, tombstone: Any) -> None:
     for kind, body in (
+        (RecordKind.EVENT, encode_event(replace(event, kind=EventKind.TIME_FIX, fix=fix))),
         (RecordKind.EVENT, encode_event(replace(event, errno=121))),
         (RecordKind.EVENT, encode_event(replace(event, kind=EventKind.ALERT, severity="critical"))),
         (RecordKind.TOMBSTONE, encode_tombstone(tombstone)),

@@ -124,7 +124,7 @@ def _tombstone(envelope: Envelope, tombstone: Tombstone) -> str:
         "reason": tombstone.reason,
         **({} if tombstone.epoch is None else {"of_epoch": tombstone.epoch}),
         "first_seq": tombstone.first_seq,
-        "last_seq": tombstone.last_seq,
+        **({} if tombstone.last_seq is None else {"last_seq": tombstone.last_seq}),
         "records": tombstone.records,
         "readings": tombstone.readings,
         "t_from": iso_utc(tombstone.first_ns + envelope.offset_ns),

@@ -34,6 +34,8 @@ _READING: Final[dict[str, tuple[type, ...]]] = {
 """Keys of a reading in their order, and the types of their values."""
 _SIGMA: Final = "sigma"
 """Key of a reading that is there only if a sigma was sent."""
+_ROW: Final = "row"
+"""Key of a reading that is there only if its batch came in parts."""
 _SHARED: Final = frozenset({"node", "epoch", "seq", "t_quality", "kind"})
 
 
@@ -86,6 +88,7 @@ def rows_of(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         sensor, quantity, t, t_ns, *rest = _READING
         yield {
             **identity,
+            **({_ROW: reading[_ROW]} if _ROW in reading else {}),
             **{key: reading[key] for key in (sensor, quantity, t, t_ns)},
             "t_quality": document.get("t_quality"),
             **{key: value for key, value in reading.items() if key in rest or key == _SIGMA},

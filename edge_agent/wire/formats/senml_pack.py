@@ -132,6 +132,7 @@ def _tombstone(envelope: Envelope, tombstone: Tombstone) -> Iterator[Entry]:
     if tombstone.epoch is not None:
         yield moment_ns, {"n": f"{name}/of_epoch", "v": tombstone.epoch}
     for key in ("first_seq", "last_seq", "records", "readings"):
-        yield moment_ns, {"n": f"{name}/{key}", "v": getattr(tombstone, key)}
+        if getattr(tombstone, key) is not None:  # everything from first_seq on
+            yield moment_ns, {"n": f"{name}/{key}", "v": getattr(tombstone, key)}
     yield moment_ns, {"n": f"{name}/t_from", "vs": iso_utc(tombstone.first_ns + envelope.offset_ns)}
     yield moment_ns, {"n": f"{name}/t_to", "vs": iso_utc(tombstone.last_ns + envelope.offset_ns)}
