@@ -47,6 +47,54 @@ class Anchor:
     max_error_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class AnchorSince:
+    """An anchor, and the first stamp that it holds for, nanoseconds since boot."""
+
+    since_ns: int
+    anchor: Anchor
+
+
+_DRIFT: Final = 200e-6
+"""Most that a crystal drifts; wall time that moved more was stepped."""
+_DRIFT_STEP_NS: Final = 100_000_000
+_MOST_DRIFT_STEPS: Final = 32
+
+
+def restated(old: Anchor, new: Anchor, good_ns: int, now_ns: int) -> list[AnchorSince]:
+    """Which anchor holds from when on, now that wall time was found to have moved.
+
+    Args:
+        old: anchor before.
+        new: anchor after, not of worse quality.
+        good_ns: last moment at which the old anchor was known to be right.
+        now_ns: present time.
+
+    Returns:
+        If the old anchor was never known to be right, the new one for the whole boot. If wall time moved as slowly as a
+        clock drifts that nobody corrects, steps between both, of at most 100 ms while there are no more than 32.
+        Otherwise the new one from `good_ns` on.
+    """
+    if old.quality <= ClockQuality.BOUNDED:
+        return [AnchorSince(0, new)]
+    moved_ns, span_ns = new.offset_ns - old.offset_ns, now_ns - good_ns
+    if abs(moved_ns) > _DRIFT * span_ns:
+        return [AnchorSince(good_ns, new)]
+    steps = min(_MOST_DRIFT_STEPS, -(-abs(moved_ns) // _DRIFT_STEP_NS))
+    between = [
+        AnchorSince(
+            good_ns + span_ns * step // steps,
+            Anchor(
+                old.offset_ns + moved_ns * (2 * step + 1) // (2 * steps),
+                ClockQuality.HOLDOVER,
+                abs(moved_ns) // (2 * steps),
+            ),
+        )
+        for step in range(steps)
+    ]
+    return [*between, AnchorSince(now_ns, new)]
+
+
 class Clock(Protocol):
     """Time, and waiting for it."""
 

@@ -15,12 +15,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from edge_agent.clock import NS_PER_S, SystemClock
+from edge_agent.clock import NS_PER_S, ClockQuality, SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from edge_agent.clock import Clock, SimulatedClock
+    from edge_agent.clock import Anchor, Clock, SimulatedClock
 
 log = logging.getLogger(__name__)
 
@@ -314,12 +314,33 @@ def _trigger(period_s: float) -> Any:
     return EveryPeriod()
 
 
+@dataclass(frozen=True, slots=True)
+class ClockChange:
+    """Wall time stepped, or its quality changed.
+
+    Attributes:
+        old, new: anchor before and after.
+        good_ns: last moment before at which wall time was synchronised, or, if it never was, at which it was looked at
+            first; nanoseconds since boot.
+        now_ns: when it was noticed.
+    """
+
+    old: Anchor
+    new: Anchor
+    good_ns: int
+    now_ns: int
+
+    @property
+    def moved_ns(self) -> int:
+        """Nanoseconds by which wall time moved against boot time."""
+        return self.new.offset_ns - self.old.offset_ns
+
+
 class ClockMonitor:
     """Notices that wall time stepped, or became known, within a second of it.
 
     Args:
-        changed: called with the nanoseconds by which wall time moved against boot time, when that was a step or the
-            quality changed.
+        changed: called when that was a step or the quality changed.
     """
 
     name = "clock"
@@ -327,21 +348,25 @@ class ClockMonitor:
     step_ns = 50_000_000
     """Slower changes than 50 ms between two looks are NTP's own slewing and no step."""
 
-    def __init__(self, clock: Clock, changed: Callable[[int], None]) -> None:
+    def __init__(self, clock: Clock, changed: Callable[[ClockChange], None]) -> None:
         self.inbox: Inbox[Any] = Inbox(1)
         self.steps = 0
         self._clock = clock
         self._changed = changed
         self._last = clock.anchor()
+        self._good_ns = clock.now_ns()
 
     def step(self) -> int | None:
         """Compare the anchor with the last one."""
-        anchor = self._clock.anchor()
-        moved_ns = anchor.offset_ns - self._last.offset_ns
-        stepped = abs(moved_ns) > self.step_ns
+        anchor, now_ns = self._clock.anchor(), self._clock.now_ns()
+        change = ClockChange(self._last, anchor, self._good_ns, now_ns)
+        stepped = abs(change.moved_ns) > self.step_ns
         quality_changed = anchor.quality != self._last.quality
-        self._last = anchor  # first: a listener that fails must not be told again every second
+        # First: a listener that fails must not be told again every second.
+        self._last = anchor
+        if anchor.quality is ClockQuality.SYNCED:
+            self._good_ns = now_ns
         if stepped or quality_changed:
             self.steps += stepped
-            self._changed(moved_ns)
-        return self._clock.now_ns() + self.period_ns
+            self._changed(change)
+        return now_ns + self.period_ns

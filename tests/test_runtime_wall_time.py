@@ -9,7 +9,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock
-from edge_agent.runtime import ClockMonitor, Housekeeping, Job, Pace, SimulatedHousekeeping, _trigger, run_simulated
+from edge_agent.runtime import (
+    ClockChange,
+    ClockMonitor,
+    Housekeeping,
+    Job,
+    Pace,
+    SimulatedHousekeeping,
+    _trigger,
+    run_simulated,
+)
 
 ENOUGH_S = 10.0
 
@@ -62,7 +71,7 @@ def test_simulated_housekeeping_runs_each_job_in_its_period() -> None:
 
 def test_steps_and_changes_of_quality_are_noticed_and_slewing_is_not() -> None:
     clock, moves = SimulatedClock(0), list[int]()
-    watch = ClockMonitor(clock, moves.append)
+    watch = ClockMonitor(clock, lambda change: moves.append(change.moved_ns))
     anchor = clock.anchor()
 
     def look(offset_ns: int, quality: ClockQuality = ClockQuality.SYNCED) -> list[int]:
@@ -88,8 +97,8 @@ def test_steps_and_changes_of_quality_are_noticed_and_slewing_is_not() -> None:
 def test_a_listener_that_fails_is_not_told_again() -> None:
     clock, calls = SimulatedClock(0), list[int]()
 
-    def changed(moved_ns: int) -> None:
-        calls.append(moved_ns)
+    def changed(change: ClockChange) -> None:
+        calls.append(change.moved_ns)
         raise RuntimeError("full")
 
     watch = ClockMonitor(clock, changed)

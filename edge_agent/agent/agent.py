@@ -15,12 +15,12 @@ from edge_agent.agent.dialect import announces, dialect_of
 from edge_agent.agent.messages import BODIES, Messages
 from edge_agent.agent.report import report_of
 from edge_agent.agent.snapshot import ClockPart, Snapshot, process_part, storage_bytes_written
-from edge_agent.clock import NS_PER_S, SystemClock
+from edge_agent.clock import NS_PER_S, SystemClock, restated
 from edge_agent.outbox.outbox import Outbox
 from edge_agent.outbox.worker import Confirm, HandOut, Refuse, Rewind, SetAnchor, StoreWorker
 from edge_agent.pipeline.pipeline import RULES, STAGES, Pipeline
 from edge_agent.pipeline.rules import Surroundings
-from edge_agent.reading import Event, EventKind
+from edge_agent.reading import Event, EventKind, TimeFix
 from edge_agent.runtime import (
     ClockMonitor,
     Housekeeping,
@@ -40,18 +40,19 @@ from edge_agent.uplink.worker import Offered, OutboxSide, PublishStatus, Stored,
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edge_agent.agent.build import Source
     from edge_agent.agent.report import Report
-    from edge_agent.clock import Clock, SimulatedClock
+    from edge_agent.clock import Anchor, AnchorSince, Clock, SimulatedClock
     from edge_agent.config import model
     from edge_agent.outbox.outbox import News
     from edge_agent.outbox.schema import StoreSettings
     from edge_agent.outbox.worker import StoreInput
     from edge_agent.pipeline.settings import ChannelSettings
     from edge_agent.pipeline.taps import Tap
+    from edge_agent.runtime import ClockChange
     from edge_agent.uplink.dialect import Dialect
     from edge_agent.wire.announcement import Announcement
 
@@ -273,20 +274,29 @@ class Agent:
     def _jobs(self) -> list[Job]:
         return [
             Job("heartbeat", self.config.uplink.heartbeat_s, lambda: self._publish_status(Occasion.HEARTBEAT)),
-            Job("anchor", 3600.0, lambda: self.store.inbox.put(SetAnchor(self.clock.anchor()))),
         ]
 
-    def _clock_changed(self, moved_ns: int) -> None:
-        """Wall time stepped or changed quality: stored records are restated, an event tells of the others."""
-        anchor = self.clock.anchor()
-        self.store.inbox.put_always(SetAnchor(anchor))
-        cause = f"wall time moved by {moved_ns} ns against boot time and is {anchor.quality.name.lower()}"
+    def _clock_changed(self, change: ClockChange) -> None:
+        """Wall time stepped or changed quality: stored records are restated, events restate those that have left."""
+        quality = change.new.quality.name.lower()
+        cause = f"wall time moved by {change.moved_ns} ns against boot time and is {quality}"
         log.warning("clock changed: %s", cause)
-        self.pipeline.deliver(
-            Event(EventKind.TIME_FIX, self.clock.now_ns(), "clock", anchor.quality.name.lower(), cause)
-        )
+        fixes: list[TimeFix | None] = [None]
+        if change.new.quality >= change.old.quality:
+            pieces = restated(change.old, change.new, change.good_ns, change.now_ns)
+            self.store.inbox.put_always(SetAnchor(tuple(pieces)))
+            fixes = list(fixes_of(self.outbox.boot, change.old, pieces, change.now_ns))
+        for fix in fixes:
+            self.pipeline.deliver(Event(EventKind.TIME_FIX, change.now_ns, "clock", quality, cause, fix=fix))
         if self._housekeeping is not None:
             self._housekeeping.reschedule()
+
+
+def fixes_of(boot: int, old: Anchor, pieces: Sequence[AnchorSince], now_ns: int) -> Iterator[TimeFix]:
+    """What restates records that have left, piece by piece."""
+    ends = [piece.since_ns - 1 for piece in pieces[1:]] + [now_ns]
+    for piece, to_ns in zip(pieces, ends, strict=True):
+        yield TimeFix(boot, piece.since_ns, to_ns, old.offset_ns, piece.anchor.offset_ns)
 
 
 def _outbox_side(store: Inbox[StoreInput]) -> OutboxSide:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from edge_agent.clock import Anchor
+    from edge_agent.clock import Anchor, AnchorSince
     from edge_agent.outbox.schema import StoreSettings
     from edge_agent.outbox.segments import Segments
 
@@ -213,9 +213,15 @@ class Outbox:
             self._store.note(error)
             return None
 
-    def set_anchor(self, anchor: Anchor) -> None:
-        """Set the anchor of this boot, unless a better one is known; the next commit stores it."""
-        self._intake.anchor |= self._boots.set_anchor(anchor)
+    def set_anchor(self, *anchors: AnchorSince) -> None:
+        """Restate the wall time of this boot, unless a better anchor than the last one is known.
+
+        The next commit stores it.
+
+        Args:
+            anchors: which anchor holds from when on, ascending.
+        """
+        self._intake.anchor |= self._boots.set_anchor(*anchors)
 
     # ---- output
 
@@ -516,7 +522,7 @@ class Outbox:
                     )
                     self._finish(after, DAMAGED)
                     continue
-                anchor = self._boots.anchor(row.boot)
+                anchor = self._boots.anchor(row.boot, row.first_ns)
                 records.append(row.record(anchor))
         return records, after
 
@@ -530,11 +536,11 @@ class Outbox:
         handed_out = self._lanes.handed_out
         waiting = (self._in_doubt[0].rows if self._in_doubt else []) + self._intake.rows
         rows = [row for row in waiting if row.rowid not in handed_out and row.rowid not in self._intake.finished]
-        anchor = self._boots.anchor(self._boots.current)
         records = []
         for row in sorted(rows, key=lambda row: not row.content.urgent)[: max(0, limit)]:
             handed_out.add(row.rowid)
             content = row.content
+            anchor = self._boots.anchor(self._boots.current, content.first_ns)
             time = (self._boots.current, anchor.offset_ns, anchor.quality)
             record = Record(row.rowid, self.epoch, row.seq, content.kind, *time, content.readings, content.body)
             records.append((Lane.LIVE, record))
@@ -634,7 +640,7 @@ class Outbox:
         self._lanes = Lanes(self._rowid)
         found = self._store.read_small_tables()
         if found is not None:
-            self._boots.learn(found.boots)
+            self._boots.learn(found.boots, found.anchors)
             self._tally = self._tally.with_carried_over(sum(each.pending for each in expected_of(found)), 0)
         log.error(
             "the outbox in %s takes nothing in, records are kept in memory only reason=%r; check the disk, its free"

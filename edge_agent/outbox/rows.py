@@ -44,9 +44,10 @@ class StoredRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """The small tables of a damaged database, as far as they can be read: boots, urgent rowids, states, epochs."""
+    """The small tables of a damaged database, as far as they can be read."""
 
     boots: list[tuple[Any, ...]]
+    anchors: list[tuple[Any, ...]]
     urgent: list[int]
     states: list[tuple[str, int, bytes]]
     epochs: list[tuple[Any, ...]]
@@ -56,9 +57,11 @@ def read_small_tables(path: Path) -> Small:
     """Read the small tables of a damaged database. Raises OSError: the file cannot be opened."""
     with PageFile(path, PAGE_BYTES) as file:
         boots = [(row.rowid, *row.values[1:]) for row in _found(file, "boot", 5)]
+        anchors = [(row.rowid, *row.values[1:]) for row in _found(file, "anchor", 6)]
         states = [row.values for row in _found(file, "state", 3)]
         return Small(
             boots=[row for row in boots if isinstance(row[1], str) and all(isinstance(cell, int) for cell in row[2:])],
+            anchors=[row for row in anchors if all(isinstance(cell, int) for cell in row)],
             urgent=[row.rowid for row in _found(file, "urgent", 1)],
             states=[
                 (name, crc, body)

@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 ROWS_AT_ONCE: Final = 64
 _INSERT: Final = INSERT_RECORD.replace("INSERT", "INSERT OR IGNORE")
 _INSERT_STATE: Final = "INSERT OR IGNORE INTO state VALUES (?, ?, ?)"
-_INSERT_BOOT: Final = "INSERT OR IGNORE INTO boot VALUES (?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +118,8 @@ class Salvaging:
 
     def _begin(self, db: sqlite3.Connection, path: Path, boots: Boots, live: Sequence[Epoch] | None) -> Progress:
         small = read_small_tables(path)
-        boots.learn(small.boots)
-        db.executemany(_INSERT_BOOT, small.boots)
+        boots.learn(small.boots, small.anchors)
+        boots.write_all(db)
         db.executemany(_INSERT_STATE, [row for row in small.states if row[0] != STATE])
         expected = expected_of(small) if live is None else expected_in(live)
         progress = Progress(path.name, epochs=expected, urgent=small.urgent)

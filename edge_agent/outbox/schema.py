@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERSION: Final = 3
-TABLES: Final = ("boot", "epoch", "record", "segment", "urgent", "state")
+TABLES: Final = ("boot", "epoch", "record", "segment", "urgent", "state", "anchor")
 INSERT_RECORD: Final = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 COLUMNS: Final = 10
 """Columns of a record: rowid, epoch, seq, kind, boot, readings, first_ns, last_ns, crc, body."""
@@ -229,6 +229,20 @@ def _migrate(connection: sqlite3.Connection) -> None:
         # So that no start has to count: order of the epochs, highest seq, and records that wait (`Epoch`).
         for column in ("ordinal", "mark", "pending", "waiting"):
             db["epoch"].add_column(column, int, not_null_default=0)
+        # Later anchors of a boot: each holds for the stamps from `since_ns` on.
+        db["anchor"].create(
+            {
+                "rowid": int,
+                "boot": int,
+                "since_ns": int,
+                "offset_ns": int,
+                "quality": int,
+                "max_error_ns": int,
+            },
+            pk="rowid",
+            not_null={"boot", "since_ns", "offset_ns", "quality", "max_error_ns"},
+            strict=True,
+        )
         connection.execute("INSERT OR IGNORE INTO epoch (epoch, boot) SELECT epoch, boot FROM record")
         connection.execute(
             "UPDATE epoch SET ordinal = first, mark = last, pending = batches_and_events, waiting = all_kinds FROM"

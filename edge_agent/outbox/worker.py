@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.clock import NS_PER_S, Anchor, Clock
+from edge_agent.clock import NS_PER_S, AnchorSince, Clock
 from edge_agent.errors import Unavailable
 from edge_agent.outbox.store import reason_of
 from edge_agent.runtime import Inbox
@@ -90,9 +90,9 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class SetAnchor:
-    """The anchor of wall time has changed."""
+    """Wall time is restated: which anchor holds from when on, ascending."""
 
-    anchor: Anchor
+    anchors: tuple[AnchorSince, ...]
 
 
 StoreInput = Store | StoreSegment | SaveState | Commit | HandOut | Rewind | Confirm | Refuse | SetAnchor
@@ -265,8 +265,8 @@ class StoreWorker:
                 self.outbox.confirm(record)
             case Refuse(record, reason):
                 self.outbox.refuse(record, reason)
-            case SetAnchor(anchor):
-                self.outbox.set_anchor(anchor)
+            case SetAnchor(anchors):
+                self.outbox.set_anchor(*anchors)
         return False
 
     def _hand_out(self, limit: int) -> Sequence[tuple[Lane, Record]]:

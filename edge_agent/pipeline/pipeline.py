@@ -236,6 +236,8 @@ class Pipeline:
     # ---- events
 
     def _event(self, event: Event) -> None:
+        if event.fix is not None:
+            self.seal()  # a batch has one offset of wall time, and its rows would have two
         self._taps.heard(event)
         self._recorder.event(event)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_agent.clock import Anchor, ClockQuality
+from edge_agent.clock import Anchor, AnchorSince, ClockQuality
 from edge_agent.outbox.boots import number_of
 from edge_agent.outbox.outbox import Content, Dropped, Outbox, Tally
 from edge_agent.outbox.recovery import DATABASE
@@ -207,14 +207,14 @@ def test_a_worse_anchor_never_replaces_a_better_one(
 ) -> None:
     outbox = open_outbox(anchor=Anchor(1, ClockQuality.NONE, 0))
     outbox.add(batch(1))
-    outbox.set_anchor(Anchor(2, ClockQuality.SYNCED, 0))
-    outbox.set_anchor(Anchor(3, ClockQuality.HOLDOVER, 0))
+    outbox.set_anchor(AnchorSince(0, Anchor(2, ClockQuality.SYNCED, 0)))
+    outbox.set_anchor(AnchorSince(0, Anchor(3, ClockQuality.HOLDOVER, 0)))
     outbox.commit()
     assert outbox.hand_out(1)[0][1].offset_ns == 2
     outbox.close()
     outbox = open_outbox(anchor=Anchor(4, ClockQuality.NONE, 0))
     assert outbox.hand_out(1)[0][1].offset_ns == 2, "the same boot, after a restart"
-    outbox.set_anchor(Anchor(5, ClockQuality.SYNCED, 0))
+    outbox.set_anchor(AnchorSince(0, Anchor(5, ClockQuality.SYNCED, 0)))
     outbox.rewind()
     assert outbox.hand_out(1)[0][1].offset_ns == 5
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_agent.clock import NS_PER_S, Anchor, ClockQuality, SimulatedClock
+from edge_agent.clock import NS_PER_S, Anchor, AnchorSince, ClockQuality, SimulatedClock
 from edge_agent.errors import Unavailable
 from edge_agent.outbox.intake import MANY_FINISHED
 from edge_agent.outbox.outbox import Encode, Outbox
@@ -127,7 +127,7 @@ def test_everything_is_durable_after_the_promised_time(bench: Bench, batch: Call
         "record": Store(batch(2)),
         "segment": StoreSegment(batch(2)),
         "undeliverable": Refuse(record, "no"),
-        "anchor": SetAnchor(Anchor(5, ClockQuality.SYNCED, 0)),
+        "anchor": SetAnchor((AnchorSince(0, Anchor(5, ClockQuality.SYNCED, 0)),)),
     }
     start_ns = bench.clock.now_ns()
     assert bench.tell(messages[what]) == start_ns + 10 * NS_PER_S
@@ -219,7 +219,7 @@ def test_a_failing_disk_loses_nothing_and_is_told_once(
     assert due_ns == bench.clock.now_ns() + RETRY_NS
     for name in range(3, 9):
         assert bench.tell(Store(batch(name)), Commit(), HandOut(4), Rewind()) is not None
-        bench.tell(SetAnchor(Anchor(name, ClockQuality.SYNCED, 0)))
+        bench.tell(SetAnchor((AnchorSince(0, Anchor(name, ClockQuality.SYNCED, 0)),)))
         bench.wait(5)
     assert bench.worker.failures >= 6
     assert len(caplog.records) == 1
