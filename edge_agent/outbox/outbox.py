@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING_BYTES: Final = 64 * 1_048_576
 """Memory for records that wait because the disk fails; beyond it the oldest batches are dropped."""
+MAX_ASIDE: Final = 65_536
+"""Records that are skipped at a time: about 4 MB of memory. More are offered again after each `rewind`."""
 _KINDS: Final = frozenset(RecordKind)
 
 
@@ -105,6 +107,9 @@ class Outbox:
         self._in_doubt: tuple[Intake, Outcome] | None = None
         self._handed_out: set[int] = set()
         self._urgent: set[int] = set()
+        self._aside: set[int] = set()
+        self._aside_changed = False  # records that were set aside may have been dropped
+        self._nothing_upto = 0  # no record up to this rowid is to be handed out, before the next `readmit`
         self._live_after = self._backlog_after = self._watermark = 0
         self._rowid = self._last_committed = self._seq = 0
         self._tally = Tally(0, 0, 0, 0, 0)
@@ -171,7 +176,7 @@ class Outbox:
     def rewind(self) -> None:
         """Hand out again from the oldest record on; all records stored so far go to the backlog lane."""
         self._handed_out.clear()
-        self._backlog_after = 0
+        self._backlog_after = self._nothing_upto if self._aside else 0
         self._live_after = self._watermark = self._last_committed
 
     def hand_out(self, limit: int) -> list[tuple[Lane, Record]]:
@@ -180,14 +185,17 @@ class Outbox:
         Raises:
             sqlite3.Error: the store cannot be read; `reopen` may help.
         """
+        self._forget_dropped()
         urgent: list[Record] = []
-        for rowid in sorted(self._urgent - self._handed_out)[:limit]:
+        for rowid in sorted(self._urgent - self._handed_out - self._aside)[:limit]:
             urgent += self._select(rowid - 1, rowid, 1)[0]
         ordinary = limit - len(urgent)
         live, live_after = self._select(self._live_after, 1 << 62, ordinary, self._urgent)
         ordinary -= len(live)
         backlog, backlog_after = self._select(self._backlog_after, self._watermark, ordinary, self._urgent)
         # Not before all was read: a read that fails hands out nothing, and must skip nothing.
+        if self._backlog_after == self._nothing_upto:
+            self._nothing_upto = backlog[0].rowid - 1 if backlog else backlog_after
         self._live_after, self._backlog_after = live_after, backlog_after
         live = urgent + live
         rowids = [record.rowid for record in live + backlog]
@@ -202,6 +210,22 @@ class Outbox:
     def refuse(self, record: Record, reason: str) -> None:
         """Mark a record as undeliverable; the next commit replaces it by a tombstone."""
         self._finish(record.rowid, reason)
+
+    def set_aside(self, record: Record) -> None:
+        """Skip a record until `readmit`, because no link takes it. It stays pending, and is dropped like any other."""
+        if len(self._aside) < MAX_ASIDE:
+            self._aside.add(record.rowid)
+            self._handed_out.discard(record.rowid)
+
+    def readmit(self) -> None:
+        """Hand out the records that were set aside again, after the next `rewind`."""
+        self._aside.clear()
+        self._nothing_upto = 0
+
+    @property
+    def set_aside_count(self) -> int:
+        """Number of records that are set aside."""
+        return len(self._aside)
 
     def commit(self, *, confirmed: bool = True) -> bool:
         """Make all changes since the last commit durable, in one transaction. Returns whether there were any.
@@ -301,6 +325,14 @@ class Outbox:
     def _finish(self, rowid: int, reason: str | None) -> None:
         self._intake.finish({rowid: reason})
         self._handed_out.discard(rowid)
+        self._aside.discard(rowid)
+
+    def _forget_dropped(self) -> None:
+        """Count only records as set aside that are still there."""
+        if self._aside_changed:
+            query = "SELECT 1 FROM record WHERE rowid = ?"
+            self._aside = {rowid for rowid in self._aside if self._db.execute(query, (rowid,)).fetchone()}
+            self._aside_changed = False
 
     def _select(self, after: int, upto: int, limit: int, skipped: Collection[int] = ()) -> tuple[list[Record], int]:
         """Rows in (after, upto], oldest first, without finished and skipped ones; a damaged one is refused.
@@ -320,7 +352,7 @@ class Outbox:
         with closing(self._db.execute(query, (after, upto))) as cursor:
             while len(records) < limit and (row := cursor.fetchone()) is not None:
                 after, epoch, seq, kind, boot, readings, crc, body = row
-                if after in self._intake.finished or after in doubtful or after in skipped:
+                if after in self._aside or after in self._intake.finished or after in doubtful or after in skipped:
                     continue
                 if kind not in _KINDS or not isinstance(body, bytes) or crc32(body) != crc:
                     log.error("a stored record is damaged and is replaced by a tombstone epoch=%s seq=%s", epoch, seq)
@@ -351,6 +383,7 @@ class Outbox:
         self._urgent.difference_update(intake.finished)
         self._tally = self._tally.after(outcome)
         self._last_committed = max(self._last_committed, outcome.last_rowid)
+        self._aside_changed |= outcome.tombstoned > 0
 
     def _resolve_doubt(self) -> None:
         """Find out whether a transaction is durable although its COMMIT failed: the journal may have been complete."""
