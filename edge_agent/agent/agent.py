@@ -17,7 +17,7 @@ from edge_agent.agent.report import report_of
 from edge_agent.agent.snapshot import ClockPart, Snapshot, process_part, storage_bytes_written
 from edge_agent.clock import NS_PER_S, SystemClock
 from edge_agent.outbox.outbox import Outbox
-from edge_agent.outbox.worker import Confirm, HandOut, Refuse, Rewind, SetAnchor, StoreWorker
+from edge_agent.outbox.worker import Confirm, HandOut, Readmit, Rewind, SetAnchor, SetAside, StoreWorker
 from edge_agent.pipeline.pipeline import RULES, STAGES, Pipeline
 from edge_agent.pipeline.rules import Surroundings
 from edge_agent.reading import Event, EventKind
@@ -298,5 +298,6 @@ def _outbox_side(store: Inbox[StoreInput]) -> OutboxSide:
         rewind=lambda: store.put_always(Rewind()),
         hand_out=lambda limit: store.put_always(HandOut(limit)),
         confirm=lambda record: store.put_always(Confirm(record)),
-        refuse=lambda record, reason: store.put_always(Refuse(record, reason)),
+        set_aside=lambda record: store.put_always(SetAside(record)),
+        readmit=lambda: store.put_always(Readmit()),
     )

@@ -65,7 +65,8 @@ class Messages:
                 "t_ns": clock.wall_ns,
                 "t_quality": clock.quality.name.lower(),
                 **({"announcement": announcement.to_text()} if announcement is not None else {}),
-                "records": asdict(snapshot.store.tally),
+                "records": asdict(snapshot.store.tally) | {"set_aside": snapshot.store.set_aside},
+                **({"set_aside_reason": snapshot.uplink.aside_reason} if snapshot.uplink.aside_reason else {}),
                 "alerts": snapshot.pipeline.alerts_firing,
                 "sensors": {sensor.id: _described(sensor, states) for sensor in self._config.sensors},
             }

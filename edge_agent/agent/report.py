@@ -48,7 +48,8 @@ class ReadingCounts:
 class RecordCounts:
     """committed = confirmed + tombstoned + pending. `carried_over` of the committed were left by earlier runs.
 
-    `published` counts PUBLISH packets, repeated ones too; `puback` the successful answers.
+    `published` counts PUBLISH packets, repeated ones too; `puback` the successful answers. `set_aside` of the
+    pending ones are not taken by the broker for now; `set_aside_reason` is that of the latest, empty if none is.
     """
 
     committed: int
@@ -58,6 +59,8 @@ class RecordCounts:
     tombstoned: int
     pending: int
     carried_over: int
+    set_aside: int
+    set_aside_reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,13 @@ def report_of(snapshot: Snapshot, seed: int | None) -> Report:
             for each in snapshot.sensors()
         },
         readings=ReadingCounts(**dataclasses.asdict(pipeline.counts)),
-        records=RecordCounts(published=uplink.sent, puback=uplink.acknowledged, **tally),
+        records=RecordCounts(
+            published=uplink.sent,
+            puback=uplink.acknowledged,
+            set_aside=store.set_aside,
+            set_aside_reason=uplink.aside_reason,
+            **tally,
+        ),
         bytes=ByteCounts(uplink.bytes_sent, process.written_bytes),
         alerts=pipeline.alerts_fired,
         clock=ClockReport(snapshot.clock.quality.name.lower(), snapshot.clock.steps),

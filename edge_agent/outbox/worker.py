@@ -74,11 +74,15 @@ class Confirm:
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
-    """The record can never be delivered."""
+class SetAside:
+    """No link takes the record for now: skip it until `Readmit`."""
 
     record: Record
-    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readmit:
+    """Hand out again what was set aside, after the next `Rewind`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class SetAnchor:
     anchor: Anchor
 
 
-StoreInput = Store | StoreSegment | SaveState | Commit | HandOut | Rewind | Confirm | Refuse | SetAnchor
+StoreInput = Store | StoreSegment | SaveState | Commit | HandOut | Rewind | Confirm | SetAside | Readmit | SetAnchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +104,14 @@ class StorePart:
         boot: number of the current boot.
         tally: counts of records, as of the last commit.
         failures: number of failed commits and reads.
+        set_aside: number of pending records that no link takes for now.
     """
 
     epoch: int
     boot: int
     tally: Tally
     failures: int
+    set_aside: int = 0
 
 
 class StoreWorker:
@@ -146,7 +152,8 @@ class StoreWorker:
 
     def snapshot(self) -> StorePart:
         """State and counts for the snapshot of the agent."""
-        return StorePart(self.outbox.epoch, self.outbox.boot, self.outbox.tally(), self.failures)
+        outbox = self.outbox
+        return StorePart(outbox.epoch, outbox.boot, outbox.tally(), self.failures, outbox.set_aside_count)
 
     def step(self) -> int | None:
         """Execute the requests that arrived, and commit if it is time."""
@@ -174,19 +181,26 @@ class StoreWorker:
                 self.outbox.add_segment(content)
             case SaveState(name, body):
                 self.outbox.save_state(name, body)
+            case SetAnchor(anchor):
+                self.outbox.set_anchor(anchor)
             case Commit():
                 return True
+            case _:
+                self._serve_uplink(message)
+        return False
+
+    def _serve_uplink(self, message: HandOut | Rewind | Confirm | SetAside | Readmit) -> None:
+        match message:
             case HandOut(limit):
                 self._offer(self._hand_out(limit))
             case Rewind():
                 self.outbox.rewind()
             case Confirm(record):
                 self.outbox.confirm(record)
-            case Refuse(record, reason):
-                self.outbox.refuse(record, reason)
-            case SetAnchor(anchor):
-                self.outbox.set_anchor(anchor)
-        return False
+            case SetAside(record):
+                self.outbox.set_aside(record)
+            case Readmit():
+                self.outbox.readmit()
 
     def _hand_out(self, limit: int) -> Sequence[tuple[Lane, Record]]:
         try:

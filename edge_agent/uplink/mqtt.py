@@ -22,6 +22,7 @@ from paho.mqtt.properties import Properties, VariableByteIntegers
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.errors import Unavailable
+from edge_agent.uplink.terms import LARGEST_PACKET_BYTES, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S: Final = 5.0
 _USER_TIMEOUT_MS: Final = 20_000
 """TCP closes a connection if sent bytes stay unacknowledged for this time: detects half-open links."""
-_LARGEST_PACKET: Final = 268_435_455
 _UNSUPPORTED_VERSION: Final = 0x84
 _KEEP_ALIVE_TIMEOUT: Final = 0x8D
 _KEY_USAGE: Final = bytes.fromhex("0603551d0f")
@@ -41,9 +41,9 @@ _DISCONNECT_WITH_WILL: Final = ReasonCode(PacketTypes.DISCONNECT, identifier=0x0
 
 @dataclass(frozen=True, slots=True)
 class LinkUp:
-    """The broker accepted the connection, and takes up to `receive_maximum` unacknowledged publishes."""
+    """The broker accepted the connection, on these terms."""
 
-    receive_maximum: int
+    terms: Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,15 @@ class Puback:
 
 
 class TooLarge(ValueError):
-    """A packet is larger than the broker accepts; the text contains both sizes."""
+    """A packet is larger than the broker accepts; the text contains both sizes.
+
+    Attributes:
+        limit_bytes: what the broker accepts.
+    """
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(f"{size_bytes} bytes, and the broker takes {limit_bytes}")
+        self.limit_bytes = limit_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +200,7 @@ class Link:
         self._version = version
         self._commands = commands
         self._down = LinkDown("the broker closed the connection without a word", wrong_version=True)
-        self._maximum_packet = _LARGEST_PACKET
+        self._maximum_packet = LARGEST_PACKET_BYTES
         self._closing = threading.Event()
         self._client = client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -234,7 +242,7 @@ class Link:
             properties.UserProperty = list(user_properties)
             size = _packet_bytes(topic, payload, properties)
             if size > self._maximum_packet:
-                raise TooLarge(f"{size} bytes, and the broker takes {self._maximum_packet}")
+                raise TooLarge(size, self._maximum_packet)
         return self._client.publish(topic, payload, qos=1, properties=properties).mid
 
     def notify(self, topic: str, payload: bytes, *, retain: bool) -> None:
@@ -294,10 +302,12 @@ class Link:
             self._down = LinkDown(reason, wrong_version=wrong_version, refused=wrong_version)
             return
         self._down = LinkDown("the broker closed the connection")
-        self._maximum_packet = getattr(properties, "MaximumPacketSize", _LARGEST_PACKET)
+        self._maximum_packet = getattr(properties, "MaximumPacketSize", LARGEST_PACKET_BYTES)
         if self._commands is not None:
             self._client.subscribe(self._commands, qos=1)
-        self._emit(LinkUp(receive_maximum=getattr(properties, "ReceiveMaximum", 65_535)))
+        receive_maximum = getattr(properties, "ReceiveMaximum", 65_535)
+        where = f"{self._broker.host}:{self._broker.port}"
+        self._emit(LinkUp(Terms(receive_maximum, self._maximum_packet, where)))
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, code: ReasonCode, _properties: Any) -> None:
         if flags.is_disconnect_packet_from_server:

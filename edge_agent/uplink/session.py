@@ -2,15 +2,17 @@
 
 Rules:
 - Only PUBACK 0x00 confirms a record. 0x10 (no matching subscribers) does not: the broker has discarded the message.
-- A temporary refusal pauses sending; then one record at a time tests whether the cause has ended. If it concerns the
-  topic (no subscriber, not authorised), the other topics are still used; if it concerns the broker (quota, any unknown
-  code), none is. A permanent refusal (too large, wrong format, bad topic) makes the record undeliverable.
+- A refusal that may pass pauses sending; then one record at a time tests whether the cause has ended. If it concerns
+  the topic (no subscriber, not authorised), the other topics are still used; if it concerns the broker (quota, any
+  unknown code), none is.
+- No refusal deletes a record. One that the broker or the link does not take (too large, wrong format, bad topic, the
+  link breaks whenever it is sent, it cannot be encoded) is set aside: it stays pending in the outbox and is skipped.
+  Records that are set aside are sent again when the terms of the broker have changed, an hour after the first was set
+  aside, and after the next start of the program, because the outbox keeps this in memory only.
 - Records in flight when a link goes down are sent again on the next one. They come from the outbox; the session keeps
   no records over a break.
 - One request to the outbox at a time; the answer to a request from before a rewind is discarded.
-- A record at which the link breaks is sent alone. If the link then breaks five times in a row, each time soon after
-  sending, the record is set aside and the next ones are tried. If the link breaks at it once more after another record
-  was acknowledged on that link, it is undeliverable. A broker that breaks at every record makes none undeliverable.
+- Which record makes links break is found in `suspects`.
 - Waits between attempts are random below a limit that doubles, so that many gateways do not reconnect at the same time.
 """
 
@@ -20,13 +22,15 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
-from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Refuse, Rewind, Send, Way, way_of
+from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Readmit, Rewind, Send, SetAside, Way, way_of
+from edge_agent.uplink.suspects import Suspects
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
     from edge_agent.reading import Lane, Record
+    from edge_agent.uplink.terms import Terms
 
 NO_MATCHING_SUBSCRIBERS: Final = 0x10
 _SUCCESS: Final = 0x00
@@ -42,10 +46,8 @@ _OF_THE_TOPIC: Final = frozenset({NO_MATCHING_SUBSCRIBERS, 0x87})
 """Reasons that concern one topic: other topics are still used."""
 _FIRST_CAP_S: Final = 1.0
 _LAST_CAP_S: Final = 30.0
-_ALONE_LOSSES: Final = 5
-_AT_ONCE_NS: Final = 10 * NS_PER_S
-"""A record is set aside after _ALONE_LOSSES breaks in a row, each within this time after it was sent alone."""
-_MOST_ASIDE: Final = 16
+READMIT_NS: Final = 3600 * NS_PER_S
+"""Time after which records that were set aside are sent again."""
 
 
 class LinkState(Enum):
@@ -71,11 +73,13 @@ class Session:
         reason: why it is not simply online; empty if it is.
         sent: number of records published, repeated ones included.
         acknowledged_count: number of successful PUBACKs.
+        aside_reason: why the latest record was set aside; empty if none is.
     """
 
     def __init__(self, *, in_flight_limit: int, ack_timeout_ns: int, rng: random.Random) -> None:
         self.state = LinkState.CONNECTING
         self.reason = "not connected yet"
+        self.aside_reason = ""
         self.sent = self.acknowledged_count = 0
         self._configured_limit = self._granted_limit = self._limit = in_flight_limit
         self._ack_timeout_ns = ack_timeout_ns
@@ -91,21 +95,23 @@ class Session:
         self._drained = False  # the outbox has no more records to send for now
         self._attempts = 0
         self._retry_ns: int | None = None
-        self._acked_on_link = False
-        self._suspect: int | None = None  # rowid of the record at which the link broke
-        self._losses_alone = 0
-        self._aside: list[int] = []  # rowids of records that were set aside
+        self._suspects = Suspects()
+        self._terms: Terms | None = None  # those of the last link
+        self._readmit_ns: int | None = None  # when what was set aside is sent again; None if nothing is
         self._held: list[tuple[Lane, Record]] = []  # handed out, not sent yet
 
     # ---- events
 
-    def connected(self, receive_maximum: int) -> None:
-        """Handle a new link, on which the broker takes `receive_maximum` unacknowledged publishes."""
+    def connected(self, now_ns: int, terms: Terms) -> None:
+        """Handle a new link."""
         self.state, self.reason = LinkState.ONLINE, ""
         self._retry_ns = None
-        self._granted_limit = max(1, min(self._configured_limit, receive_maximum))
-        self._acked_on_link = False
-        self._restart(1 if self._suspect is not None or self._aside else self._granted_limit)
+        self._granted_limit = max(1, min(self._configured_limit, terms.receive_maximum))
+        self._suspects.connected()
+        if self._terms is not None and _other_limits(self._terms, terms):
+            self._readmit()
+        self._terms = terms
+        self._restart(now_ns, 1 if self._suspects.any else self._granted_limit)
 
     def disconnected(self, now_ns: int, reason: str) -> None:
         """Handle the end of a link, or that it could not be made."""
@@ -129,7 +135,7 @@ class Session:
             return  # requested before a break or a pause; a rewind follows
         if outdated:
             if records and not requested:
-                self._restart(self._limit)  # late answer to a request that had timed out
+                self._restart(now_ns, self._limit)  # late answer to a request that had timed out
             self._request()
             return
         self._drained = len(records) < requested
@@ -137,6 +143,8 @@ class Session:
         # Many more records of a closed topic may follow: request again only when something new was stored.
         self._drained = self._drained or not sendable
         self._held += [(lane, record) for lane, record in sendable if record.rowid not in self._in_flight]
+        if len(records) < requested:
+            self._suspects.keep({*self._in_flight, *(record.rowid for _lane, record in self._held)})
         self._send_held(now_ns)
 
     def acknowledged(self, now_ns: int, record: Record, code: int) -> None:
@@ -148,7 +156,7 @@ class Session:
         if code == _SUCCESS:
             self._succeed(record, way)
         elif code in _HOPELESS:
-            self._refuse(record, f"refused by the broker: {_HOPELESS[code]} ({code:#04x})")
+            self._set_aside(now_ns, record, f"refused by the broker: {_HOPELESS[code]} ({code:#04x})")
         elif code in _OF_THE_TOPIC:
             self._close(now_ns, way, f"the broker says of {way.value}: {_REASONS[code]} ({code:#04x})")
         else:
@@ -162,10 +170,10 @@ class Session:
         self._send_held(now_ns)
 
     def refused(self, now_ns: int, record: Record, reason: str) -> None:
-        """Handle that the record of a `Send` action cannot be sent on any link."""
+        """Handle that the record of a `Send` action cannot be sent on this link."""
         if self._in_flight.pop(record.rowid, None) is not None:
             self.sent -= 1
-            self._refuse(record, reason)
+            self._set_aside(now_ns, record, reason)
             self._send_held(now_ns)
 
     def tick(self, now_ns: int) -> None:
@@ -180,13 +188,15 @@ class Session:
                 self._actions.append(Open())
             elif not self._in_flight:  # paused: one record tests whether the cause has ended
                 self._retry_ns = None
-                self._restart(1)
+                self._restart(now_ns, 1)
+        if self._may_send and self._readmit_ns is not None and now_ns >= self._readmit_ns:
+            self._restart(now_ns, self._limit)
         if self._requested and self._may_send:
             if self._answer_due_ns is None:
                 self._answer_due_ns = now_ns + self._ack_timeout_ns
             elif now_ns >= self._answer_due_ns:  # the request was lost in the store
                 self._requested, self._answer_due_ns = 0, None
-                self._restart(self._limit)
+                self._restart(now_ns, self._limit)
 
     # ---- actions
 
@@ -202,6 +212,8 @@ class Session:
             times.append(self._retry_ns)
         if self._answer_due_ns is not None:
             times.append(self._answer_due_ns)
+        if self._readmit_ns is not None and self._may_send:
+            times.append(self._readmit_ns)
         return min(times, default=None)
 
     @property
@@ -227,12 +239,10 @@ class Session:
         self.acknowledged_count += 1
         self._refusals.pop(way, None)
         self._attempts = 0
-        self._suspect, self._losses_alone = None, 0
-        self._acked_on_link = True
+        self._suspects.acknowledged(record.rowid)
         if self._may_send:
             self.state = LinkState.ONLINE
             self.reason = self.reason if self._closed else ""
-        self._forget_aside(record)
         self._limit = self._granted_limit
         self._actions.append(Confirm(record))
 
@@ -245,16 +255,23 @@ class Session:
             self._retry_ns = now_ns + self._wait_ns(self._refusals.get(way, 0))
             self._refusals[way] = self._refusals.get(way, 0) + 1
 
-    def _refuse(self, record: Record, reason: str) -> None:
-        self._forget_aside(record)
-        self._actions.append(Refuse(record, reason))
+    def _set_aside(self, now_ns: int, record: Record, reason: str) -> None:
+        self._suspects.forget(record.rowid)
+        self.aside_reason = reason
+        if self._readmit_ns is None:
+            self._readmit_ns = now_ns + READMIT_NS
+        self._actions.append(SetAside(record, reason))
 
-    def _forget_aside(self, record: Record) -> None:
-        if record.rowid in self._aside:
-            self._aside.remove(record.rowid)
+    def _readmit(self) -> None:
+        if self._readmit_ns is not None:
+            self._readmit_ns, self.aside_reason = None, ""
+            self._suspects.readmitted()
+            self._actions.append(Readmit())
 
-    def _restart(self, in_flight_limit: int) -> None:
+    def _restart(self, now_ns: int, in_flight_limit: int) -> None:
         """Rewind and send from the oldest record on. The answer to an open request will be outdated."""
+        if self._readmit_ns is not None and now_ns >= self._readmit_ns:
+            self._readmit()
         self._may_send = True
         self._limit = in_flight_limit
         self._drained = False
@@ -265,45 +282,31 @@ class Session:
         self._request()
 
     def _send_held(self, now_ns: int) -> None:
-        """Send records that were handed out, up to the limit, and request more.
-
-        Records that were set aside wait until another one was acknowledged on this link; they are then sent alone.
-        """
+        """Send records that were handed out, up to the limit, and request more."""
         if not self._may_send:
             return
-        aside = [held for held in self._held if held[1].rowid in self._aside]
-        if aside and self._acked_on_link:
+        waiting = [held for held in self._held if held[1].rowid in self._suspects.waiting]
+        if waiting and self._suspects.may_send(waiting[0][1].rowid):
             if not self._in_flight:
-                self._send(now_ns, *aside[0])
+                self._send(now_ns, *waiting[0])
             return
-        for lane, record in [held for held in self._held if held not in aside][: self._limit - len(self._in_flight)]:
+        for lane, record in [held for held in self._held if held not in waiting][: self._limit - len(self._in_flight)]:
             self._send(now_ns, lane, record)
         self._request()
 
     def _request(self) -> None:
         room = self._limit - len(self._in_flight)
         if self._may_send and room > 0 and not self._requested and not self._drained:
-            self._requested = room + max(0, len(self._aside) - len(self._held))
+            self._requested = room + max(0, len(self._suspects.waiting) - len(self._held))
             self._actions.append(HandOut(self._requested))
 
     def _suspect_record(self, now_ns: int) -> None:
-        """Decide whether the record in flight is the cause of the break: suspect it, set it aside, or refuse it."""
-        if not self._in_flight:
-            return
-        rowid, (record, due_ns, _way) = next(iter(self._in_flight.items()))
-        alone = len(self._in_flight) == 1 and now_ns - (due_ns - self._ack_timeout_ns) < _AT_ONCE_NS
-        if rowid in self._aside:
-            if alone:
-                self._refuse(record, "the link broke whenever it was sent")
-            return
-        if self._acked_on_link:
-            return
-        if self._suspect != rowid:
-            self._suspect, self._losses_alone = rowid, 0
-        self._losses_alone += alone
-        if self._losses_alone >= _ALONE_LOSSES and len(self._aside) < _MOST_ASIDE:
-            self._aside.append(rowid)
-            self._suspect, self._losses_alone = None, 0
+        """Set the record in flight aside if it is the cause of the break."""
+        if self._in_flight:
+            record, due_ns, _way = next(iter(self._in_flight.values()))
+            alone = len(self._in_flight) == 1
+            if self._suspects.broken(record, due_ns - self._ack_timeout_ns, now_ns, alone=alone):
+                self._set_aside(now_ns, record, "the link broke whenever it was sent")
 
     def _backoff_ns(self) -> int:
         self._attempts += 1
@@ -313,3 +316,8 @@ class Session:
         """Random wait below a limit that doubles with each attempt, nanoseconds."""
         cap_s = min(_LAST_CAP_S, _FIRST_CAP_S * 2.0 ** min(attempts, 10))
         return round(self._rng.uniform(0.05, 1.0) * cap_s * NS_PER_S)
+
+
+def _other_limits(before: Terms, now: Terms) -> bool:
+    """Whether a broker may take what it or another one did not take before."""
+    return (before.maximum_packet_bytes, before.broker) != (now.maximum_packet_bytes, now.broker)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.runtime import Inbox
-from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Refuse, Rewind, Send
+from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Readmit, Rewind, Send, SetAside
 from edge_agent.uplink.dialect import Occasion
 from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, Received, TooLarge
 from edge_agent.uplink.session import LinkState, Session
@@ -67,7 +67,8 @@ class OutboxSide:
     rewind: Callable[[], object]
     hand_out: Callable[[int], object]
     confirm: Callable[[Record], object]
-    refuse: Callable[[Record, str], object]
+    set_aside: Callable[[Record], object]
+    readmit: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class UplinkPart:
         sent: number of PUBLISH packets of records, repeated ones included.
         acknowledged: number of successful PUBACKs.
         bytes_sent: size of all payloads of records.
+        aside_reason: why the latest record was set aside; empty if none is.
     """
 
     state: LinkState
@@ -87,6 +89,7 @@ class UplinkPart:
     sent: int
     acknowledged: int
     bytes_sent: int
+    aside_reason: str = ""
 
 
 class UplinkWorker:
@@ -133,6 +136,7 @@ class UplinkWorker:
         self._silent_ends = 0
         self._mids: dict[int, Record] = {}
         self._logged: set[str] = set()
+        self._logged_aside: set[str] = set()
 
     def step(self) -> int | None:
         """Handle what arrived, and execute the resulting actions."""
@@ -151,7 +155,14 @@ class UplinkWorker:
     def snapshot(self) -> UplinkPart:
         """State and counts for the snapshot of the agent."""
         session = self.session
-        return UplinkPart(session.state, session.reason, session.sent, session.acknowledged_count, self._bytes_sent)
+        return UplinkPart(
+            session.state,
+            session.reason,
+            session.sent,
+            session.acknowledged_count,
+            self._bytes_sent,
+            session.aside_reason,
+        )
 
     def stop(self) -> None:
         """Publish the farewell notices and close the link."""
@@ -176,9 +187,9 @@ class UplinkWorker:
 
     def _handle_link(self, event: LinkEvent, now_ns: int) -> None:
         match event:
-            case LinkUp(receive_maximum):
+            case LinkUp(terms):
                 self._silent_ends = 0
-                self.session.connected(receive_maximum)
+                self.session.connected(now_ns, terms)
                 self._notify(Occasion.BIRTH)
             case LinkDown(reason, wrong_version, refused):
                 self._choose_version(wrong_version=wrong_version, at_once=refused)
@@ -225,9 +236,12 @@ class UplinkWorker:
                 self._send(lane, record)
             case Confirm(record):
                 self._outbox.confirm(record)
-            case Refuse(record, reason):
-                log.error("a record cannot be delivered and is replaced by a tombstone reason=%r", reason)
-                self._outbox.refuse(record, reason)
+            case SetAside(record, reason):
+                self._log_aside(record, reason)
+                self._outbox.set_aside(record)
+            case Readmit():
+                self._logged_aside.clear()
+                self._outbox.readmit()
 
     def _open(self) -> None:
         self._links += 1
@@ -266,10 +280,11 @@ class UplinkWorker:
                 self._publish(self._link, record, smaller)
         except TooLarge as error:
             self._dialect.answered(record, taken=False)
-            self.session.refused(self._clock.now_ns(), record, str(error))
+            reason = f"larger than the {error.limit_bytes} bytes that the broker takes"
+            self.session.refused(self._clock.now_ns(), record, reason)
         except Exception as error:
             # A record that cannot be encoded must not block the following ones.
-            log.exception("a record cannot be encoded epoch=%d seq=%d", record.epoch, record.seq)
+            log.debug("a record cannot be encoded epoch=%d seq=%d", record.epoch, record.seq, exc_info=True)
             self._dialect.answered(record, taken=False)
             self.session.refused(self._clock.now_ns(), record, f"it cannot be encoded: {error}")
 
@@ -289,6 +304,13 @@ class UplinkWorker:
         if self._link is not None:
             for notice in notices:
                 self._link.notify(notice.topic, notice.payload, retain=notice.retain)
+
+    def _log_aside(self, record: Record, reason: str) -> None:
+        """Log each reason once until all records are tried again: it may hold for thousands of them."""
+        if reason not in self._logged_aside:
+            text = "records are set aside; they wait in the outbox and are tried again within the hour"
+            log.error("%s reason=%r first_epoch=%d first_seq=%d", text, reason, record.epoch, record.seq)
+            self._logged_aside.add(reason)
 
     def _log_changes(self) -> None:
         """Log each state and reason once until the link is online again: two closed topics may alternate for long."""

@@ -12,6 +12,7 @@ import pytest
 
 from edge_agent.uplink.mqtt import Broker, Link, LinkDown, LinkUp, Puback, Received, TooLarge, Will
 from edge_agent.uplink.session import NO_MATCHING_SUBSCRIBERS
+from edge_agent.uplink.terms import Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ def test_a_publish_that_somebody_takes_is_acknowledged(
 ) -> None:
     subscriber = subscribe(mosquitto.port, "edge/#")
     link = connect(mosquitto.port, version=version)
-    assert link.expect(LinkUp).receive_maximum in {20, 65_535}
+    assert link.expect(LinkUp).terms.receive_maximum in {20, 65_535}
     mid = link.publish("edge/n/live", b"hello")
     assert link.expect(Puback) == Puback(mid, 0)
     message = subscriber.next()
@@ -142,7 +143,7 @@ def test_what_the_broker_takes_is_heard(
     broker = start_mosquitto("allow_anonymous true\nmax_inflight_messages 7\nmax_packet_size 300")
     subscriber = subscribe(broker.port, "edge/n/live")
     link = connect(broker.port)
-    assert link.expect(LinkUp).receive_maximum == 7
+    assert link.expect(LinkUp) == LinkUp(Terms(7, 300, f"127.0.0.1:{broker.port}"))
     overhead = 1 + 2 + 2 + len("edge/n/live") + 2 + 1 + 3 + len("text/plain") + 5 + len("seq7")
     link.publish("edge/n/live", b"x" * (300 - overhead))
     assert link.expect(Puback).code == 0

@@ -7,8 +7,9 @@ import pytest
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.reading import Lane, RecordKind
-from edge_agent.uplink.action import Confirm, Drop, HandOut, Open, Refuse, Rewind, Send
-from edge_agent.uplink.session import LinkState, Session
+from edge_agent.uplink.action import Confirm, Drop, HandOut, Open, Readmit, Rewind, Send, SetAside
+from edge_agent.uplink.session import READMIT_NS, LinkState, Session
+from edge_agent.uplink.terms import Terms
 from tests.uplink.records import ACK_TIMEOUT_NS, ROOMY, offer, record
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ def fresh(window: int = 4, seed: int = 1) -> Session:
     return made
 
 
-def online(window: int = 4, receive_maximum: int = ROOMY) -> Session:
+def online(window: int = 4, terms: Terms = ROOMY) -> Session:
     made = fresh(window)
-    made.connected(receive_maximum)
+    made.connected(0, terms)
     return made
 
 
@@ -38,15 +39,17 @@ def back(session: Session, now_ns: int) -> int:
     now_ns = max(now_ns, due_ns)
     session.tick(now_ns)
     assert Open() in session.take_actions()
-    session.connected(ROOMY)
+    session.connected(now_ns, ROOMY)
     return now_ns
 
 
-@pytest.mark.parametrize(("window", "receive_maximum", "asked"), [(16, ROOMY, 16), (16, 10, 10), (1, 10, 1), (4, 0, 1)])
+@pytest.mark.parametrize(
+    ("window", "receive_maximum", "asked"), [(16, 65_535, 16), (16, 10, 10), (1, 10, 1), (4, 0, 1)]
+)
 def test_the_window_is_the_smaller_of_what_we_want_and_what_the_broker_takes(
     window: int, receive_maximum: int, asked: int
 ) -> None:
-    assert online(window, receive_maximum).take_actions() == [Rewind(), HandOut(asked)]
+    assert online(window, Terms(receive_maximum)).take_actions() == [Rewind(), HandOut(asked)]
 
 
 def test_every_connection_begins_at_the_oldest_record() -> None:
@@ -178,15 +181,16 @@ def test_a_pause_waits_for_what_is_still_in_flight() -> None:
 
 
 @pytest.mark.parametrize("code", [0x90, 0x95, 0x99])
-def test_a_refusal_that_cannot_pass_buries_the_record_alone(code: int) -> None:
+def test_a_record_that_the_broker_never_takes_is_set_aside_alone(code: int) -> None:
     session = online(2)
     session.offered(0, offer(1, 2))
     session.take_actions()
     session.acknowledged(1, record(1), code)
-    buried, ask = session.take_actions()
-    assert isinstance(buried, Refuse)
-    assert buried.record == record(1)
-    assert f"{code:#04x}" in buried.reason
+    aside, ask = session.take_actions()
+    assert isinstance(aside, SetAside)
+    assert aside.record == record(1)
+    assert f"{code:#04x}" in aside.reason
+    assert session.aside_reason == aside.reason
     assert ask == HandOut(1)
     assert session.state is LinkState.ONLINE
 
@@ -197,8 +201,67 @@ def test_records_that_cannot_be_sent_make_room_for_the_next() -> None:
     session.take_actions()
     session.refused(0, record(1), "too large")
     session.refused(0, record(2), "too large")
-    assert session.take_actions() == [Refuse(record(1), "too large"), HandOut(1), Refuse(record(2), "too large")]
+    assert session.take_actions() == [SetAside(record(1), "too large"), HandOut(1), SetAside(record(2), "too large")]
     assert session.sent == 0
+
+
+def _with_one_set_aside(at_ns: int = 0) -> Session:
+    session = online(2)
+    session.offered(at_ns, offer(1))
+    session.refused(at_ns, record(1), "too large")
+    session.take_actions()
+    return session
+
+
+def test_what_is_set_aside_is_tried_again_after_an_hour_and_not_before() -> None:
+    session = _with_one_set_aside(5)
+    assert session.deadline_ns() == 5 + READMIT_NS
+    session.tick(4 + READMIT_NS)
+    assert session.take_actions() == []
+    session.tick(5 + READMIT_NS)
+    assert session.take_actions() == [Readmit(), Rewind(), HandOut(2)]
+    assert session.aside_reason == ""
+    session.offered(5 + READMIT_NS, offer(1))
+    session.refused(6 + READMIT_NS, record(1), "too large")
+    assert session.deadline_ns() == 6 + 2 * READMIT_NS
+
+
+def test_an_hour_that_ends_without_a_link_or_in_a_pause_is_made_up_for() -> None:
+    session = _with_one_set_aside()
+    session.disconnected(1, "gone")
+    session.tick(2 * READMIT_NS)
+    assert session.take_actions() == [Open()]
+    session.connected(2 * READMIT_NS, ROOMY)
+    assert session.take_actions() == [Readmit(), Rewind(), HandOut(2)]
+
+
+@pytest.mark.parametrize(
+    ("terms", "again"),
+    [
+        (ROOMY, False),
+        (Terms(7), False),
+        (Terms(maximum_packet_bytes=4096), True),
+        (Terms(broker="other.example:8883"), True),
+    ],
+)
+def test_what_is_set_aside_is_tried_again_when_the_broker_takes_other_packets_or_is_another(
+    terms: Terms, *, again: bool
+) -> None:
+    session = _with_one_set_aside()
+    session.disconnected(1, "gone")
+    session.tick(session.deadline_ns() or 0)
+    session.take_actions()
+    session.connected(40 * NS_PER_S, terms)
+    assert (Readmit() in session.take_actions()) == again
+    assert (session.aside_reason == "") == again
+
+
+def test_other_terms_are_no_reason_to_readmit_nothing() -> None:
+    session = online()
+    session.disconnected(1, "gone")
+    session.take_actions()
+    session.connected(2, Terms(maximum_packet_bytes=4096))
+    assert session.take_actions() == [Rewind()]
 
 
 def test_a_dry_session_is_woken_by_a_commit() -> None:
@@ -287,14 +350,14 @@ def test_the_first_puback_makes_the_next_wait_short_again() -> None:
         session.disconnected(now_ns, "nothing listens")
         now_ns = session.deadline_ns() or 0
         session.tick(now_ns)
-    session.connected(ROOMY)
+    session.connected(now_ns, ROOMY)
     session.offered(now_ns, offer(1))
     session.acknowledged(now_ns, record(1), 0)
     session.disconnected(now_ns, "gone")
     assert (session.deadline_ns() or 0) - now_ns <= NS_PER_S
 
 
-def test_a_link_that_breaks_between_acknowledgements_buries_nothing() -> None:
+def test_a_link_that_breaks_between_acknowledgements_sets_nothing_aside() -> None:
     session, now_ns = online(1), 0
     for rowid in range(1, 200):
         session.offered(now_ns, offer(rowid))
@@ -303,4 +366,4 @@ def test_a_link_that_breaks_between_acknowledgements_buries_nothing() -> None:
             now_ns = back(session, now_ns)
         else:
             session.acknowledged(now_ns, record(rowid), 0)
-        assert not [action for action in session.take_actions() if isinstance(action, Refuse)]
+        assert not [action for action in session.take_actions() if isinstance(action, SetAside)]

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edge_agent.reading import Lane, Record, RecordKind
-from edge_agent.uplink.action import Confirm, Drop, HandOut, Open, Refuse, Rewind, Send
+from edge_agent.uplink.action import Confirm, Drop, HandOut, Open, Readmit, Rewind, Send, SetAside
 from edge_agent.uplink.session import Session
+from edge_agent.uplink.terms import Terms
 from tests.uplink.records import ACK_TIMEOUT_NS, ROOMY
 from tests.uplink.records import record as record_of
 
@@ -33,10 +34,11 @@ class _AnyOrder(RuleBasedStateMachine):
         self.now_ns = 0
         self.up = False
         self.connecting = False
-        self.receive_maximum = ROOMY
+        self.receive_maximum = 65_535
         self.stored = 0
         self.pending: set[int] = set()
         self.done: set[int] = set()
+        self.aside: set[int] = set()
         self.cursor = 0
         self.for_store: list[Rewind | HandOut] = []
         self.on_wire: list[Record] = []
@@ -74,10 +76,17 @@ class _AnyOrder(RuleBasedStateMachine):
                 if self.up:
                     assert record not in self.on_wire
                     self.on_wire.append(record)
-            case Confirm(record) | Refuse(record, _):
+            case Confirm(record):
                 assert record.rowid not in self.done
                 self.pending.remove(record.rowid)
                 self.done.add(record.rowid)
+            case SetAside(record, reason):
+                assert record.rowid in self.pending
+                assert reason
+                self.aside.add(record.rowid)
+            case Readmit():
+                assert self.aside, "nothing was set aside"
+                self.aside.clear()
 
     @rule(count=st.integers(1, 5))
     def commit(self, count: int) -> None:
@@ -87,10 +96,14 @@ class _AnyOrder(RuleBasedStateMachine):
         self.go_on()
 
     @precondition(lambda self: self.connecting)
-    @rule(receive_maximum=st.sampled_from([1, 2, 3, ROOMY]))
-    def connect(self, receive_maximum: int) -> None:
-        self.connecting, self.up, self.receive_maximum = False, True, receive_maximum
-        self.session.connected(receive_maximum)
+    @rule(
+        terms=st.builds(
+            Terms, st.sampled_from([1, 2, 3, 65_535]), st.sampled_from([4096, 65_536]), st.sampled_from(["a:1", "b:1"])
+        )
+    )
+    def connect(self, terms: Terms) -> None:
+        self.connecting, self.up, self.receive_maximum = False, True, terms.receive_maximum
+        self.session.connected(self.now_ns, terms)
         self.go_on()
 
     @precondition(lambda self: self.connecting or self.up)
@@ -108,7 +121,7 @@ class _AnyOrder(RuleBasedStateMachine):
             case Rewind():
                 self.cursor = 0
             case HandOut(limit):
-                found = sorted(rowid for rowid in self.pending if rowid > self.cursor)[:limit]
+                found = sorted(rowid for rowid in self.pending - self.aside if rowid > self.cursor)[:limit]
                 self.cursor = max((self.cursor, *found))
                 self.session.offered(self.now_ns, [(Lane.BACKLOG, record(rowid)) for rowid in found])
                 self.go_on()
@@ -118,6 +131,13 @@ class _AnyOrder(RuleBasedStateMachine):
     def acknowledge(self, code: int, which: int) -> None:
         record = self.on_wire.pop(which % len(self.on_wire))
         self.session.acknowledged(self.now_ns, record, code)
+        self.go_on()
+
+    @precondition(lambda self: self.on_wire)
+    @rule(which=st.integers(0, 3))
+    def cannot_be_sent(self, which: int) -> None:
+        record = self.on_wire.pop(which % len(self.on_wire))
+        self.session.refused(self.now_ns, record, "too large")
         self.go_on()
 
     @rule(rowid=st.integers(1, 20))
@@ -139,6 +159,10 @@ class _AnyOrder(RuleBasedStateMachine):
         assert self.session.in_flight == len(self.on_wire)
         if self.up:
             assert len(self.on_wire) <= min(4, self.receive_maximum)
+
+    @invariant()
+    def what_is_set_aside_is_shown(self) -> None:
+        assert bool(self.session.aside_reason) == bool(self.aside)
 
     @invariant()
     def nothing_is_wanted_in_the_past(self) -> None:

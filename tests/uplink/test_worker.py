@@ -43,13 +43,13 @@ class Outbox:
         self.records = records
         self.cursor = 0
         self.confirmed: queue.Queue[Record] = queue.Queue()
-        self.refused: queue.Queue[tuple[Record, str]] = queue.Queue()
+        self.aside: set[int] = set()
         self.gone: set[int] = set()
         self.worker: UplinkWorker | None = None
 
     def side(self) -> OutboxSide:
         """What the uplink sees of it."""
-        return OutboxSide(self.rewind, self.hand_out, self.confirm, self.refuse)
+        return OutboxSide(self.rewind, self.hand_out, self.confirm, self.set_aside, self.aside.clear)
 
     def rewind(self) -> None:
         """Begin at the oldest."""
@@ -58,7 +58,8 @@ class Outbox:
     def hand_out(self, limit: int) -> None:
         """Hand out."""
         assert self.worker is not None
-        found = [each for each in self.records if each.rowid > self.cursor and each.rowid not in self.gone][:limit]
+        skipped = self.gone | self.aside
+        found = [each for each in self.records if each.rowid > self.cursor and each.rowid not in skipped][:limit]
         self.cursor = max([self.cursor, *(each.rowid for each in found)])
         self.worker.inbox.put(Offered([(Lane.BACKLOG, each) for each in found]))
 
@@ -68,10 +69,9 @@ class Outbox:
         self.gone.add(record.rowid)
         self.confirmed.put(record)
 
-    def refuse(self, record: Record, reason: str) -> None:
-        """It cannot arrive."""
-        self.gone.add(record.rowid)
-        self.refused.put((record, reason))
+    def set_aside(self, record: Record) -> None:
+        """Nobody takes it for now."""
+        self.aside.add(record.rowid)
 
 
 def encode(record: Record) -> bytes:
@@ -178,8 +178,8 @@ def test_records_wait_while_nobody_is_subscribed(mosquitto: Mosquitto, subscribe
 
 
 @pytest.mark.broker
-def test_records_that_cannot_be_sent_are_buried_and_the_others_arrive(
-    start_mosquitto: Callable[[str], Mosquitto], subscribe: Subscribe
+def test_records_that_cannot_be_sent_are_set_aside_and_the_others_arrive(
+    start_mosquitto: Callable[[str], Mosquitto], subscribe: Subscribe, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker = start_mosquitto("allow_anonymous true\nmax_packet_size 400")
     subscribe(broker.port, "edge/n/backlog")
@@ -191,13 +191,32 @@ def test_records_that_cannot_be_sent_are_buried_and_the_others_arrive(
 
     outbox, clock = Outbox([record(number) for number in range(1, 31)]), simulated()
     worker = uplink(broker.port, outbox, clock, encode=odd)
-    run_until(worker, clock, lambda: len(outbox.gone) == 30)
-    buried = dict(outbox.refused.get_nowait() for _ in range(6))
-    assert {each.rowid for each in buried} == {1, 2, 11, 12, 21, 22}
-    assert buried[record(1)] == "it cannot be encoded: the body is not what it was"
-    assert buried[record(2)].endswith(" bytes, and the broker takes 400")
-    assert outbox.refused.empty()
+    run_until(worker, clock, lambda: len(outbox.gone | outbox.aside) == 30)
+    assert outbox.aside == {1, 2, 11, 12, 21, 22}
     assert outbox.confirmed.qsize() == 24
+    said = [each.getMessage() for each in caplog.records if "set aside" in each.getMessage()]
+    assert [each.split("reason=")[1] for each in said] == [
+        "'it cannot be encoded: the body is not what it was' first_epoch=77 first_seq=1",
+        "'larger than the 400 bytes that the broker takes' first_epoch=77 first_seq=2",
+    ]
+    assert worker.snapshot().aside_reason == "larger than the 400 bytes that the broker takes"
+    worker.stop()
+
+
+@pytest.mark.broker
+def test_a_broker_that_takes_larger_packets_than_before_gets_what_was_too_large(
+    start_mosquitto: Callable[[str], Mosquitto], subscribe: Subscribe
+) -> None:
+    broker = start_mosquitto("allow_anonymous true\nmax_packet_size 400")
+    subscriber = subscribe(broker.port, "edge/n/backlog")
+    outbox, clock = Outbox([record(1)]), simulated()
+    worker = uplink(broker.port, outbox, clock, encode=lambda each: each.body * 100)
+    run_until(worker, clock, lambda: outbox.aside == {1})
+    broker.settings = "allow_anonymous true\nmax_packet_size 4000"
+    broker.restart()
+    assert subscriber.subscribed.wait(10)
+    run_until(worker, clock, lambda: outbox.gone == {1})
+    assert worker.snapshot().aside_reason == ""
     worker.stop()
 
 
@@ -370,7 +389,7 @@ def test_a_record_that_is_too_large_only_with_what_is_told_beside_it_arrives_wit
     dialect, clock, outbox = Talkative(), simulated(), Outbox([record(9)])
     worker = uplink(broker.port, outbox, clock, dialect=dialect)
     run_until(worker, clock, lambda: outbox.gone == {9})
-    assert outbox.refused.empty()
+    assert outbox.aside == set()
     assert dialect.misses == 1
     worker.stop()
 
@@ -383,8 +402,8 @@ def test_a_dialect_hears_of_what_did_not_leave_and_of_what_nobody_got(
     dialect, clock, outbox = Talkative(), simulated(), Outbox([record(7), record(8)])
     worker = uplink(broker.port, outbox, clock, dialect=dialect)
     run_until(worker, clock, lambda: worker.session.state is LinkState.PAUSED)
-    assert outbox.gone == {7}
+    assert (outbox.gone, outbox.aside) == (set(), {7})
     assert dialect.misses == 3  # twice of the one that is too large, for it is tried again with less beside it
     subscribe(broker.port, "edge/n/said")
-    run_until(worker, clock, lambda: outbox.gone == {7, 8})
+    run_until(worker, clock, lambda: outbox.gone == {8})
     worker.stop()
