@@ -486,3 +486,16 @@ def test_thousands_of_records_that_are_set_aside_are_not_read_at_each_link(
     outbox.rewind()
     assert [record.seq for _lane, record in outbox.hand_out(16)] == [3000]
     assert steps < 100
+
+
+def test_urgent_records_that_are_set_aside_do_not_take_the_place_of_others(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox()
+    for name in range(1, 4):
+        outbox.add(replace(batch(name), urgent=True))
+    outbox.commit()
+    for _lane, record in outbox.hand_out(2):
+        outbox.set_aside(record)
+    outbox.rewind()
+    assert [record.seq for _lane, record in outbox.hand_out(1)] == [3]

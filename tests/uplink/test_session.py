@@ -231,6 +231,7 @@ def test_an_hour_that_ends_without_a_link_or_in_a_pause_is_made_up_for() -> None
     session.disconnected(1, "gone")
     session.tick(2 * READMIT_NS)
     assert session.take_actions() == [Open()]
+    assert session.deadline_ns() is None, "without a link there is nothing to be done"
     session.connected(2 * READMIT_NS, ROOMY)
     assert session.take_actions() == [Readmit(), Rewind(), HandOut(2)]
 

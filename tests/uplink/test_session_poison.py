@@ -146,3 +146,14 @@ def test_a_record_that_is_taken_an_hour_later_arrives() -> None:
     uplink.run(100)
     assert uplink.settled[-1] == 3
     assert (uplink.pending, uplink.aside) == (set(), [])
+
+
+def test_a_suspect_that_the_outbox_has_dropped_is_forgotten() -> None:
+    uplink = _Uplink({1}, {1})
+    uplink.run(20)
+    assert uplink.session._suspects.waiting == [1]
+    uplink.pending = {2}
+    uplink.session.disconnected(uplink.now_ns, "gone")
+    uplink.run(20)
+    assert uplink.settled == [2]
+    assert not uplink.session._suspects.any
