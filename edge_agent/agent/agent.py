@@ -230,9 +230,9 @@ class Agent:
         """What the run did so far; `seed` is that of the simulation, None if nothing is simulated."""
         return report_of(self.snapshot(), seed)
 
-    def _status(self, state: str) -> bytes:
+    def _status(self, state: str, most_bytes: int) -> bytes:
         announcement = self._announcer.announcement if self._announcer is not None else None
-        return self._messages.status(state, self.snapshot(), announcement)
+        return self._messages.status(state, self.snapshot(), announcement, most_bytes)
 
     def _announcement(self) -> Announcement:
         return self._messages.announcement(self.outbox.epoch, self.outbox.boot, self.clock.anchor())

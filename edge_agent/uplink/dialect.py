@@ -64,8 +64,14 @@ class Dialect(Protocol):
     def will(self) -> Will:
         """Build the will of a new connection; called once per connection."""
 
-    def notices(self, occasion: Occasion) -> Sequence[Notice]:
-        """Build the notices for an occasion."""
+    def notices(self, occasion: Occasion, most_bytes: int) -> Sequence[Notice]:
+        """Build the notices for an occasion.
+
+        Args:
+            occasion: the occasion.
+            most_bytes: largest size of a packet, on this link. Notices are made smaller if they can be; those that
+                are still larger are not sent. Also holds for what comes before records.
+        """
 
     def publication(self, lane: Lane, record: Record) -> Publication:
         """Build the message of a record. Any exception makes the record undeliverable."""

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties, VariableByteIntegers
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.errors import Unavailable
+from edge_agent.uplink.packet import publish_bytes
 from edge_agent.uplink.terms import LARGEST_PACKET_BYTES, Terms
 
 if TYPE_CHECKING:
@@ -240,7 +241,8 @@ class Link:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.ContentType = content_type
             properties.UserProperty = list(user_properties)
-            size = _packet_bytes(topic, payload, properties)
+            packed: bytes = properties.pack()  # type: ignore[no-untyped-call]
+            size = publish_bytes(topic, payload, len(packed), with_identifier=True)
             if size > self._maximum_packet:
                 raise TooLarge(size, self._maximum_packet)
         return self._client.publish(topic, payload, qos=1, properties=properties).mid
@@ -324,13 +326,6 @@ class Link:
 
 def _ignore_register_write(_client: Any, _data: Any, _sock: Any) -> None:
     """Do nothing. If this callback is set, paho wakes the link's thread instead of writing in the publishing one."""
-
-
-def _packet_bytes(topic: str, payload: bytes, properties: Properties) -> int:
-    """Size of a QoS 1 PUBLISH (MQTT 5.0, 3.3): fixed header, topic, packet identifier, properties, payload."""
-    packed: bytes = properties.pack()  # type: ignore[no-untyped-call]
-    remaining = 2 + len(topic.encode()) + 2 + len(packed) + len(payload)
-    return 1 + len(VariableByteIntegers.encode(remaining)) + remaining  # type: ignore[no-untyped-call]
 
 
 def _set_up_tcp(_client: Any, _data: Any, sock: Any) -> None:

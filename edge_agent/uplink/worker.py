@@ -10,6 +10,7 @@ from edge_agent.runtime import Inbox
 from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Readmit, Rewind, Send, SetAside
 from edge_agent.uplink.dialect import Occasion
 from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, Received, TooLarge
+from edge_agent.uplink.notices import Notices
 from edge_agent.uplink.session import LinkState, Session
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class UplinkWorker:
         self._bytes_sent = 0
         self._broker = broker
         self._dialect = dialect
+        self._notices = Notices(dialect)
         self._versions = versions
         self._version = versions[0]
         self._outbox = outbox
@@ -190,6 +192,7 @@ class UplinkWorker:
             case LinkUp(terms):
                 self._silent_ends = 0
                 self.session.connected(now_ns, terms)
+                self._notices.connected(now_ns, terms)
                 self._notify(Occasion.BIRTH)
             case LinkDown(reason, wrong_version, refused):
                 self._choose_version(wrong_version=wrong_version, at_once=refused)
@@ -198,6 +201,7 @@ class UplinkWorker:
             case Puback(mid, code):
                 record = self._mids.pop(mid, None)
                 if record is not None:
+                    self._notices.acknowledged()
                     self._dialect.answered(record, taken=code == 0)
                     self.session.acknowledged(now_ns, record, code)
             case Received(payload):
@@ -263,6 +267,7 @@ class UplinkWorker:
 
     def _forget_link(self) -> None:
         self._link = None
+        self._notices.disconnected(self._clock.now_ns())
         self._mids.clear()
 
     def _send(self, lane: Lane, record: Record) -> None:
@@ -289,7 +294,7 @@ class UplinkWorker:
             self.session.refused(self._clock.now_ns(), record, f"it cannot be encoded: {error}")
 
     def _publish(self, link: Link, record: Record, publication: Publication) -> None:
-        self._publish_notices(publication.before)
+        self._publish_notices(self._notices.sendable(publication.before))
         mid = link.publish(
             publication.topic, publication.payload, publication.content_type, publication.user_properties
         )
@@ -298,7 +303,7 @@ class UplinkWorker:
 
     def _notify(self, occasion: Occasion) -> None:
         if self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:
-            self._publish_notices(self._dialect.notices(occasion))
+            self._publish_notices(self._notices.due(occasion))
 
     def _publish_notices(self, notices: Sequence[Notice]) -> None:
         if self._link is not None:

@@ -84,7 +84,7 @@ def uplink(
     clock: Clock,
     *,
     encode: Callable[[Record], bytes] = encode,
-    status: Callable[[str], bytes] = str.encode,
+    status: Callable[[str, int], bytes] = lambda state, _most_bytes: state.encode(),
     dialect: Dialect | None = None,
     command: Callable[[Command], object] = lambda _command: None,
 ) -> UplinkWorker:
@@ -152,7 +152,9 @@ def test_status_is_retained_at_birth_at_each_heartbeat_and_at_the_end(
     subscriber = subscribe(mosquitto.port, "edge/n/status")
     said = iter(("will", "birth", "heartbeat", "end"))
     clock = simulated()
-    worker = uplink(mosquitto.port, Outbox([]), clock, status=lambda state: f"{state} {next(said)}".encode())
+    worker = uplink(
+        mosquitto.port, Outbox([]), clock, status=lambda state, _most_bytes: f"{state} {next(said)}".encode()
+    )
     worker.inbox.put(PublishStatus())  # before there is a link: nothing
     run_until(worker, clock, lambda: worker.session.state is LinkState.ONLINE)
     worker.inbox.put(PublishStatus())
@@ -273,7 +275,7 @@ def test_one_silent_end_is_no_reason_to_give_up_mqtt_5(fake_broker: FakeBroker) 
 
 
 def test_a_link_that_cannot_be_made_is_tried_again() -> None:
-    def broken(_state: str) -> bytes:
+    def broken(_state: str, _most_bytes: int) -> bytes:
         raise RuntimeError("can't start new thread")
 
     clock, outbox = simulated(), Outbox([])
@@ -336,7 +338,7 @@ class Talkative:
         """A plain one."""
         return Will("edge/n/will", b"will", retain=False)
 
-    def notices(self, occasion: Occasion) -> list[Notice]:
+    def notices(self, occasion: Occasion, _most_bytes: int) -> list[Notice]:
         """What the occasion is."""
         return [self._notice(occasion.value.encode())]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.uplink.action import way_of
 from edge_agent.uplink.dialect import Notice, Occasion, Publication
 from edge_agent.uplink.mqtt import Will
+from edge_agent.uplink.packet import publish_bytes
+from edge_agent.uplink.terms import LARGEST_PACKET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from edge_agent.uplink.dialects.announcer import Announcer
     from edge_agent.wire.formats.base import Rewrite
 
+_LENGTH_BYTES: Final = 3
+"""The length field of a packet with content is up to three bytes longer than that of an empty one."""
+
 
 class OwnTopics:
     """Records on the topic of their lane, and the status as retained JSON.
@@ -24,7 +29,7 @@ class OwnTopics:
         prefix: first levels of every topic.
         encode: encodes a record in edge-agent's own format.
         rewrite: converts such a message to the format that is sent.
-        status: makes the JSON of the status; its argument is the state `online`, `stopped` or `offline`.
+        status: makes the JSON of the status from the state (`online`, `stopped` or `offline`) and its largest size.
         announcer: chooses the form of messages in the own format; None: every one is self-contained.
     """
 
@@ -36,7 +41,7 @@ class OwnTopics:
         *,
         encode: Callable[[Record], bytes],
         rewrite: Rewrite,
-        status: Callable[[str], bytes],
+        status: Callable[[str, int], bytes],
         announcer: Announcer | None = None,
     ) -> None:
         self._prefix = prefix
@@ -47,16 +52,17 @@ class OwnTopics:
 
     def will(self) -> Will:
         """The status `offline`, retained."""
-        return Will(self._status_topic, self._status("offline"))
+        return Will(self._status_topic, self._status("offline", LARGEST_PACKET_BYTES))
 
-    def notices(self, occasion: Occasion) -> Sequence[Notice]:
-        """The status, retained."""
+    def notices(self, occasion: Occasion, most_bytes: int) -> Sequence[Notice]:
+        """The status, retained, shortened if it has to be."""
         if self._announcer is not None and occasion is Occasion.BIRTH:
             self._announcer.begin()
         elif self._announcer is not None and occasion is Occasion.HEARTBEAT:
             self._announcer.refresh()
         state = "stopped" if occasion is Occasion.FAREWELL else "online"
-        return (Notice(self._status_topic, self._status(state), retain=True),)
+        room = most_bytes - publish_bytes(self._status_topic, b"") - _LENGTH_BYTES
+        return (Notice(self._status_topic, self._status(state, room), retain=True),)
 
     def publication(self, lane: Lane, record: Record) -> Publication:
         """The record in the configured format. User properties hold its identity, so that a bridge can deduplicate."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from edge_agent.clock import ClockQuality
 from edge_agent.reading import Lane, Record, RecordKind
-from edge_agent.uplink.dialect import Notice, Occasion
+from edge_agent.uplink.dialect import Occasion
 from edge_agent.uplink.dialects.own_topics import OwnTopics
 from edge_agent.uplink.mqtt import Will
 from edge_agent.wire.formats.base import Rewritten
@@ -17,7 +17,7 @@ def dialect(topic: str | None = None) -> OwnTopics:
         "edge/n",
         encode=lambda record: record.body,
         rewrite=lambda message: Rewritten(message.upper(), "text/plain", "7", topic),
-        status=str.encode,
+        status=lambda state, most_bytes: f"{state} {most_bytes}".encode(),
     )
 
 
@@ -39,9 +39,12 @@ def test_a_record_is_rewritten_and_its_identity_travels_beside_it() -> None:
 
 def test_the_status_is_retained_and_says_whether_we_are_there() -> None:
     own = dialect()
-    assert own.will() == Will("edge/n/status", b"offline", retain=True, at_goodbye=False)
-    said = [own.notices(occasion) for occasion in Occasion]
-    assert said == [(Notice("edge/n/status", state, retain=True),) for state in (b"online", b"online", b"stopped")]
+    assert own.will() == Will("edge/n/status", b"offline 268435455", retain=True, at_goodbye=False)
+    room = 400 - (1 + 2 + 2 + len("edge/n/status") + 1)
+    said = [notice for occasion in Occasion for notice in own.notices(occasion, 400)]
+    assert [notice.payload.split()[0] for notice in said] == [b"online", b"online", b"stopped"]
+    assert {(notice.topic, notice.retain) for notice in said} == {("edge/n/status", True)}
+    assert all(room - 3 < int(notice.payload.split()[1]) <= room for notice in said)
 
 
 def test_commands_are_neither_listened_for_nor_obeyed() -> None:

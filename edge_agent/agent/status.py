@@ -1,0 +1,108 @@
+"""The status message: JSON, in full or shortened in stages until it is small enough. Pure.
+
+The announcement is left out last, because batches refer to it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from edge_agent.quantity import QUANTITIES
+from edge_agent.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from edge_agent.agent.snapshot import Snapshot
+    from edge_agent.config import model
+    from edge_agent.wire.announcement import Announcement
+
+ONLINE = "online"
+
+
+def status_message(
+    state: str, config: model.Config, snapshot: Snapshot, announcement: Announcement | None, most_bytes: int
+) -> bytes:
+    """The retained status. Birth and heartbeat say everything, last will and farewell only who is gone.
+
+    Args:
+        state: `online`, `stopped` or `offline`.
+        config: who the gateway is, and which sensors it has.
+        snapshot: what it is doing.
+        announcement: the one in use; None: there is none.
+        most_bytes: size that it should not exceed.
+
+    Returns:
+        The message with the most content that is small enough; if none is, the shortest one.
+    """
+    fields = {"state": state, "node": snapshot.node, "epoch": snapshot.store.epoch}
+    encoded = b""
+    for stage in _stages(fields, config, snapshot, announcement) if state == ONLINE else (fields,):
+        encoded = json.dumps(stage, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(encoded) <= most_bytes:
+            break
+    return encoded
+
+
+def _stages(
+    identity: dict[str, Any], config: model.Config, snapshot: Snapshot, announcement: Announcement | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the members of the status, each time fewer ones."""
+    clock, gateway = snapshot.clock, config.gateway
+    states = {sensor.id: sensor.state.value for sensor in snapshot.sensors()}
+    base = {
+        **identity,
+        "version": __version__,
+        "site": gateway.site,
+        "location": gateway.location,
+        "t_ns": clock.wall_ns,
+        "t_quality": clock.quality.name.lower(),
+    }
+    announced = {"announcement": announcement.to_text()} if announcement is not None else {}
+    counts = _counts(snapshot)
+    rules = {"alerts": snapshot.pipeline.alerts_firing}
+    sensors = {sensor.id: _described(sensor, states) for sensor in config.sensors}
+    yield {**base, **announced, **counts, **rules, "sensors": sensors}
+    base["shortened"] = True
+    for described in sensors.values():
+        del described["calibration"]
+    yield {**base, **announced, **counts, **rules, "sensors": sensors}
+    brief = {name: {"state": described["state"]} for name, described in sensors.items()}
+    yield {**base, **announced, **counts, **rules, "sensors": brief}
+    yield {**base, **announced, **counts, **rules}
+    yield {**base, **announced, **counts}
+    yield {**base, **counts}
+
+
+def _counts(snapshot: Snapshot) -> dict[str, Any]:
+    """What is said of records."""
+    reason = snapshot.uplink.aside_reason
+    return {
+        "records": asdict(snapshot.store.tally) | {"set_aside": snapshot.store.set_aside},
+        **({"set_aside_reason": reason} if reason else {}),
+    }
+
+
+def _described(sensor: model.Sensor, states: Mapping[str, str]) -> dict[str, Any]:
+    """What the birth says of one sensor."""
+    return {
+        "driver": sensor.driver.name,
+        "title": sensor.driver.title,
+        "location": sensor.location,
+        "bus": sensor.bus,
+        "address": sensor.address,
+        "period_s": sensor.period_s,
+        "state": states.get(sensor.id, "replayed"),
+        "quantities": {name: QUANTITIES[name].unit for name in sensor.channels},
+        "calibration": {
+            name: {
+                "certificate": channel.certificate,
+                "on": channel.calibrated_on,
+                "due": channel.calibration_due,
+            }
+            for name, channel in sensor.channels.items()
+            if channel.certificate or channel.calibrated_on or channel.calibration_due
+        },
+    }
