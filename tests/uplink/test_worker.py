@@ -333,6 +333,7 @@ class Talkative:
 
     def __init__(self) -> None:
         self.misses = 0
+        self.before = b"before"
 
     def will(self) -> Will:
         """A plain one."""
@@ -346,7 +347,7 @@ class Talkative:
         """Its body; record 7 is too large for anybody, and record 9 at first."""
         too_large = record.rowid == 7 or (record.rowid == 9 and not self.misses)
         payload = record.body * (10_000 if too_large else 1)
-        return Publication("edge/n/said", payload, "text/plain", (), before=[self._notice(b"before")])
+        return Publication("edge/n/said", payload, "text/plain", (), before=[self._notice(self.before)])
 
     def answered(self, _record: Record, *, taken: bool) -> None:
         """Count."""
@@ -408,4 +409,39 @@ def test_a_dialect_hears_of_what_did_not_leave_and_of_what_nobody_got(
     assert dialect.misses == 3  # twice of the one that is too large, for it is tried again with less beside it
     subscribe(broker.port, "edge/n/said")
     run_until(worker, clock, lambda: outbox.gone == {8})
+    worker.stop()
+
+
+@pytest.mark.broker
+def test_links_that_carry_records_are_no_reason_to_shorten_the_status(
+    mosquitto: Mosquitto, subscribe: Subscribe
+) -> None:
+    subscriber, clock, outbox, limits = subscribe(mosquitto.port, "edge/n/backlog"), simulated(), Outbox([]), set()
+
+    def status(state: str, most_bytes: int) -> bytes:
+        limits.add(most_bytes > 1_000_000)
+        return state.encode()
+
+    worker = uplink(mosquitto.port, outbox, clock, status=status)
+    for number in range(1, 6):
+        outbox.records.append(record(number))
+        worker.inbox.put(Stored())
+        run_until(worker, clock, lambda number=number: number in outbox.gone)  # type: ignore[misc]
+        mosquitto.restart()
+        assert subscriber.subscribed.wait(10)
+    assert limits == {True}
+    worker.stop()
+
+
+@pytest.mark.broker
+def test_what_comes_before_a_record_and_is_too_large_is_left_out(
+    start_mosquitto: Callable[[str], Mosquitto], subscribe: Subscribe
+) -> None:
+    broker = start_mosquitto("allow_anonymous true\nmax_packet_size 400")
+    subscribe(broker.port, "edge/n/said")
+    outbox, clock, dialect = Outbox([record(1)]), simulated(), Talkative()
+    dialect.before = bytes(500)
+    worker = uplink(broker.port, outbox, clock, dialect=dialect)
+    run_until(worker, clock, lambda: outbox.gone == {1})
+    assert worker.session.sent == 1
     worker.stop()
