@@ -22,6 +22,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.errors import Unavailable
+from edge_agent.uplink.ends import Ending
 from edge_agent.uplink.packet import publish_bytes
 from edge_agent.uplink.terms import LARGEST_PACKET_BYTES, Terms
 
@@ -30,11 +31,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S: Final = 5.0
+CONNECT_TIMEOUT_S: Final = 20.0
+"""For TCP, and again for TLS: certificates of 6 kB take 6 s at 8 kbit/s."""
+CONNACK_LOOPS: Final = 30
+"""Turns of the loop, of a second at most, in which the broker has to answer the CONNECT."""
 _USER_TIMEOUT_MS: Final = 20_000
 """TCP closes a connection if sent bytes stay unacknowledged for this time: detects half-open links."""
 _UNSUPPORTED_VERSION: Final = 0x84
 _KEEP_ALIVE_TIMEOUT: Final = 0x8D
+_TAKEN_OVER: Final = 0x8E
 _KEY_USAGE: Final = bytes.fromhex("0603551d0f")
 """DER encoding of the identifier of the key usage extension (RFC 5280, 4.2.1.3): 2.5.29.15."""
 _DISCONNECT_WITH_WILL: Final = ReasonCode(PacketTypes.DISCONNECT, identifier=0x04)
@@ -55,12 +60,14 @@ class LinkDown:
         reason: one sentence.
         wrong_version: whether the broker may not support this version of MQTT.
         refused: whether it refused the version explicitly. Otherwise it closed the connection without an answer, as old
-            brokers do, and others when they fail or shut down.
+            brokers do, and others when they fail or shut down; or it ignored the CONNECT.
+        ending: how a connection ended that the broker had accepted.
     """
 
     reason: str
     wrong_version: bool = False
     refused: bool = False
+    ending: Ending = Ending.OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +209,7 @@ class Link:
         self._commands = commands
         self._down = LinkDown("the broker closed the connection without a word", wrong_version=True)
         self._maximum_packet = LARGEST_PACKET_BYTES
+        self._answered = False  # whether the broker has answered the CONNECT
         self._closing = threading.Event()
         self._client = client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -285,8 +293,12 @@ class Link:
             )
             if self._closing.is_set():
                 return  # `close` was called before there was a connection
+            loops = 0
             while client.loop() is MQTTErrorCode.MQTT_ERR_SUCCESS:
-                pass
+                loops += 1
+                if loops >= CONNACK_LOOPS and not self._answered:
+                    self._down = LinkDown("the broker does not answer the CONNECT", wrong_version=True)
+                    return
         except (OSError, ValueError) as error:
             self._down = LinkDown(_explain(error, self._broker))
         except Exception as error:
@@ -295,15 +307,19 @@ class Link:
         finally:
             # The callbacks make a reference cycle, which would keep the sockets open until the next garbage collection.
             client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None
+            sock = client.socket()
+            if isinstance(sock, socket.socket):
+                sock.close()  # one that paho has not closed by itself
             self._emit(self._down)
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, properties: Any) -> None:
+        self._answered = True
         if code.is_failure:
             wrong_version = code.value in {_UNSUPPORTED_VERSION, 1}
             reason = f"the broker refuses us: {str(code).lower()}"
             self._down = LinkDown(reason, wrong_version=wrong_version, refused=wrong_version)
             return
-        self._down = LinkDown("the broker closed the connection")
+        self._down = LinkDown("the broker closed the connection", ending=Ending.CLOSED)
         self._maximum_packet = getattr(properties, "MaximumPacketSize", LARGEST_PACKET_BYTES)
         if self._commands is not None:
             self._client.subscribe(self._commands, qos=1)
@@ -313,9 +329,10 @@ class Link:
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, code: ReasonCode, _properties: Any) -> None:
         if flags.is_disconnect_packet_from_server:
-            self._down = LinkDown(f"the broker says: {str(code).lower()}")
+            ending = Ending.TAKEN_OVER if code.value == _TAKEN_OVER else Ending.OTHER
+            self._down = LinkDown(f"the broker says: {str(code).lower()}", ending=ending)
         elif code.value == _KEEP_ALIVE_TIMEOUT:
-            self._down = LinkDown("the broker does not answer any more")
+            self._down = LinkDown("the broker does not answer any more", wrong_version=not self._answered)
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
         self._emit(Puback(mid, code.value))

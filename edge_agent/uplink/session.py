@@ -13,7 +13,7 @@ Rules:
   no records over a break.
 - One request to the outbox at a time; the answer to a request from before a rewind is discarded.
 - Which record makes links break is found in `suspects`.
-- Waits between attempts are random below a limit that doubles, so that many gateways do not reconnect at the same time.
+- Waits between attempts, and clients with the same id, are decided about in `ends`; closed topics in `topics`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Readmit, Rewind, Send, SetAside, Way, way_of
+from edge_agent.uplink.ends import Ending, Ends
 from edge_agent.uplink.suspects import Suspects
+from edge_agent.uplink.topics import Topics
 
 if TYPE_CHECKING:
     import random
@@ -44,8 +46,6 @@ _REASONS: Final = {
 }
 _OF_THE_TOPIC: Final = frozenset({NO_MATCHING_SUBSCRIBERS, 0x87})
 """Reasons that concern one topic: other topics are still used."""
-_FIRST_CAP_S: Final = 1.0
-_LAST_CAP_S: Final = 30.0
 READMIT_NS: Final = 3600 * NS_PER_S
 """Time after which records that were set aside are sent again."""
 
@@ -83,17 +83,16 @@ class Session:
         self.sent = self.acknowledged_count = 0
         self._configured_limit = self._granted_limit = self._limit = in_flight_limit
         self._ack_timeout_ns = ack_timeout_ns
-        self._rng = rng
+        self._ends = Ends(rng)
+        self._topics = Topics(rng)
         self._actions: list[Action] = [Open()]
         self._in_flight: dict[int, tuple[Record, int, Way]] = {}
-        self._closed: set[Way] = set()  # topics that are not used for now
-        self._refusals: dict[Way, int] = {}
+        self._pause_reason = ""  # why nothing is sent at all
         self._may_send = False
         self._requested = 0  # records requested from the outbox and not answered yet
         self._answer_due_ns: int | None = None
         self._outdated = False  # the open request is from before the last rewind
         self._drained = False  # the outbox has no more records to send for now
-        self._attempts = 0
         self._retry_ns: int | None = None
         self._suspects = Suspects()
         self._terms: Terms | None = None  # those of the last link
@@ -104,23 +103,27 @@ class Session:
 
     def connected(self, now_ns: int, terms: Terms) -> None:
         """Handle a new link."""
-        self.state, self.reason = LinkState.ONLINE, ""
+        self.state, self._pause_reason = LinkState.ONLINE, ""
         self._retry_ns = None
+        self._ends.connected(now_ns)
         self._granted_limit = max(1, min(self._configured_limit, terms.receive_maximum))
         self._suspects.connected()
         if self._terms is not None and _other_limits(self._terms, terms):
             self._readmit()
         self._terms = terms
         self._restart(now_ns, 1 if self._suspects.any else self._granted_limit)
+        self._explain()
 
-    def disconnected(self, now_ns: int, reason: str) -> None:
+    def disconnected(self, now_ns: int, reason: str, ending: Ending = Ending.OTHER) -> None:
         """Handle the end of a link, or that it could not be made."""
-        self._suspect_record(now_ns)
-        self.state, self.reason = LinkState.OFFLINE, reason
+        at_record = bool(self._in_flight) and not self._suspects.acquitted
+        if ending is not Ending.TAKEN_OVER:
+            self._suspect_record(now_ns)
         self._may_send = False
         self._answer_due_ns = None
         self._in_flight.clear()
-        self._retry_ns = now_ns + self._backoff_ns()
+        self._retry_ns = now_ns + self._ends.ended(now_ns, ending, at_record=at_record)
+        self.state, self.reason = LinkState.OFFLINE, self._ends.duplicate or reason
 
     def stored(self) -> None:
         """Handle a commit of the outbox: there may be new records."""
@@ -139,13 +142,14 @@ class Session:
             self._request()
             return
         self._drained = len(records) < requested
-        sendable = [(lane, record) for lane, record in records if way_of(lane, record) not in self._closed]
+        sendable = [(lane, record) for lane, record in records if way_of(lane, record) not in self._topics.closed]
         # Many more records of a closed topic may follow: request again only when something new was stored.
         self._drained = self._drained or not sendable
         self._held += [(lane, record) for lane, record in sendable if record.rowid not in self._in_flight]
         if len(records) < requested:
             self._suspects.keep({*self._in_flight, *(record.rowid for _lane, record in self._held)})
         self._send_held(now_ns)
+        self._explain()
 
     def acknowledged(self, now_ns: int, record: Record, code: int) -> None:
         """Handle a PUBACK with this reason code (0 in MQTT 3.1.1)."""
@@ -160,14 +164,13 @@ class Session:
         elif code in _OF_THE_TOPIC:
             self._close(now_ns, way, f"the broker says of {way.value}: {_REASONS[code]} ({code:#04x})")
         else:
-            self.state, self.reason = (
-                LinkState.PAUSED,
-                f"the broker says: {_REASONS.get(code, 'refused')} ({code:#04x})",
-            )
+            self.state = LinkState.PAUSED
+            self._pause_reason = f"the broker says: {_REASONS.get(code, 'refused')} ({code:#04x})"
             self._may_send = False
             if self._retry_ns is None:
-                self._retry_ns = now_ns + self._backoff_ns()
+                self._retry_ns = now_ns + self._ends.wait_ns()
         self._send_held(now_ns)
+        self._explain()
 
     def refused(self, now_ns: int, record: Record, reason: str) -> None:
         """Handle that the record of a `Send` action cannot be sent on this link."""
@@ -197,6 +200,8 @@ class Session:
             elif now_ns >= self._answer_due_ns:  # the request was lost in the store
                 self._requested, self._answer_due_ns = 0, None
                 self._restart(now_ns, self._limit)
+        self._ends.tick(now_ns)
+        self._explain()
 
     # ---- actions
 
@@ -210,10 +215,8 @@ class Session:
         times = [due_ns for _record, due_ns, _way in self._in_flight.values()]
         if self._retry_ns is not None and not self._in_flight:
             times.append(self._retry_ns)
-        if self._answer_due_ns is not None:
-            times.append(self._answer_due_ns)
-        if self._readmit_ns is not None and self._may_send:
-            times.append(self._readmit_ns)
+        others = (self._answer_due_ns, self._ends.calm_ns, self._readmit_ns if self._may_send else None)
+        times += [due_ns for due_ns in others if due_ns is not None]
         return min(times, default=None)
 
     @property
@@ -237,23 +240,21 @@ class Session:
 
     def _succeed(self, record: Record, way: Way) -> None:
         self.acknowledged_count += 1
-        self._refusals.pop(way, None)
-        self._attempts = 0
+        self._topics.arrived(way)
+        self._ends.acknowledged()
         self._suspects.acknowledged(record.rowid)
         if self._may_send:
-            self.state = LinkState.ONLINE
-            self.reason = self.reason if self._closed else ""
+            self.state, self._pause_reason = LinkState.ONLINE, ""
         self._limit = self._granted_limit
         self._actions.append(Confirm(record))
 
     def _close(self, now_ns: int, way: Way, reason: str) -> None:
         """Do not use a topic for some time; its records stay in the outbox, and other topics are still used."""
-        self._closed.add(way)
-        self.state, self.reason = LinkState.PAUSED, reason
-        self._held = [(lane, record) for lane, record in self._held if way_of(lane, record) not in self._closed]
+        self._topics.close(way, reason)
+        self.state = LinkState.PAUSED
+        self._held = [(lane, record) for lane, record in self._held if way_of(lane, record) not in self._topics.closed]
         if self._retry_ns is None:
-            self._retry_ns = now_ns + self._wait_ns(self._refusals.get(way, 0))
-            self._refusals[way] = self._refusals.get(way, 0) + 1
+            self._retry_ns = now_ns + self._topics.wait_ns(way)
 
     def _set_aside(self, now_ns: int, record: Record, reason: str) -> None:
         self._suspects.forget(record.rowid)
@@ -277,7 +278,7 @@ class Session:
         self._drained = False
         self._outdated = self._requested > 0
         self._held.clear()
-        self._closed.clear()
+        self._topics.open_all()
         self._actions.append(Rewind())
         self._request()
 
@@ -308,14 +309,14 @@ class Session:
             if self._suspects.broken(record, due_ns - self._ack_timeout_ns, now_ns, alone=alone):
                 self._set_aside(now_ns, record, "the link broke whenever it was sent")
 
-    def _backoff_ns(self) -> int:
-        self._attempts += 1
-        return self._wait_ns(self._attempts - 1)
-
-    def _wait_ns(self, attempts: int) -> int:
-        """Random wait below a limit that doubles with each attempt, nanoseconds."""
-        cap_s = min(_LAST_CAP_S, _FIRST_CAP_S * 2.0 ** min(attempts, 10))
-        return round(self._rng.uniform(0.05, 1.0) * cap_s * NS_PER_S)
+    def _explain(self) -> None:
+        """Set the reason of a link that stands, and end a pause whose cause has ended."""
+        if self._drained and not self._in_flight and not self._held:
+            self._topics.emptied()
+        if self.state in {LinkState.ONLINE, LinkState.PAUSED}:
+            self.reason = self._pause_reason or self._ends.duplicate or self._topics.reason
+            if not self._pause_reason and not self._topics.reason:
+                self.state = LinkState.ONLINE
 
 
 def _other_limits(before: Terms, now: Terms) -> bool:

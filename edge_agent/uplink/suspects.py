@@ -44,6 +44,11 @@ class Suspects:
         """Whether a new link begins with one record."""
         return self._first is not None or bool(self.waiting)
 
+    @property
+    def acquitted(self) -> bool:
+        """Whether a record was acknowledged on this link, so that its end has another cause."""
+        return self._acknowledged
+
     def connected(self) -> None:
         """Handle a new link."""
         self._acknowledged = False

@@ -194,10 +194,10 @@ class UplinkWorker:
                 self.session.connected(now_ns, terms)
                 self._notices.connected(now_ns, terms)
                 self._notify(Occasion.BIRTH)
-            case LinkDown(reason, wrong_version, refused):
-                self._choose_version(wrong_version=wrong_version, at_once=refused)
+            case LinkDown():
+                self._choose_version(wrong_version=event.wrong_version, at_once=event.refused)
                 self._forget_link()
-                self.session.disconnected(now_ns, reason)
+                self.session.disconnected(now_ns, event.reason, event.ending)
             case Puback(mid, code):
                 record = self._mids.pop(mid, None)
                 if record is not None:
@@ -329,6 +329,6 @@ class UplinkWorker:
             log.info("uplink online broker=%s mqtt=%s", where, "5" if self._version == _MQTT_5 else "3.1.1")
         else:
             self._logged.discard(_ONLINE)
-            some = "online, but some" if state is LinkState.ONLINE else f"{state.value},"
-            log.warning("uplink %s records wait in the outbox reason=%r", some, reason)
+            text = "online, but" if state is LinkState.ONLINE else f"{state.value}, records wait in the outbox"
+            log.warning("uplink %s reason=%r", text, reason)
         self._logged.add(entry)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import queue
 import socket
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_agent.uplink import mqtt
+from edge_agent.uplink.ends import Ending
 from edge_agent.uplink.mqtt import Broker, Link, LinkDown, LinkUp, Puback, Received, TooLarge, Will
 from edge_agent.uplink.session import NO_MATCHING_SUBSCRIBERS
 from edge_agent.uplink.terms import Terms
@@ -97,7 +100,7 @@ def test_a_broker_that_is_killed_is_told_once(mosquitto: Mosquitto, connect: Con
     link.expect(LinkUp)
     mosquitto.kill()
     down = link.expect(LinkDown)
-    assert down == LinkDown("the broker closed the connection")
+    assert down == LinkDown("the broker closed the connection", ending=Ending.CLOSED)
     link.join()
     assert link.events.empty()
     link.publish("edge/n/live", b"too late")  # says nothing: the end has been told
@@ -185,7 +188,41 @@ def test_a_broker_that_says_why_it_ends_is_quoted(fake_broker: FakeBroker, conne
 
     link = connect(fake_broker(serve))
     link.expect(LinkUp)
-    assert link.expect(LinkDown) == LinkDown("the broker says: session taken over")
+    assert link.expect(LinkDown) == LinkDown("the broker says: session taken over", ending=Ending.TAKEN_OVER)
+
+
+def test_a_broker_that_ignores_the_connect_may_not_know_this_version(
+    fake_broker: FakeBroker, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "CONNACK_LOOPS", 3)
+
+    def serve(connection: socket.socket) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(4096):
+                pass
+
+    link = connect(fake_broker(serve))
+    assert link.expect(LinkDown) == LinkDown("the broker does not answer the CONNECT", wrong_version=True)
+    link.join()
+
+
+def test_a_broker_that_has_answered_and_is_silent_then_is_not_taken_for_one_that_ignores_us(
+    fake_broker: FakeBroker, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "CONNACK_LOOPS", 3)
+    go_on = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(CONNACK_5)
+        assert go_on.wait(10)
+
+    link = connect(fake_broker(serve))
+    link.expect(LinkUp)
+    with pytest.raises(queue.Empty):
+        link.events.get(timeout=3.5)
+    go_on.set()
+    assert not link.expect(LinkDown).wrong_version
 
 
 def test_a_link_is_closed_while_it_waits_for_the_broker(fake_broker: FakeBroker, connect: Connect) -> None:

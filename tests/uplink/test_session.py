@@ -8,6 +8,7 @@ import pytest
 from edge_agent.clock import NS_PER_S
 from edge_agent.reading import Lane, RecordKind
 from edge_agent.uplink.action import Confirm, Drop, HandOut, Open, Readmit, Rewind, Send, SetAside
+from edge_agent.uplink.ends import CALM_NS, Ending
 from edge_agent.uplink.session import READMIT_NS, LinkState, Session
 from edge_agent.uplink.terms import Terms
 from tests.uplink.records import ACK_TIMEOUT_NS, ROOMY, offer, record
@@ -368,3 +369,62 @@ def test_a_link_that_breaks_between_acknowledgements_sets_nothing_aside() -> Non
         else:
             session.acknowledged(now_ns, record(rowid), 0)
         assert not [action for action in session.take_actions() if isinstance(action, SetAside)]
+
+
+def test_a_duplicate_client_id_is_told_while_it_lasts_and_no_record_is_suspected() -> None:
+    session, now_ns, told = online(2), 0, set()
+    for _turn in range(12):
+        session.offered(now_ns, offer(1, 2))
+        session.acknowledged(now_ns, record(2), 0)
+        session.disconnected(now_ns, "the broker says: session taken over", Ending.TAKEN_OVER)
+        told.add((session.state, session.reason))
+        now_ns = back(session, now_ns)
+        told.add((session.state, session.reason))
+        assert not any(isinstance(action, SetAside) for action in session.take_actions())
+    assert not session._suspects.any
+    duplicate = "duplicate client id: another client with our id takes the link over"
+    assert told == {
+        (LinkState.OFFLINE, "the broker says: session taken over"),
+        (LinkState.ONLINE, ""),
+        (LinkState.OFFLINE, duplicate),
+        (LinkState.ONLINE, duplicate),
+    }
+    session.offered(now_ns, [])
+    due_ns = session.deadline_ns()
+    assert due_ns == now_ns + CALM_NS
+    session.tick(due_ns)
+    assert (session.state, session.reason) == (LinkState.ONLINE, "")
+
+
+def test_a_topic_that_is_refused_again_and_again_is_not_called_well_in_between() -> None:
+    session, now_ns, told = online(2), 0, []
+    event = record(1, RecordKind.EVENT)
+    for turn in range(2, 12):
+        session.offered(now_ns, [(Lane.LIVE, event)])
+        session.acknowledged(now_ns, event, 0x87)
+        session.stored()
+        session.offered(now_ns, [(Lane.LIVE, record(turn))])
+        session.acknowledged(now_ns, record(turn), 0)
+        session.offered(now_ns, [])
+        told.append((session.state, session.reason))
+        now_ns = session.deadline_ns() or 0
+        session.tick(now_ns)
+        session.offered(now_ns, offer(100 + turn))  # first another record, on a topic that is well
+        session.acknowledged(now_ns, record(100 + turn), 0)
+        told.append((session.state, session.reason))
+    assert set(told) == {(LinkState.ONLINE, "the broker says of event: not authorised (0x87)")}
+    session.offered(now_ns, [(Lane.LIVE, event)])
+    session.acknowledged(now_ns, event, 0)
+    assert session.reason == ""
+
+
+def test_a_topic_whose_records_are_gone_is_not_told_of_for_ever() -> None:
+    session = online(2)
+    event = record(1, RecordKind.EVENT)
+    session.offered(0, [(Lane.LIVE, event)])
+    session.acknowledged(0, event, 0x87)
+    now_ns = session.deadline_ns() or 0
+    session.tick(now_ns)
+    session.offered(now_ns, [])  # the record was dropped meanwhile
+    session.tick(now_ns)
+    assert (session.state, session.reason) == (LinkState.ONLINE, "")

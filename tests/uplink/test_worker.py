@@ -10,6 +10,7 @@ import pytest
 from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock, SystemClock
 from edge_agent.reading import Lane, Record, RecordKind
 from edge_agent.runtime import Threads
+from edge_agent.uplink import mqtt
 from edge_agent.uplink.command import Rebirth
 from edge_agent.uplink.dialect import Notice, Occasion, Publication
 from edge_agent.uplink.dialects.own_topics import OwnTopics
@@ -86,12 +87,13 @@ def uplink(
     encode: Callable[[Record], bytes] = encode,
     status: Callable[[str, int], bytes] = lambda state, _most_bytes: state.encode(),
     dialect: Dialect | None = None,
+    versions: tuple[int, ...] = (5, 4),
     command: Callable[[Command], object] = lambda _command: None,
 ) -> UplinkWorker:
     outbox.worker = UplinkWorker(
         broker=Broker("127.0.0.1", port, None, "edge-agent-n", None, None, 30),
         dialect=dialect or OwnTopics("edge/n", encode=encode, rewrite=rewriter("batch"), status=status),
-        versions=(5, 4),
+        versions=versions,
         session=Session(in_flight_limit=8, ack_timeout_ns=60 * NS_PER_S, rng=random.Random(3)),
         outbox=outbox.side(),
         clock=clock,
@@ -242,20 +244,29 @@ def _level(connection: socket.socket) -> int:
     return packet[packet.index(b"MQTT") + 4]
 
 
-@pytest.mark.parametrize(("refusal", "attempts"), [(bytes.fromhex("20020001"), [5, 4]), (b"", [5, 5, 5, 4])])
+@pytest.mark.parametrize(
+    ("refusal", "attempts"), [(bytes.fromhex("20020001"), [5, 4]), (b"", [5, 5, 5, 4]), (None, [5, 5, 5, 4])]
+)
 def test_an_old_broker_is_spoken_to_in_the_old_way_and_asked_anew_after_each_connection(
-    fake_broker: FakeBroker, refusal: bytes, attempts: list[int]
+    fake_broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, refusal: bytes | None, attempts: list[int]
 ) -> None:
+    monkeypatch.setattr(mqtt, "CONNACK_LOOPS", 3 if refusal is None else 30)
     levels: list[int] = []
 
     def serve(connection: socket.socket) -> None:
         levels.append(_level(connection))
-        connection.sendall(bytes.fromhex("20020000") if levels[-1] == 4 else refusal)
+        if levels[-1] == 4:
+            connection.sendall(bytes.fromhex("20020000"))
+        elif refusal is None:
+            connection.recv(1)  # ignores the CONNECT until the other end closes
+        else:
+            connection.sendall(refusal)
 
     clock = simulated()
     worker = uplink(fake_broker(serve), Outbox([]), clock)
-    run_until(worker, clock, lambda: len(levels) == 2 * len(attempts))
-    assert levels == 2 * attempts
+    rounds = 1 if refusal is None else 2
+    run_until(worker, clock, lambda: len(levels) > rounds * len(attempts))
+    assert levels[: rounds * len(attempts) + 1] == [*(rounds * attempts), 5]
     worker.stop()
 
 
@@ -307,6 +318,30 @@ def test_a_change_of_the_link_is_logged_once(fake_broker: FakeBroker, caplog: py
     ]
 
 
+@pytest.mark.broker
+@pytest.mark.parametrize("version", [5, 4])
+def test_a_rival_with_the_same_client_id_is_told_once_and_left_alone_for_minutes(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture, version: int
+) -> None:
+    clock = simulated()
+    worker = uplink(mosquitto.port, Outbox([]), clock, versions=(version,))
+    for _ in range(6):
+        run_until(worker, clock, lambda: worker.session.state is LinkState.ONLINE)
+        rival = mqtt.Link(
+            Broker("127.0.0.1", mosquitto.port, None, "edge-agent-n", None, None, 30),
+            Will("edge/n/rival", b""),
+            version,
+            lambda _event: None,
+        )
+        rival.open()
+        run_until(worker, clock, lambda: worker.session.state is LinkState.OFFLINE)
+        rival.close()
+    assert "duplicate client id" in worker.snapshot().reason
+    assert sum("duplicate client id" in message for message in caplog.messages) <= 2, "once offline, once online"
+    assert clock.now_ns() > 120 * NS_PER_S
+    worker.stop()
+
+
 def test_causes_that_take_turns_are_logged_once_each_until_all_is_well(
     fake_broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -321,7 +356,13 @@ def test_causes_that_take_turns_are_logged_once_each_until_all_is_well(
         each.getMessage().split(" records", maxsplit=1)[0].split(" broker", maxsplit=1)[0] for each in caplog.records
     ]
     assert said == [
-        *("uplink online", "uplink paused,", "uplink paused,", "uplink online, but some", "uplink offline,"),
+        *(
+            "uplink online",
+            "uplink paused,",
+            "uplink paused,",
+            "uplink online, but reason='of live'",
+            "uplink offline,",
+        ),
         *("uplink online", "uplink paused,", "uplink online"),
     ]
 
