@@ -179,8 +179,12 @@ class Outbox:
         self._backlog_after = self._nothing_upto if self._aside else 0
         self._live_after = self._watermark = self._last_committed
 
-    def hand_out(self, limit: int) -> list[tuple[Lane, Record]]:
-        """Next records to send, at most `limit`: urgent, then live, then backlog. Each is handed out once per `rewind`.
+    def hand_out(self, limit: int, backlog_limit: int | None = None) -> list[tuple[Lane, Record]]:
+        """Next records to send: urgent, then live, then backlog. Each is handed out once per `rewind`.
+
+        Args:
+            limit: largest number of records.
+            backlog_limit: largest number of records of the backlog among them; None: no limit of their own.
 
         Raises:
             sqlite3.Error: the store cannot be read; `reopen` may help.
@@ -191,7 +195,7 @@ class Outbox:
             urgent += self._select(rowid - 1, rowid, 1)[0]
         ordinary = limit - len(urgent)
         live, live_after = self._select(self._live_after, 1 << 62, ordinary, self._urgent)
-        ordinary -= len(live)
+        ordinary = min(ordinary - len(live), limit if backlog_limit is None else backlog_limit)
         backlog, backlog_after = self._select(self._backlog_after, self._watermark, ordinary, self._urgent)
         # Not before all was read: a read that fails hands out nothing, and must skip nothing.
         if self._backlog_after == self._nothing_upto:

@@ -56,9 +56,10 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class HandOut:
-    """Hand out up to `limit` records."""
+    """Hand out up to `limit` records, at most `backlog` of them from the backlog lane; None: as many as there are."""
 
     limit: int
+    backlog: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +192,8 @@ class StoreWorker:
 
     def _serve_uplink(self, message: HandOut | Rewind | Confirm | SetAside | Readmit) -> None:
         match message:
-            case HandOut(limit):
-                self._offer(self._hand_out(limit))
+            case HandOut(limit, backlog):
+                self._offer(self._hand_out(limit, backlog))
             case Rewind():
                 self.outbox.rewind()
             case Confirm(record):
@@ -202,9 +203,9 @@ class StoreWorker:
             case Readmit():
                 self.outbox.readmit()
 
-    def _hand_out(self, limit: int) -> Sequence[tuple[Lane, Record]]:
+    def _hand_out(self, limit: int, backlog: int | None) -> Sequence[tuple[Lane, Record]]:
         try:
-            return self.outbox.hand_out(limit)
+            return self.outbox.hand_out(limit, backlog)
         except sqlite3.Error as error:
             self._fail(error, self._clock.now_ns())
             return ()
