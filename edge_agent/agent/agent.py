@@ -296,7 +296,7 @@ def _outbox_side(store: Inbox[StoreInput]) -> OutboxSide:
     """
     return OutboxSide(
         rewind=lambda: store.put_always(Rewind()),
-        hand_out=lambda limit: store.put_always(HandOut(limit)),
+        hand_out=lambda limit, backlog: store.put_always(HandOut(limit, backlog)),
         confirm=lambda record: store.put_always(Confirm(record)),
         set_aside=lambda record: store.put_always(SetAside(record)),
         readmit=lambda: store.put_always(Readmit()),

@@ -64,6 +64,18 @@ class RecordCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class BacklogReport:
+    """`records` that waited to be sent at the end, the time that they would take, and the measured `bytes_per_s`.
+
+    `eta_s` and `bytes_per_s` are None if the rate is not known.
+    """
+
+    records: int
+    eta_s: float | None
+    bytes_per_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ByteCounts:
     """`wire`: payloads published. `outbox_written`: what this process made the kernel write to storage."""
 
@@ -97,6 +109,7 @@ class Report:
     max_rss_bytes: int
     cpu_s: float
     anomalies: Mapping[str, int]
+    backlog: BacklogReport
 
     def to_json(self) -> str:
         """JSON text, one key per line at the top."""
@@ -142,4 +155,5 @@ def report_of(snapshot: Snapshot, seed: int | None) -> Report:
         max_rss_bytes=process.max_rss_bytes,
         cpu_s=process.cpu_s,
         anomalies=pipeline.anomalies,
+        backlog=BacklogReport(snapshot.backlog, snapshot.backlog_eta_s, uplink.bytes_per_s),
     )

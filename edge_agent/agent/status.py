@@ -78,8 +78,9 @@ def _stages(
 
 def _counts(snapshot: Snapshot) -> dict[str, Any]:
     """What is said of records."""
-    reason = snapshot.uplink.aside_reason
+    reason, eta_s = snapshot.uplink.aside_reason, snapshot.backlog_eta_s
     return {
+        "backlog": {"records": snapshot.backlog, "eta_s": None if eta_s is None else round(eta_s, 1)},
         "records": asdict(snapshot.store.tally) | {"set_aside": snapshot.store.set_aside},
         **({"set_aside_reason": reason} if reason else {}),
     }

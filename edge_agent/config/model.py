@@ -201,6 +201,9 @@ class Uplink:
     insecure_plaintext: bool = False
     keepalive_s: Annotated[int, Bounds(at_least=5, at_most=1200)] = 30
     window: Annotated[int, Bounds(at_least=1, at_most=1000)] = 16
+    backlog_share: Annotated[float, Bounds(at_least=0, at_most=0.9)] = 0.1
+    max_messages_per_s: Positive | None = None
+    max_bytes_per_s: Annotated[float, Bounds(at_least=100)] | None = None
     heartbeat_s: Annotated[float, Bounds(at_least=1, at_most=86_400)] = 60.0
 
 

@@ -29,9 +29,10 @@ class Rewind:
 
 @dataclass(frozen=True, slots=True)
 class HandOut:
-    """Request up to `limit` records from the outbox."""
+    """Request up to `limit` records from the outbox, at most `backlog` of them from the backlog lane."""
 
     limit: int
+    backlog: int
 
 
 @dataclass(frozen=True, slots=True)

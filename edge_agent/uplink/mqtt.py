@@ -33,6 +33,11 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 20.0
 """For TCP, and again for TLS: certificates of 6 kB take 6 s at 8 kbit/s."""
+_SEND_BUFFER_BYTES: Final = 65_536
+_UNSENT_BYTES: Final = 16_384
+"""The socket takes more only when fewer bytes than this were not sent yet, so that the kernel hides no long queue."""
+_TCP_NOTSENT_LOWAT: Final = 25
+"""Option of Linux that Python does not name (linux/tcp.h)."""
 CONNACK_LOOPS: Final = 30
 """Turns of the loop, of a second at most, in which the broker has to answer the CONNECT."""
 _USER_TIMEOUT_MS: Final = 20_000
@@ -347,6 +352,8 @@ def _ignore_register_write(_client: Any, _data: Any, _sock: Any) -> None:
 
 def _set_up_tcp(_client: Any, _data: Any, sock: Any) -> None:
     if isinstance(sock, socket.socket) and sock.family in {socket.AF_INET, socket.AF_INET6}:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
         # Otherwise a record after a status message waits 40 ms, until the broker's kernel acknowledges the latter.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -10,13 +10,14 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
+from edge_agent.uplink.dialect import Occasion
 from edge_agent.uplink.packet import publish_bytes
 from edge_agent.uplink.terms import LARGEST_PACKET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_agent.uplink.dialect import Dialect, Notice, Occasion
+    from edge_agent.uplink.dialect import Dialect, Notice
     from edge_agent.uplink.terms import Terms
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,9 @@ _SHORT_LINKS: Final = 3
 _AT_ONCE_NS: Final = 10 * NS_PER_S
 _AGAIN_NS: Final = 3600 * NS_PER_S
 """Time after which notices of full size are tried again."""
+
+_HEARTBEAT_S: Final = 1.0
+_LEAST_HEARTBEAT_BYTES: Final = 1024
 
 
 class Notices:
@@ -69,9 +73,17 @@ class Notices:
                 "links end right after the status message; it is limited to %d bytes for an hour", self._limit_bytes
             )
 
-    def due(self, occasion: Occasion, most_bytes: int = LARGEST_PACKET_BYTES) -> Sequence[Notice]:
-        """Build the notices of an occasion, of at most `most_bytes` each."""
-        limit_bytes = min(self._terms_bytes, self._limit_bytes, most_bytes)
+    def due(self, occasion: Occasion, bytes_per_s: float | None = None) -> Sequence[Notice]:
+        """Build the notices of an occasion.
+
+        Args:
+            occasion: the occasion.
+            bytes_per_s: what the link carries; a heartbeat takes it for about a second, because records wait for it.
+                None: not known.
+        """
+        limit_bytes = min(self._terms_bytes, self._limit_bytes)
+        if occasion is Occasion.HEARTBEAT and bytes_per_s is not None:
+            limit_bytes = min(limit_bytes, max(_LEAST_HEARTBEAT_BYTES, round(bytes_per_s * _HEARTBEAT_S)))
         return self.sendable(self._dialect.notices(occasion, limit_bytes))
 
     def sendable(self, notices: Sequence[Notice]) -> Sequence[Notice]:

@@ -13,17 +13,22 @@ Rules:
   no records over a break.
 - One request to the outbox at a time; the answer to a request from before a rewind is discarded.
 - Which record makes links break is found in `suspects`.
+- Live records go first, and not more bytes are in flight than the link carries in about a second: see `flow`.
 - Waits between attempts, and clients with the same id, are decided about in `ends`; closed topics in `topics`.
 """
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
+from edge_agent.reading import Lane
 from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Readmit, Rewind, Send, SetAside, Way, way_of
 from edge_agent.uplink.ends import Ending, Ends
+from edge_agent.uplink.flow import Flow
+from edge_agent.uplink.pace import Limits
 from edge_agent.uplink.suspects import Suspects
 from edge_agent.uplink.topics import Topics
 
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
-    from edge_agent.reading import Lane, Record
+    from edge_agent.reading import Record
     from edge_agent.uplink.terms import Terms
 
 NO_MATCHING_SUBSCRIBERS: Final = 0x10
@@ -48,6 +53,8 @@ _OF_THE_TOPIC: Final = frozenset({NO_MATCHING_SUBSCRIBERS, 0x87})
 """Reasons that concern one topic: other topics are still used."""
 READMIT_NS: Final = 3600 * NS_PER_S
 """Time after which records that were set aside are sent again."""
+
+_NO_LIMITS: Final = Limits()
 
 
 class LinkState(Enum):
@@ -67,6 +74,7 @@ class Session:
         ack_timeout_ns: time without PUBACK after which a link is abandoned, and time without answer after which a
             request to the outbox is repeated, nanoseconds.
         rng: draws waiting times.
+        limits: configured limits of what is sent.
 
     Attributes:
         state: state of the link.
@@ -76,7 +84,9 @@ class Session:
         aside_reason: why the latest record was set aside; empty if none is.
     """
 
-    def __init__(self, *, in_flight_limit: int, ack_timeout_ns: int, rng: random.Random) -> None:
+    def __init__(
+        self, *, in_flight_limit: int, ack_timeout_ns: int, rng: random.Random, limits: Limits = _NO_LIMITS
+    ) -> None:
         self.state = LinkState.CONNECTING
         self.reason = "not connected yet"
         self.aside_reason = ""
@@ -86,18 +96,17 @@ class Session:
         self._ends = Ends(rng)
         self._topics = Topics(rng)
         self._actions: list[Action] = [Open()]
-        self._in_flight: dict[int, tuple[Record, int, Way]] = {}
+        self._flow = Flow(limits, ack_timeout_ns)
         self._pause_reason = ""  # why nothing is sent at all
         self._may_send = False
-        self._requested = 0  # records requested from the outbox and not answered yet
+        self._requested: HandOut | None = None  # the request that the outbox has not answered yet
         self._answer_due_ns: int | None = None
         self._outdated = False  # the open request is from before the last rewind
-        self._drained = False  # the outbox has no more records to send for now
+        self._drained: set[Lane] = set()  # lanes of which the outbox has no more records for now
         self._retry_ns: int | None = None
         self._suspects = Suspects()
         self._terms: Terms | None = None  # those of the last link
         self._readmit_ns: int | None = None  # when what was set aside is sent again; None if nothing is
-        self._held: list[tuple[Lane, Record]] = []  # handed out, not sent yet
 
     # ---- events
 
@@ -108,6 +117,7 @@ class Session:
         self._ends.connected(now_ns)
         self._granted_limit = max(1, min(self._configured_limit, terms.receive_maximum))
         self._suspects.connected()
+        self._flow.connected()
         if self._terms is not None and _other_limits(self._terms, terms):
             self._readmit()
         self._terms = terms
@@ -116,47 +126,47 @@ class Session:
 
     def disconnected(self, now_ns: int, reason: str, ending: Ending = Ending.OTHER) -> None:
         """Handle the end of a link, or that it could not be made."""
-        at_record = bool(self._in_flight) and not self._suspects.acquitted
+        at_record = self.in_flight > 0 and not self._suspects.acquitted
         if ending is not Ending.TAKEN_OVER:
             self._suspect_record(now_ns)
         self._may_send = False
         self._answer_due_ns = None
-        self._in_flight.clear()
+        self._flow.disconnected()
         self._retry_ns = now_ns + self._ends.ended(now_ns, ending, at_record=at_record)
         self.state, self.reason = LinkState.OFFLINE, self._ends.duplicate or reason
 
     def stored(self) -> None:
         """Handle a commit of the outbox: there may be new records."""
-        self._drained = False
+        self._drained.clear()
         self._request()
 
     def offered(self, now_ns: int, records: Sequence[tuple[Lane, Record]]) -> None:
         """Handle the answer of the outbox to a request."""
-        requested, self._requested, self._answer_due_ns = self._requested, 0, None
-        outdated, self._outdated = self._outdated or not requested, False
+        requested, self._requested, self._answer_due_ns = self._requested, None, None
+        outdated, self._outdated = self._outdated or requested is None, False
         if not self._may_send:
             return  # requested before a break or a pause; a rewind follows
-        if outdated:
-            if records and not requested:
+        if outdated or requested is None:
+            if records and requested is None:
                 self._restart(now_ns, self._limit)  # late answer to a request that had timed out
             self._request()
             return
-        self._drained = len(records) < requested
+        self._note_drained(requested, records)
         sendable = [(lane, record) for lane, record in records if way_of(lane, record) not in self._topics.closed]
-        # Many more records of a closed topic may follow: request again only when something new was stored.
-        self._drained = self._drained or not sendable
-        self._held += [(lane, record) for lane, record in sendable if record.rowid not in self._in_flight]
-        if len(records) < requested:
-            self._suspects.keep({*self._in_flight, *(record.rowid for _lane, record in self._held)})
+        if not sendable:  # many more of a closed topic may follow: request again only when something new was stored
+            self._drained = set(Lane)
+        self._flow.lanes.add(held for held in sendable if held[1].rowid not in self._flow.in_flight)
+        if len(records) < requested.limit and len(self._drained) == len(Lane):
+            self._suspects.keep(self._flow.in_flight.keys() | self._flow.lanes.rowids())
         self._send_held(now_ns)
         self._explain()
 
     def acknowledged(self, now_ns: int, record: Record, code: int) -> None:
         """Handle a PUBACK with this reason code (0 in MQTT 3.1.1)."""
-        sent = self._in_flight.pop(record.rowid, None)
+        sent = self._flow.acknowledged(now_ns, record.rowid)
         if sent is None:
             return  # from an earlier link
-        _record, _due_ns, way = sent
+        way = sent.way
         if code == _SUCCESS:
             self._succeed(record, way)
         elif code in _HOPELESS:
@@ -172,16 +182,21 @@ class Session:
         self._send_held(now_ns)
         self._explain()
 
+    def published(self, now_ns: int, record: Record, size_bytes: int) -> None:
+        """Handle the size of the payload of a `Send` action."""
+        self._flow.measured(now_ns, record, size_bytes)
+
     def refused(self, now_ns: int, record: Record, reason: str) -> None:
         """Handle that the record of a `Send` action cannot be sent on this link."""
-        if self._in_flight.pop(record.rowid, None) is not None:
+        if self._flow.withdrawn(record.rowid):
             self.sent -= 1
             self._set_aside(now_ns, record, reason)
             self._send_held(now_ns)
 
     def tick(self, now_ns: int) -> None:
         """Handle timeouts and retries that are due at `now_ns`."""
-        if any(now_ns >= due_ns for _record, due_ns, _way in self._in_flight.values()):
+        overdue_ns, ready_ns = self._flow.overdue_ns(), self._flow.ready_ns
+        if overdue_ns is not None and now_ns >= overdue_ns:
             self._actions.append(Drop())
             self.disconnected(now_ns, "the broker acknowledges nothing any more")
         if self._retry_ns is not None and now_ns >= self._retry_ns:
@@ -189,7 +204,7 @@ class Session:
                 self._retry_ns = None
                 self.state = LinkState.CONNECTING
                 self._actions.append(Open())
-            elif not self._in_flight:  # paused: one record tests whether the cause has ended
+            elif not self.in_flight:  # paused: one record tests whether the cause has ended
                 self._retry_ns = None
                 self._restart(now_ns, 1)
         if self._may_send and self._readmit_ns is not None and now_ns >= self._readmit_ns:
@@ -198,8 +213,10 @@ class Session:
             if self._answer_due_ns is None:
                 self._answer_due_ns = now_ns + self._ack_timeout_ns
             elif now_ns >= self._answer_due_ns:  # the request was lost in the store
-                self._requested, self._answer_due_ns = 0, None
+                self._requested, self._answer_due_ns = None, None
                 self._restart(now_ns, self._limit)
+        if ready_ns is not None and now_ns >= ready_ns:
+            self._send_held(now_ns)
         self._ends.tick(now_ns)
         self._explain()
 
@@ -212,31 +229,40 @@ class Session:
 
     def deadline_ns(self) -> int | None:
         """Time at which `tick` must be called, nanoseconds since boot; None: not needed."""
-        times = [due_ns for _record, due_ns, _way in self._in_flight.values()]
-        if self._retry_ns is not None and not self._in_flight:
-            times.append(self._retry_ns)
-        others = (self._answer_due_ns, self._ends.calm_ns, self._readmit_ns if self._may_send else None)
-        times += [due_ns for due_ns in others if due_ns is not None]
-        return min(times, default=None)
+        times = (
+            self._flow.overdue_ns(),
+            self._flow.ready_ns if self._may_send else None,
+            self._retry_ns if not self.in_flight else None,
+            self._answer_due_ns,
+            self._ends.calm_ns,
+            self._readmit_ns if self._may_send else None,
+        )
+        return min((due_ns for due_ns in times if due_ns is not None), default=None)
 
     @property
     def in_flight(self) -> int:
         """Number of records published and not acknowledged."""
-        return len(self._in_flight)
+        return len(self._flow.in_flight)
+
+    @property
+    def bytes_per_s(self) -> float | None:
+        """Measured rate of acknowledged bytes; None if it is not known, or no time passed."""
+        rate = self._flow.pace.bytes_per_s
+        return None if rate is None or math.isinf(rate) else rate
+
+    @property
+    def records_per_s(self) -> float | None:
+        """Number of records that can arrive in a second at the measured rate; None if it is not known."""
+        rate = self._flow.records_per_s if self.state is LinkState.ONLINE else None
+        return None if rate is None or math.isinf(rate) else rate
 
     @property
     def idle(self) -> bool:
         """Whether no answer is pending that a short wait would bring."""
-        waiting = self._in_flight or (self._requested and self._may_send)
+        waiting = self.in_flight or (self._requested and self._may_send)
         return self.state is not LinkState.CONNECTING and not waiting
 
     # ---- internal
-
-    def _send(self, now_ns: int, lane: Lane, record: Record) -> None:
-        self._held.remove((lane, record))
-        self._in_flight[record.rowid] = (record, now_ns + self._ack_timeout_ns, way_of(lane, record))
-        self._actions.append(Send(lane, record))
-        self.sent += 1
 
     def _succeed(self, record: Record, way: Way) -> None:
         self.acknowledged_count += 1
@@ -252,7 +278,7 @@ class Session:
         """Do not use a topic for some time; its records stay in the outbox, and other topics are still used."""
         self._topics.close(way, reason)
         self.state = LinkState.PAUSED
-        self._held = [(lane, record) for lane, record in self._held if way_of(lane, record) not in self._topics.closed]
+        self._flow.lanes.drop(self._topics.closed)
         if self._retry_ns is None:
             self._retry_ns = now_ns + self._topics.wait_ns(way)
 
@@ -275,43 +301,52 @@ class Session:
             self._readmit()
         self._may_send = True
         self._limit = in_flight_limit
-        self._drained = False
-        self._outdated = self._requested > 0
-        self._held.clear()
+        self._drained.clear()
+        self._outdated = self._requested is not None
+        self._flow.lanes.clear()
         self._topics.open_all()
         self._actions.append(Rewind())
         self._request()
 
     def _send_held(self, now_ns: int) -> None:
-        """Send records that were handed out, up to the limit, and request more."""
-        if not self._may_send:
-            return
-        waiting = [held for held in self._held if held[1].rowid in self._suspects.waiting]
-        if waiting and self._suspects.may_send(waiting[0][1].rowid):
-            if not self._in_flight:
-                self._send(now_ns, *waiting[0])
-            return
-        for lane, record in [held for held in self._held if held not in waiting][: self._limit - len(self._in_flight)]:
-            self._send(now_ns, lane, record)
+        """Send records that were handed out, as many as may be in flight, and request more."""
+        while self._may_send and (held := self._flow.next(now_ns, self._limit, self._suspects)) is not None:
+            self._flow.send(now_ns, held)
+            self._actions.append(Send(*held))
+            self.sent += 1
         self._request()
 
     def _request(self) -> None:
-        room = self._limit - len(self._in_flight)
-        if self._may_send and room > 0 and not self._requested and not self._drained:
-            self._requested = room + max(0, len(self._suspects.waiting) - len(self._held))
-            self._actions.append(HandOut(self._requested))
+        """Request as many live records as may be in flight, although others are held: they go first."""
+        lanes, waiting = self._flow.lanes, len(self._suspects.waiting)
+        room = self._limit - self.in_flight
+        # Suspects may be held for long; others must come past them.
+        backlog = room + waiting - len(lanes)
+        live = room + waiting - lanes.live
+        wanted = (live > 0 and Lane.LIVE not in self._drained) or (backlog > 0 and Lane.BACKLOG not in self._drained)
+        if self._may_send and room > 0 and wanted and self._requested is None:
+            self._requested = HandOut(max(live, backlog), max(0, backlog))
+            self._actions.append(self._requested)
+
+    def _note_drained(self, requested: HandOut, records: Sequence[tuple[Lane, Record]]) -> None:
+        """Note of which lanes the outbox has no more records. It hands out live ones first."""
+        live = sum(lane is Lane.LIVE for lane, _record in records)
+        if live < requested.limit:
+            self._drained.add(Lane.LIVE)
+        if len(records) - live < min(requested.backlog, requested.limit - live):
+            self._drained.add(Lane.BACKLOG)
 
     def _suspect_record(self, now_ns: int) -> None:
         """Set the record in flight aside if it is the cause of the break."""
-        if self._in_flight:
-            record, due_ns, _way = next(iter(self._in_flight.values()))
-            alone = len(self._in_flight) == 1
-            if self._suspects.broken(record, due_ns - self._ack_timeout_ns, now_ns, alone=alone):
-                self._set_aside(now_ns, record, "the link broke whenever it was sent")
+        oldest = next(iter(self._flow.in_flight.values()), None)
+        if oldest is not None and self._suspects.broken(
+            oldest.record, oldest.sent_ns, now_ns, alone=self.in_flight == 1
+        ):
+            self._set_aside(now_ns, oldest.record, "the link broke whenever it was sent")
 
     def _explain(self) -> None:
         """Set the reason of a link that stands, and end a pause whose cause has ended."""
-        if self._drained and not self._in_flight and not self._held:
+        if len(self._drained) == len(Lane) and not self.in_flight and not self._flow.lanes:
             self._topics.emptied()
         if self.state in {LinkState.ONLINE, LinkState.PAUSED}:
             self.reason = self._pause_reason or self._ends.duplicate or self._topics.reason

@@ -66,7 +66,7 @@ class OutboxSide:
     """Requests to the outbox; each call only puts a message into the inbox of the store."""
 
     rewind: Callable[[], object]
-    hand_out: Callable[[int], object]
+    hand_out: Callable[[int, int], object]
     confirm: Callable[[Record], object]
     set_aside: Callable[[Record], object]
     readmit: Callable[[], object]
@@ -83,6 +83,8 @@ class UplinkPart:
         acknowledged: number of successful PUBACKs.
         bytes_sent: size of all payloads of records.
         aside_reason: why the latest record was set aside; empty if none is.
+        bytes_per_s: measured rate at which payloads of records arrive; None if it is not known.
+        records_per_s: records that arrive in a second at that rate, within the configured limits; None if not known.
     """
 
     state: LinkState
@@ -91,6 +93,8 @@ class UplinkPart:
     acknowledged: int
     bytes_sent: int
     aside_reason: str = ""
+    bytes_per_s: float | None = None
+    records_per_s: float | None = None
 
 
 class UplinkWorker:
@@ -164,6 +168,8 @@ class UplinkWorker:
             session.acknowledged_count,
             self._bytes_sent,
             session.aside_reason,
+            session.bytes_per_s,
+            session.records_per_s,
         )
 
     def stop(self) -> None:
@@ -234,8 +240,8 @@ class UplinkWorker:
                 self._forget_link()
             case Rewind():
                 self._outbox.rewind()
-            case HandOut(limit):
-                self._outbox.hand_out(limit)
+            case HandOut(limit, backlog):
+                self._outbox.hand_out(limit, backlog)
             case Send(lane, record):
                 self._send(lane, record)
             case Confirm(record):
@@ -299,11 +305,12 @@ class UplinkWorker:
             publication.topic, publication.payload, publication.content_type, publication.user_properties
         )
         self._mids[mid] = record
+        self.session.published(self._clock.now_ns(), record, len(publication.payload))
         self._bytes_sent += len(publication.payload)
 
     def _notify(self, occasion: Occasion) -> None:
         if self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:
-            self._publish_notices(self._notices.due(occasion))
+            self._publish_notices(self._notices.due(occasion, self.session.bytes_per_s))
 
     def _publish_notices(self, notices: Sequence[Notice]) -> None:
         if self._link is not None:

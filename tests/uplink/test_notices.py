@@ -28,13 +28,16 @@ class Stretching:
 
     command_topic = None
 
+    def __init__(self, full_bytes: int = 1000) -> None:
+        self.full_bytes = full_bytes
+
     def will(self) -> Will:
         """None is asked for."""
         raise NotImplementedError
 
     def notices(self, _occasion: Occasion, most_bytes: int) -> Sequence[Notice]:
         """The status."""
-        return (Notice("n/status", bytes(max(50, min(1000, most_bytes - OVERHEAD_BYTES - 3))), retain=True),)
+        return (Notice("n/status", bytes(max(50, min(self.full_bytes, most_bytes - OVERHEAD_BYTES - 3))), retain=True),)
 
     def publication(self, lane: Lane, record: Record) -> Publication:
         """None is asked for."""
@@ -75,7 +78,6 @@ def test_a_status_is_as_large_as_the_broker_takes(caplog: pytest.LogCaptureFixtu
     assert sizes(notices) == [1000]
     notices.connected(1, Terms(maximum_packet_bytes=400))
     assert sizes(notices) == [400 - OVERHEAD_BYTES - 3]
-    assert [len(each.payload) for each in notices.due(Occasion.HEARTBEAT, 300)] == [300 - OVERHEAD_BYTES - 3]
     assert caplog.messages == []
 
 
@@ -123,3 +125,12 @@ def test_links_that_carry_a_record_or_last_are_no_reason_to_shorten_the_status()
     end_at_once(notices, 22 * NS_PER_S, 2)
     notices.connected(23 * NS_PER_S, Terms())
     assert sizes(notices) == [1000]
+
+
+def test_a_heartbeat_takes_the_link_for_a_second_and_a_birth_is_sent_in_full() -> None:
+    notices = Notices(Stretching(4000))
+    notices.connected(0, Terms())
+    assert [len(each.payload) for each in notices.due(Occasion.HEARTBEAT, 2000.0)] == [2000 - OVERHEAD_BYTES - 3]
+    assert [len(each.payload) for each in notices.due(Occasion.HEARTBEAT, 10.0)] == [1024 - OVERHEAD_BYTES - 3]
+    assert [len(each.payload) for each in notices.due(Occasion.HEARTBEAT)] == [4000]
+    assert [len(each.payload) for each in notices.due(Occasion.BIRTH, 2000.0)] == [4000]

@@ -21,6 +21,10 @@ def sends(*rowids: int) -> list[Action]:
     return [Send(Lane.BACKLOG, record(rowid)) for rowid in rowids]
 
 
+def ask(limit: int) -> Action:
+    return HandOut(limit, limit)
+
+
 def fresh(window: int = 4, seed: int = 1) -> Session:
     made = Session(in_flight_limit=window, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(seed))
     assert made.take_actions() == [Open()]
@@ -50,7 +54,7 @@ def back(session: Session, now_ns: int) -> int:
 def test_the_window_is_the_smaller_of_what_we_want_and_what_the_broker_takes(
     window: int, receive_maximum: int, asked: int
 ) -> None:
-    assert online(window, Terms(receive_maximum)).take_actions() == [Rewind(), HandOut(asked)]
+    assert online(window, Terms(receive_maximum)).take_actions() == [Rewind(), ask(asked)]
 
 
 def test_every_connection_begins_at_the_oldest_record() -> None:
@@ -61,7 +65,7 @@ def test_every_connection_begins_at_the_oldest_record() -> None:
     session.disconnected(1, "gone")
     assert session.in_flight == 0
     back(session, 1)
-    assert session.take_actions() == [Rewind(), HandOut(1)]
+    assert session.take_actions() == [Rewind(), ask(1)]
 
 
 def test_only_success_settles_and_only_once() -> None:
@@ -70,7 +74,7 @@ def test_only_success_settles_and_only_once() -> None:
     session.take_actions()
     session.acknowledged(1, record(2), 0)
     session.acknowledged(1, record(2), 0)
-    assert session.take_actions() == [Confirm(record(2)), HandOut(1)]
+    assert session.take_actions() == [Confirm(record(2)), ask(1)]
     assert session.acknowledged_count == 1
 
 
@@ -97,11 +101,11 @@ def test_a_refusal_that_may_pass_pauses_and_settles_nothing(code: int) -> None:
     assert due_ns is not None
     assert 1 < due_ns <= 1 + NS_PER_S
     session.tick(due_ns)
-    assert session.take_actions() == [Rewind(), HandOut(1)], "one record tells whether the cause is gone"
+    assert session.take_actions() == [Rewind(), ask(1)], "one record tells whether the cause is gone"
     session.offered(due_ns, offer(1))
     session.acknowledged(due_ns, record(1), 0)
     assert (session.state, session.reason) == (LinkState.ONLINE, "")
-    assert session.take_actions() == [*sends(1), Confirm(record(1)), HandOut(2)]
+    assert session.take_actions() == [*sends(1), Confirm(record(1)), ask(2)]
 
 
 @pytest.mark.parametrize("code", [0x10, 0x87])
@@ -115,18 +119,18 @@ def test_a_refusal_that_concerns_a_topic_closes_that_one_and_the_others_go_on(co
     session.acknowledged(1, record(2), 0)
     assert session.state is LinkState.ONLINE
     assert session.reason, "what waits is told of although the rest goes on"
-    assert session.take_actions() == [HandOut(1), Confirm(record(2))]
+    assert session.take_actions() == [ask(1), Confirm(record(2))]
     session.offered(2, [(Lane.LIVE, record(3, RecordKind.EVENT))])
     assert session.take_actions() == [], "the topic is closed, and there may be more of it: not asked again"
     session.stored()
-    assert session.take_actions() == [HandOut(2)]
+    assert session.take_actions() == [ask(2)]
     session.offered(3, [(Lane.LIVE, record(4))])
     session.acknowledged(3, record(4), 0)
     session.take_actions()
     due_ns = session.deadline_ns()
     assert due_ns is not None
     session.tick(due_ns)
-    assert session.take_actions() == [Rewind(), HandOut(1)]
+    assert session.take_actions() == [Rewind(), ask(1)]
     session.offered(due_ns, [(Lane.BACKLOG, event)])
     session.acknowledged(due_ns, event, 0)
     assert (session.state, session.reason) == (LinkState.ONLINE, "")
@@ -178,7 +182,7 @@ def test_a_pause_waits_for_what_is_still_in_flight() -> None:
     assert session.take_actions() == []
     session.acknowledged(41 * NS_PER_S, record(2), 0)
     session.tick(41 * NS_PER_S)
-    assert session.take_actions() == [Confirm(record(2)), Rewind(), HandOut(1)]
+    assert session.take_actions() == [Confirm(record(2)), Rewind(), ask(1)]
 
 
 @pytest.mark.parametrize("code", [0x90, 0x95, 0x99])
@@ -187,12 +191,12 @@ def test_a_record_that_the_broker_never_takes_is_set_aside_alone(code: int) -> N
     session.offered(0, offer(1, 2))
     session.take_actions()
     session.acknowledged(1, record(1), code)
-    aside, ask = session.take_actions()
+    aside, asked = session.take_actions()
     assert isinstance(aside, SetAside)
     assert aside.record == record(1)
     assert f"{code:#04x}" in aside.reason
     assert session.aside_reason == aside.reason
-    assert ask == HandOut(1)
+    assert asked == ask(1)
     assert session.state is LinkState.ONLINE
 
 
@@ -202,7 +206,7 @@ def test_records_that_cannot_be_sent_make_room_for_the_next() -> None:
     session.take_actions()
     session.refused(0, record(1), "too large")
     session.refused(0, record(2), "too large")
-    assert session.take_actions() == [SetAside(record(1), "too large"), HandOut(1), SetAside(record(2), "too large")]
+    assert session.take_actions() == [SetAside(record(1), "too large"), ask(1), SetAside(record(2), "too large")]
     assert session.sent == 0
 
 
@@ -220,7 +224,7 @@ def test_what_is_set_aside_is_tried_again_after_an_hour_and_not_before() -> None
     session.tick(4 + READMIT_NS)
     assert session.take_actions() == []
     session.tick(5 + READMIT_NS)
-    assert session.take_actions() == [Readmit(), Rewind(), HandOut(2)]
+    assert session.take_actions() == [Readmit(), Rewind(), ask(2)]
     assert session.aside_reason == ""
     session.offered(5 + READMIT_NS, offer(1))
     session.refused(6 + READMIT_NS, record(1), "too large")
@@ -234,7 +238,7 @@ def test_an_hour_that_ends_without_a_link_or_in_a_pause_is_made_up_for() -> None
     assert session.take_actions() == [Open()]
     assert session.deadline_ns() is None, "without a link there is nothing to be done"
     session.connected(2 * READMIT_NS, ROOMY)
-    assert session.take_actions() == [Readmit(), Rewind(), HandOut(2)]
+    assert session.take_actions() == [Readmit(), Rewind(), ask(2)]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +279,7 @@ def test_a_dry_session_is_woken_by_a_commit() -> None:
     assert session.idle
     session.stored()
     session.stored()
-    assert session.take_actions() == [HandOut(4)]
+    assert session.take_actions() == [ask(4)]
 
 
 def test_an_answer_from_before_the_break_is_thrown_away() -> None:
@@ -285,7 +289,7 @@ def test_an_answer_from_before_the_break_is_thrown_away() -> None:
     session.offered(1, offer(1, 2))
     assert session.take_actions() == []
     now_ns = back(session, 1)
-    assert session.take_actions() == [Rewind(), HandOut(4)]
+    assert session.take_actions() == [Rewind(), ask(4)]
     session.offered(now_ns, offer(1, 2))
     assert session.take_actions() == sends(1, 2)
 
@@ -297,7 +301,7 @@ def test_an_answer_from_before_the_rewind_is_not_taken_for_the_answer_after_it()
     now_ns = back(session, 0)
     assert session.take_actions() == [Rewind()], "the first question is still open"
     session.offered(now_ns, offer(1, 2, 3, 4))
-    assert session.take_actions() == [HandOut(4)]
+    assert session.take_actions() == [ask(4)]
     session.offered(now_ns, offer(1, 2, 3, 4))
     assert session.take_actions() == sends(1, 2, 3, 4)
 
@@ -308,13 +312,13 @@ def test_an_answer_that_never_comes_is_asked_for_again() -> None:
     session.tick(5)
     assert session.deadline_ns() == 5 + ACK_TIMEOUT_NS
     session.tick(5 + ACK_TIMEOUT_NS)
-    assert session.take_actions() == [Rewind(), HandOut(4)]
+    assert session.take_actions() == [Rewind(), ask(4)]
     session.offered(5 + ACK_TIMEOUT_NS, offer(1, 2, 3))
     assert session.take_actions() == sends(1, 2, 3)
     session.offered(5 + ACK_TIMEOUT_NS, offer(1, 2, 3, 4))
-    assert session.take_actions() == [Rewind(), HandOut(1)], "whose answer this was is not clear"
+    assert session.take_actions() == [Rewind(), ask(1)], "whose answer this was is not clear"
     session.offered(5 + ACK_TIMEOUT_NS, offer(1))
-    assert session.take_actions() == [HandOut(1)]
+    assert session.take_actions() == [ask(1)]
     assert session.in_flight == 3
 
 

@@ -39,7 +39,7 @@ class _AnyOrder(RuleBasedStateMachine):
         self.pending: set[int] = set()
         self.done: set[int] = set()
         self.aside: set[int] = set()
-        self.cursor = 0
+        self.cursor = self.live_cursor = self.mark = 0
         self.for_store: list[Rewind | HandOut] = []
         self.on_wire: list[Record] = []
 
@@ -120,10 +120,17 @@ class _AnyOrder(RuleBasedStateMachine):
         match self.for_store.pop(0):
             case Rewind():
                 self.cursor = 0
-            case HandOut(limit):
-                found = sorted(rowid for rowid in self.pending - self.aside if rowid > self.cursor)[:limit]
-                self.cursor = max((self.cursor, *found))
-                self.session.offered(self.now_ns, [(Lane.BACKLOG, record(rowid)) for rowid in found])
+                self.live_cursor = self.mark = self.stored
+            case HandOut(limit, backlog_limit):
+                there = sorted(self.pending - self.aside)
+                live = [rowid for rowid in there if rowid > self.live_cursor][:limit]
+                room = min(limit - len(live), backlog_limit)
+                backlog = [rowid for rowid in there if self.cursor < rowid <= self.mark][:room]
+                self.live_cursor = max((self.live_cursor, *live))
+                self.cursor = max((self.cursor, *backlog))
+                offered = [(Lane.LIVE, record(rowid)) for rowid in live]
+                offered += [(Lane.BACKLOG, record(rowid)) for rowid in backlog]
+                self.session.offered(self.now_ns, offered)
                 self.go_on()
 
     @precondition(lambda self: self.on_wire)

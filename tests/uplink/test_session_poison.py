@@ -51,7 +51,7 @@ class _Uplink:
                     self.session.connected(self.now_ns, ROOMY)
                 case Rewind():
                     self.cursor = 0
-                case HandOut(limit):
+                case HandOut(limit, _backlog):
                     found = sorted(rowid for rowid in self.pending.difference(self.aside) if rowid > self.cursor)[
                         :limit
                     ]

@@ -56,7 +56,7 @@ class Outbox:
         """Begin at the oldest."""
         self.cursor = 0
 
-    def hand_out(self, limit: int) -> None:
+    def hand_out(self, limit: int, _backlog: int) -> None:
         """Hand out."""
         assert self.worker is not None
         skipped = self.gone | self.aside
