@@ -1,9 +1,10 @@
 """How much may be sent: bytes in flight by the measured rate, and configured limits. Pure.
 
 What is in flight delays every record that is sent after it, also the live ones. So not more bytes are in flight than
-the link carries in a second beyond its round trip, and at least one message. The rate is that at which bytes are
-acknowledged between the sending of a record and its PUBACK, as in the delivery rate of BBR (draft-cardwell-iccrg-
-bbr-congestion-control, 4.1). The one message at the start of a link gives the first values.
+the link carries in a second beyond its round trip, and at least one message; one message more while there is no queue.
+The rate is that at which bytes are acknowledged between the sending of a record and its PUBACK, as in the delivery
+rate of BBR (draft-cardwell-iccrg-bbr-congestion-control, 4.1). The one message at the start of a link gives the first
+values.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from edge_agent.clock import NS_PER_S
 
 QUEUE_S: Final = 1.0
 """Time that bytes in flight may wait on the link, besides the round trip, seconds."""
+_NO_QUEUE_NS: Final = NS_PER_S // 2
+"""A round trip that is longer than the least one by less than this shows that the link can do more."""
 _GAIN: Final = 0.5
 """Weight of a new sample of the rate."""
 
@@ -68,6 +71,7 @@ class Pace:
         self.bytes_per_s: float | None = None
         self.least_rtt_ns: int | None = None
         self.mean_bytes = 0.0
+        self._rtt_ns = 0  # of the last PUBACK
         self._ratio = 1.0  # size of a message by that of the body
         self._sent: dict[int, _Sent] = {}
         self._acked_bytes = 0
@@ -87,7 +91,10 @@ class Pace:
 
     def has_room(self, now_ns: int, size_bytes: int) -> bool:
         """Whether a message of this size may be sent now."""
-        if not self._sent or self.in_flight_bytes + size_bytes <= self._limit_bytes():
+        # One message more while there is no queue: with a round trip above a second, the limit alone would not grow.
+        no_queue = self.least_rtt_ns is not None and self._rtt_ns - self.least_rtt_ns < _NO_QUEUE_NS
+        limit_bytes = self._limit_bytes() + size_bytes * no_queue
+        if not self._sent or self.in_flight_bytes + size_bytes <= limit_bytes:
             return True
         self._full_ns = now_ns
         return False
@@ -118,6 +125,7 @@ class Pace:
         self._acked_bytes += sent.size_bytes
         self._acked_ns = now_ns
         rtt_ns = now_ns - sent.sent_ns
+        self._rtt_ns = rtt_ns
         if sent.alone or self.least_rtt_ns is None or rtt_ns < self.least_rtt_ns:
             self.least_rtt_ns = rtt_ns
         elapsed_ns = now_ns - sent.acked_ns

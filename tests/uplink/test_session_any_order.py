@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from edge_agent.clock import NS_PER_S
 from edge_agent.reading import Lane, Record, RecordKind
 from edge_agent.uplink.action import Confirm, Drop, HandOut, Open, Readmit, Rewind, Send, SetAside
+from edge_agent.uplink.pace import Limits
 from edge_agent.uplink.session import Session
 from edge_agent.uplink.terms import Terms
 from tests.uplink.records import ACK_TIMEOUT_NS, ROOMY
@@ -21,8 +24,9 @@ if TYPE_CHECKING:
 
 
 def record(rowid: int) -> Record:
-    """Every third is an event, which has a topic of its own."""
-    return record_of(rowid, RecordKind.EVENT if rowid % 3 == 0 else RecordKind.BATCH)
+    """Every third is an event, which has a topic of its own; most have a body, some a large one."""
+    body = bytes(rowid % 5 * (1000 if rowid % 7 == 0 else 10))
+    return replace(record_of(rowid, RecordKind.EVENT if rowid % 3 == 0 else RecordKind.BATCH), body=body)
 
 
 class _AnyOrder(RuleBasedStateMachine):
@@ -30,7 +34,8 @@ class _AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = Session(in_flight_limit=4, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(0))
+        limits = Limits(max_messages_per_s=5, max_bytes_per_s=1000, backlog_share=0.3)
+        self.session = Session(in_flight_limit=4, ack_timeout_ns=ACK_TIMEOUT_NS, rng=random.Random(0), limits=limits)
         self.now_ns = 0
         self.up = False
         self.connecting = False
@@ -76,6 +81,7 @@ class _AnyOrder(RuleBasedStateMachine):
                 if self.up:
                     assert record not in self.on_wire
                     self.on_wire.append(record)
+                    self.session.published(self.now_ns, record, 2 * len(record.body) + 50)
             case Confirm(record):
                 assert record.rowid not in self.done
                 self.pending.remove(record.rowid)
@@ -156,6 +162,12 @@ class _AnyOrder(RuleBasedStateMachine):
             self.go_on()
 
     @precondition(lambda self: not self.for_store)
+    @rule(seconds=st.floats(0, 5))
+    def pass_time(self, seconds: float) -> None:
+        self.now_ns += round(seconds * NS_PER_S)
+        self.go_on()
+
+    @precondition(lambda self: not self.for_store)
     @rule()
     def wait(self) -> None:
         self.now_ns = max(self.now_ns, self.session.deadline_ns() or 0)
@@ -178,7 +190,7 @@ class _AnyOrder(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever happened, a broker that takes everything gets everything."""
-        for _ in range(400):
+        for _ in range(2000):
             if self.connecting:
                 self.connect(ROOMY)
             while self.for_store:
