@@ -81,7 +81,7 @@ class Flow:
         self.in_flight.clear()
         self.ready_ns = None
 
-    def next(self, now_ns: int, in_flight_limit: int, suspects: Suspects) -> Held | None:
+    def next(self, now_ns: int, in_flight_limit: int, suspects: Suspects, *, with_backlog: bool = True) -> Held | None:
         """Return the record to send now; None if there is none, or it has to wait."""
         self.ready_ns = None
         if not self.in_flight.keys().isdisjoint(suspects.waiting):
@@ -89,7 +89,7 @@ class Flow:
         suspected = self.lanes.find(suspects.waiting)
         if suspected is not None and suspects.may_send(suspected[1].rowid):
             return None if self.in_flight else suspected
-        held = self.lanes.next(suspects.waiting, self._expected_bytes)
+        held = self.lanes.next(suspects.waiting, self._expected_bytes, with_backlog=with_backlog)
         if held is None or len(self.in_flight) >= in_flight_limit:
             return None
         if not self.pace.has_room(now_ns, self._expected_bytes(held[1])):

@@ -61,21 +61,26 @@ class Lanes:
         found = ((lane, each) for lane, records in self._lanes.items() for each in records if each.rowid in rowids)
         return next(found, None)
 
-    def next(self, skipped: Collection[int], size_bytes: Callable[[Record], int]) -> Held | None:
+    def next(
+        self, skipped: Collection[int], size_bytes: Callable[[Record], int], *, with_backlog: bool = True
+    ) -> Held | None:
         """Return the record to send next, without removing it; None if there is none.
 
         Args:
             skipped: rowids of records that are not sent now.
             size_bytes: size of the message of a record.
+            with_backlog: whether it may be one of the backlog.
         """
         firsts = {
             lane: next((each for each in records if each.rowid not in skipped), None)
             for lane, records in self._lanes.items()
         }
         live, backlog = firsts[Lane.LIVE], firsts[Lane.BACKLOG]
+        if not with_backlog:
+            backlog = None
         if live is None:
             return None if backlog is None else (Lane.BACKLOG, backlog)
-        if backlog is not None and self._earned and self._credit_bytes >= size_bytes(backlog):
+        if backlog is not None and 0 < size_bytes(backlog) <= self._credit_bytes:
             return Lane.BACKLOG, backlog
         return Lane.LIVE, live
 

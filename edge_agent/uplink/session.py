@@ -13,6 +13,8 @@ Rules:
   no records over a break.
 - One request to the outbox at a time; the answer to a request from before a rewind is discarded.
 - Which record makes links break is found in `suspects`.
+- With `receipts`, a PUBACK confirms nothing: the record is sent, and stays in the outbox until receivers have
+  confirmed it. After connecting, the backlog waits for a first ack, at most ACK_WAIT_NS.
 - Live records go first, and not more bytes are in flight than the link carries in about a second: see `flow`.
 - Waits between attempts, and clients with the same id, are decided about in `ends`; closed topics in `topics`.
 """
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_agent.reading import Record
+    from edge_agent.uplink.confirmation import Ack, Ask
+    from edge_agent.uplink.receipts import Receipts
     from edge_agent.uplink.terms import Terms
 
 NO_MATCHING_SUBSCRIBERS: Final = 0x10
@@ -55,6 +59,8 @@ READMIT_NS: Final = 3600 * NS_PER_S
 """Time after which records that were set aside are sent again."""
 
 _NO_LIMITS: Final = Limits()
+ACK_WAIT_NS: Final = 2 * NS_PER_S
+"""Time for the retained acks of receivers to arrive after connecting."""
 
 
 class LinkState(Enum):
@@ -75,6 +81,7 @@ class Session:
             request to the outbox is repeated, nanoseconds.
         rng: draws waiting times.
         limits: configured limits of what is sent.
+        receipts: confirmations of receivers; None: a PUBACK confirms.
 
     Attributes:
         state: state of the link.
@@ -85,7 +92,13 @@ class Session:
     """
 
     def __init__(
-        self, *, in_flight_limit: int, ack_timeout_ns: int, rng: random.Random, limits: Limits = _NO_LIMITS
+        self,
+        *,
+        in_flight_limit: int,
+        ack_timeout_ns: int,
+        rng: random.Random,
+        limits: Limits = _NO_LIMITS,
+        receipts: Receipts | None = None,
     ) -> None:
         self.state = LinkState.CONNECTING
         self.reason = "not connected yet"
@@ -93,6 +106,8 @@ class Session:
         self.sent = self.acknowledged_count = 0
         self._configured_limit = self._granted_limit = self._limit = in_flight_limit
         self._ack_timeout_ns = ack_timeout_ns
+        self._receipts = receipts
+        self._backlog_ns: int | None = None  # when the backlog is sent although no ack has arrived on this link
         self._ends = Ends(rng)
         self._topics = Topics(rng)
         self._actions: list[Action] = [Open()]
@@ -121,6 +136,7 @@ class Session:
         if self._terms is not None and _other_limits(self._terms, terms):
             self._readmit()
         self._terms = terms
+        self._backlog_ns = None if self._receipts is None else now_ns + ACK_WAIT_NS
         self._restart(now_ns, 1 if self._suspects.any else self._granted_limit)
         self._explain()
 
@@ -153,9 +169,12 @@ class Session:
             return
         self._note_drained(requested, records)
         sendable = [(lane, record) for lane, record in records if way_of(lane, record) not in self._topics.closed]
-        if not sendable:  # many more of a closed topic may follow: request again only when something new was stored
+        if (
+            records and not sendable
+        ):  # many more of a closed topic may follow: request again only when something new was stored
             self._drained = set(Lane)
-        self._flow.lanes.add(held for held in sendable if held[1].rowid not in self._flow.in_flight)
+        fresh = [held for held in sendable if not self._is_sent(held[1].rowid)]
+        self._flow.lanes.add(fresh)
         if len(records) < requested.limit and len(self._drained) == len(Lane):
             self._suspects.keep(self._flow.in_flight.keys() | self._flow.lanes.rowids())
         self._send_held(now_ns)
@@ -167,8 +186,10 @@ class Session:
         if sent is None:
             return  # from an earlier link
         way = sent.way
+        if code != _SUCCESS and self._receipts is not None:
+            self._receipts.withdrawn(record.rowid)
         if code == _SUCCESS:
-            self._succeed(record, way)
+            self._succeed(now_ns, record, way)
         elif code in _HOPELESS:
             self._set_aside(now_ns, record, f"refused by the broker: {_HOPELESS[code]} ({code:#04x})")
         elif code in _OF_THE_TOPIC:
@@ -186,9 +207,24 @@ class Session:
         """Handle the size of the payload of a `Send` action."""
         self._flow.measured(now_ns, record, size_bytes)
 
+    def confirmed(self, now_ns: int, ack: Ack) -> None:
+        """Handle what a receiver has confirmed."""
+        if self._receipts is not None:
+            self._actions += [Confirm(record) for record in self._receipts.confirmed(now_ns, ack)]
+            self._backlog_ns = None
+            self._send_held(now_ns)
+            self._explain()
+
+    def asked(self, now_ns: int, ask: Ask) -> None:
+        """Handle what a receiver lacks."""
+        if self._receipts is not None and self._receipts.asked(now_ns, ask) and self._may_send:
+            self._restart(now_ns, self._limit)
+
     def refused(self, now_ns: int, record: Record, reason: str) -> None:
         """Handle that the record of a `Send` action cannot be sent on this link."""
         if self._flow.withdrawn(record.rowid):
+            if self._receipts is not None:
+                self._receipts.withdrawn(record.rowid)
             self.sent -= 1
             self._set_aside(now_ns, record, reason)
             self._send_held(now_ns)
@@ -215,6 +251,7 @@ class Session:
             elif now_ns >= self._answer_due_ns:  # the request was lost in the store
                 self._requested, self._answer_due_ns = None, None
                 self._restart(now_ns, self._limit)
+        self._tick_receipts(now_ns)
         if ready_ns is not None and now_ns >= ready_ns:
             self._send_held(now_ns)
         self._ends.tick(now_ns)
@@ -235,6 +272,8 @@ class Session:
             self._retry_ns if not self.in_flight else None,
             self._answer_due_ns,
             self._ends.calm_ns,
+            self._backlog_ns if self._may_send else None,
+            self._receipts.resend_ns if self._may_send and self._receipts is not None else None,
             self._readmit_ns if self._may_send else None,
         )
         return min((due_ns for due_ns in times if due_ns is not None), default=None)
@@ -257,14 +296,33 @@ class Session:
         return None if rate is None or math.isinf(rate) else rate
 
     @property
+    def unconfirmed(self) -> int:
+        """Number of records that the broker has and no receiver has confirmed; 0 if none is asked to."""
+        return 0 if self._receipts is None else self._receipts.unconfirmed
+
+    @property
     def idle(self) -> bool:
         """Whether no answer is pending that a short wait would bring."""
-        waiting = self.in_flight or (self._requested and self._may_send)
+        waiting = self.in_flight or self.unconfirmed or (self._requested and self._may_send)
         return self.state is not LinkState.CONNECTING and not waiting
 
     # ---- internal
 
-    def _succeed(self, record: Record, way: Way) -> None:
+    def _tick_receipts(self, now_ns: int) -> None:
+        if self._receipts is not None and self._may_send and self._receipts.resend(now_ns):
+            self._restart(now_ns, self._limit)
+        if self._backlog_ns is not None and now_ns >= self._backlog_ns:
+            self._backlog_ns = None
+            self._request()
+
+    def _is_sent(self, rowid: int) -> bool:
+        return rowid in self._flow.in_flight or (self._receipts is not None and self._receipts.is_taken(rowid))
+
+    def _may_take(self, *, backlog: bool) -> bool:
+        """Whether one more record may be sent and not confirmed."""
+        return self._receipts is None or self._receipts.has_room(self.in_flight, backlog=backlog)
+
+    def _succeed(self, now_ns: int, record: Record, way: Way) -> None:
         self.acknowledged_count += 1
         self._topics.arrived(way)
         self._ends.acknowledged()
@@ -272,7 +330,10 @@ class Session:
         if self._may_send:
             self.state, self._pause_reason = LinkState.ONLINE, ""
         self._limit = self._granted_limit
-        self._actions.append(Confirm(record))
+        if self._receipts is None:
+            self._actions.append(Confirm(record))
+        else:
+            self._receipts.taken(now_ns, record.rowid)
 
     def _close(self, now_ns: int, way: Way, reason: str) -> None:
         """Do not use a topic for some time; its records stay in the outbox, and other topics are still used."""
@@ -310,8 +371,14 @@ class Session:
 
     def _send_held(self, now_ns: int) -> None:
         """Send records that were handed out, as many as may be in flight, and request more."""
-        while self._may_send and (held := self._flow.next(now_ns, self._limit, self._suspects)) is not None:
+        while self._may_send and self._may_take(backlog=False):
+            with_backlog = self._may_take(backlog=True)
+            held = self._flow.next(now_ns, self._limit, self._suspects, with_backlog=with_backlog)
+            if held is None:
+                break
             self._flow.send(now_ns, held)
+            if self._receipts is not None:
+                self._receipts.published(now_ns, held[1])
             self._actions.append(Send(*held))
             self.sent += 1
         self._request()
@@ -322,9 +389,11 @@ class Session:
         room = self._limit - self.in_flight
         # Suspects may be held for long; others must come past them.
         backlog = room + waiting - len(lanes)
+        if self._backlog_ns is not None or not self._may_take(backlog=True):
+            backlog = 0
         live = room + waiting - lanes.live
         wanted = (live > 0 and Lane.LIVE not in self._drained) or (backlog > 0 and Lane.BACKLOG not in self._drained)
-        if self._may_send and room > 0 and wanted and self._requested is None:
+        if self._may_send and room > 0 and self._may_take(backlog=False) and wanted and self._requested is None:
             self._requested = HandOut(max(live, backlog), max(0, backlog))
             self._actions.append(self._requested)
 
@@ -344,12 +413,18 @@ class Session:
         ):
             self._set_aside(now_ns, oldest.record, "the link broke whenever it was sent")
 
+    @property
+    def _unheard(self) -> str:
+        """Reason if records were sent a second time and no receiver has ever confirmed one."""
+        silent = self._receipts is not None and self._receipts.is_silent
+        return 'ack = "receiver" and no receiver has confirmed anything yet' if silent else ""
+
     def _explain(self) -> None:
         """Set the reason of a link that stands, and end a pause whose cause has ended."""
         if len(self._drained) == len(Lane) and not self.in_flight and not self._flow.lanes:
             self._topics.emptied()
         if self.state in {LinkState.ONLINE, LinkState.PAUSED}:
-            self.reason = self._pause_reason or self._ends.duplicate or self._topics.reason
+            self.reason = self._pause_reason or self._ends.duplicate or self._topics.reason or self._unheard
             if not self._pause_reason and not self._topics.reason:
                 self.state = LinkState.ONLINE
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -432,3 +433,14 @@ def test_a_topic_whose_records_are_gone_is_not_told_of_for_ever() -> None:
     session.offered(now_ns, [])  # the record was dropped meanwhile
     session.tick(now_ns)
     assert (session.state, session.reason) == (LinkState.ONLINE, "")
+
+
+def test_a_request_for_live_records_alone_that_finds_none_does_not_end_the_backlog() -> None:
+    session = online(4)
+    session.offered(0, [(Lane.BACKLOG, replace(record(rowid), body=bytes(100))) for rowid in (1, 2, 3, 4)])
+    session.stored()
+    session.take_actions()
+    session.offered(0, [])  # three of the backlog are held, and none of it was requested
+    for rowid in (1, 2, 3, 4):
+        session.acknowledged(rowid, record(rowid), 0)
+    assert any(isinstance(action, HandOut) and action.backlog for action in session.take_actions())
