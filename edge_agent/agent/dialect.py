@@ -60,7 +60,14 @@ def dialect_of(
     load = format_of(config).load
     if load is not None:
         prefix = uplink.prefix or f"edge/{gateway.id}"
-        return OwnTopics(prefix, encode=encode, rewrite=load(), status=status, announcer=announcer)
+        return OwnTopics(
+            prefix,
+            encode=encode,
+            rewrite=load(),
+            status=status,
+            announcer=announcer,
+            receivers=uplink.ack == "receiver",
+        )
     try:
         from edge_agent.uplink.dialects.sparkplug_node import SparkplugNode  # noqa: PLC0415 an extra
     except ModuleNotFoundError:

@@ -82,6 +82,7 @@ def _counts(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "backlog": {"records": snapshot.backlog, "eta_s": None if eta_s is None else round(eta_s, 1)},
         "records": asdict(snapshot.store.tally) | {"set_aside": snapshot.store.set_aside},
+        **({"unconfirmed": snapshot.uplink.unconfirmed} if snapshot.uplink.unconfirmed else {}),
         **({"set_aside_reason": reason} if reason else {}),
     }
 

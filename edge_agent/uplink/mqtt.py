@@ -42,6 +42,8 @@ CONNACK_LOOPS: Final = 30
 """Turns of the loop, of a second at most, in which the broker has to answer the CONNECT."""
 _USER_TIMEOUT_MS: Final = 20_000
 """TCP closes a connection if sent bytes stay unacknowledged for this time: detects half-open links."""
+_LARGEST_RECEIVED_BYTES: Final = 65_536
+"""A broker with MQTT 5 sends no larger packets, whatever somebody publishes on our topics."""
 _UNSUPPORTED_VERSION: Final = 0x84
 _KEEP_ALIVE_TIMEOUT: Final = 0x8D
 _TAKEN_OVER: Final = 0x8E
@@ -97,8 +99,9 @@ class TooLarge(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message arrived on the topic of commands."""
+    """A message arrived on a topic of the subscription."""
 
+    topic: str
     payload: bytes
 
 
@@ -196,7 +199,7 @@ class Link:
         will: message that the broker publishes if the connection is lost.
         version: 5, or 4 for MQTT 3.1.1.
         emit: called with each event, from the thread of the link.
-        commands: topic to subscribe to before anything is published; None: no subscription.
+        topics: filters to subscribe to before anything is published.
     """
 
     def __init__(
@@ -205,13 +208,13 @@ class Link:
         will: Will,
         version: int,
         emit: Callable[[LinkEvent], object],
-        commands: str | None = None,
+        topics: Sequence[str] = (),
     ) -> None:
         self._emit = emit
         self._broker = broker
         self._will = will
         self._version = version
-        self._commands = commands
+        self._topics = topics
         self._down = LinkDown("the broker closed the connection without a word", wrong_version=True)
         self._maximum_packet = LARGEST_PACKET_BYTES
         self._answered = False  # whether the broker has answered the CONNECT
@@ -290,11 +293,16 @@ class Link:
     def _run(self) -> None:
         client = self._client
         try:
+            limits: Properties | None = None
+            if self._version == paho.MQTTv5:
+                limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+                limits.MaximumPacketSize = _LARGEST_RECEIVED_BYTES
             client.connect(  # returns when TCP and TLS are established
                 self._broker.host,
                 self._broker.port,
                 keepalive=self._broker.keepalive_s,
                 clean_start=True if self._version == paho.MQTTv5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
+                properties=limits,
             )
             if self._closing.is_set():
                 return  # `close` was called before there was a connection
@@ -326,8 +334,8 @@ class Link:
             return
         self._down = LinkDown("the broker closed the connection", ending=Ending.CLOSED)
         self._maximum_packet = getattr(properties, "MaximumPacketSize", LARGEST_PACKET_BYTES)
-        if self._commands is not None:
-            self._client.subscribe(self._commands, qos=1)
+        if self._topics:
+            self._client.subscribe([(topic, 1) for topic in self._topics])
         receive_maximum = getattr(properties, "ReceiveMaximum", 65_535)
         where = f"{self._broker.host}:{self._broker.port}"
         self._emit(LinkUp(Terms(receive_maximum, self._maximum_packet, where)))
@@ -343,7 +351,11 @@ class Link:
         self._emit(Puback(mid, code.value))
 
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
-        self._emit(Received(bytes(message.payload)))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return  # not allowed in MQTT; no reason to end the link
+        self._emit(Received(topic, bytes(message.payload)))
 
 
 def _ignore_register_write(_client: Any, _data: Any, _sock: Any) -> None:

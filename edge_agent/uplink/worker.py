@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge_agent.runtime import Inbox
 from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Readmit, Rewind, Send, SetAside
+from edge_agent.uplink.confirmation import Ack, Ask
 from edge_agent.uplink.dialect import Occasion
 from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, Received, TooLarge
 from edge_agent.uplink.notices import Notices
@@ -85,6 +86,7 @@ class UplinkPart:
         aside_reason: why the latest record was set aside; empty if none is.
         bytes_per_s: measured rate at which payloads of records arrive; None if it is not known.
         records_per_s: records that arrive in a second at that rate, within the configured limits; None if not known.
+        unconfirmed: number of records that the broker has and no receiver has confirmed yet.
     """
 
     state: LinkState
@@ -95,6 +97,7 @@ class UplinkPart:
     aside_reason: str = ""
     bytes_per_s: float | None = None
     records_per_s: float | None = None
+    unconfirmed: int = 0
 
 
 class UplinkWorker:
@@ -170,6 +173,7 @@ class UplinkWorker:
             session.aside_reason,
             session.bytes_per_s,
             session.records_per_s,
+            session.unconfirmed,
         )
 
     def stop(self) -> None:
@@ -210,9 +214,18 @@ class UplinkWorker:
                     self._notices.acknowledged()
                     self._dialect.answered(record, taken=code == 0)
                     self.session.acknowledged(now_ns, record, code)
-            case Received(payload):
-                for command in self._dialect.heard(payload):
-                    self._command(command)
+            case Received(topic, payload):
+                for heard in self._dialect.heard(topic, payload):
+                    self._hear(heard, now_ns)
+
+    def _hear(self, heard: Command | Ack | Ask, now_ns: int) -> None:
+        match heard:
+            case Ack():
+                self.session.confirmed(now_ns, heard)
+            case Ask():
+                self.session.asked(now_ns, heard)
+            case command:
+                self._command(command)
 
     def _choose_version(self, *, wrong_version: bool, at_once: bool) -> None:
         """Choose the next version if the broker does not support this one; the first after an established connection.
@@ -262,7 +275,7 @@ class UplinkWorker:
                 self._dialect.will(),
                 self._version,
                 lambda event: self.inbox.put(Heard(number, event)),
-                self._dialect.command_topic,
+                self._dialect.topics,
             )
             link.open()
         except Exception as error:  # no thread, descriptor or memory available: try again later

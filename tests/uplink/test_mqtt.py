@@ -286,13 +286,13 @@ def test_failed_connections_leave_no_thread_and_no_descriptor(
 
 @pytest.mark.broker
 def test_a_command_is_heard_as_soon_as_the_link_is_up(mosquitto: Mosquitto, connect: Connect) -> None:
-    listening, speaking = connect(mosquitto.port, commands="edge/n/cmd"), connect(mosquitto.port)
+    listening, speaking = connect(mosquitto.port, topics=("edge/m/cmd", "edge/+/cmd")), connect(mosquitto.port)
     listening.expect(LinkUp)
     speaking.expect(LinkUp)
     speaking.publish("edge/n/cmd", b"go")
     while speaking.expect(Puback).code == NO_MATCHING_SUBSCRIBERS:  # the subscription is still on its way
         speaking.publish("edge/n/cmd", b"go")
-    assert listening.expect(Received) == Received(b"go")
+    assert listening.expect(Received) == Received("edge/n/cmd", b"go")
 
 
 @pytest.mark.broker

@@ -26,7 +26,7 @@ OVERHEAD_BYTES = publish_bytes("n/status", b"")
 class Stretching:
     """Makes a status of 1000 bytes, or as large as it may be, but never smaller than 50 bytes."""
 
-    command_topic = None
+    topics = ()
 
     def __init__(self, full_bytes: int = 1000) -> None:
         self.full_bytes = full_bytes
@@ -46,7 +46,7 @@ class Stretching:
     def answered(self, record: Record, *, taken: bool) -> None:
         """Nobody is answered."""
 
-    def heard(self, _payload: bytes) -> Sequence[Command]:
+    def heard(self, _topic: str, _payload: bytes) -> Sequence[Command]:
         """Nothing is heard."""
         return ()
 

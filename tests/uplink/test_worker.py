@@ -370,7 +370,7 @@ def test_causes_that_take_turns_are_logged_once_each_until_all_is_well(
 class Talkative:
     """Says something before every record, takes every message for a command, and counts what was missed."""
 
-    command_topic = "edge/n/cmd"
+    topics = ("edge/n/cmd",)
 
     def __init__(self) -> None:
         self.misses = 0
@@ -394,9 +394,9 @@ class Talkative:
         """Count."""
         self.misses += not taken
 
-    def heard(self, payload: bytes) -> list[Command]:
+    def heard(self, topic: str, payload: bytes) -> list[Command]:
         """A rebirth."""
-        assert payload == b"you"
+        assert (topic, payload) == ("edge/n/cmd", b"you")
         return [Rebirth()]
 
     def _notice(self, payload: bytes) -> Notice:

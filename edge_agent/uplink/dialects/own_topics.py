@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.errors import WireError
 from edge_agent.uplink.action import way_of
+from edge_agent.uplink.confirmation import parse_ack, parse_ask
 from edge_agent.uplink.dialect import Notice, Occasion, Publication
 from edge_agent.uplink.mqtt import Will
 from edge_agent.uplink.packet import publish_bytes
@@ -14,9 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge_agent.reading import Lane, Record
-    from edge_agent.uplink.command import Command
+    from edge_agent.uplink.command import Heard
     from edge_agent.uplink.dialects.announcer import Announcer
     from edge_agent.wire.formats.base import Rewrite
+
+log = logging.getLogger(__name__)
 
 _LENGTH_BYTES: Final = 3
 """The length field of a packet with content is up to three bytes longer than that of an empty one."""
@@ -31,9 +36,11 @@ class OwnTopics:
         rewrite: converts such a message to the format that is sent.
         status: makes the JSON of the status from the state (`online`, `stopped` or `offline`) and its largest size.
         announcer: chooses the form of messages in the own format; None: every one is self-contained.
-    """
+        receivers: whether receivers confirm records.
 
-    command_topic = None
+    Attributes:
+        topics: filters of the topics of receivers.
+    """
 
     def __init__(
         self,
@@ -43,12 +50,16 @@ class OwnTopics:
         rewrite: Rewrite,
         status: Callable[[str, int], bytes],
         announcer: Announcer | None = None,
+        receivers: bool = False,
     ) -> None:
         self._prefix = prefix
         self._encode = encode
         self._rewrite = rewrite
         self._status = status
         self._announcer = announcer
+        self._acks, self._asks = f"{prefix}/ack/", f"{prefix}/ask/"
+        self.topics: Sequence[str] = (f"{self._acks}+", f"{self._asks}+") if receivers else ()
+        self._complained = False
 
     def will(self) -> Will:
         """The status `offline`, retained."""
@@ -80,8 +91,20 @@ class OwnTopics:
         if self._announcer is not None:
             self._announcer.answered(record, taken=taken)
 
-    def heard(self, payload: bytes) -> Sequence[Command]:  # noqa: ARG002 there are no commands
-        """No commands."""
+    def heard(self, topic: str, payload: bytes) -> Sequence[Heard]:
+        """What a receiver has stored, or lacks."""
+        try:
+            if topic.startswith(self._acks):
+                return (parse_ack(topic.removeprefix(self._acks), payload),)
+            if topic.startswith(self._asks):
+                ask = parse_ask(topic.removeprefix(self._asks), payload)
+                if ask.teach and self._announcer is not None:
+                    self._announcer.teach()
+                return (ask,)
+        except WireError as error:
+            if not self._complained:  # once, because it may come with every message
+                log.warning("a message of a receiver cannot be read topic=%s reason=%r", topic, str(error))
+            self._complained = True
         return ()
 
     @property

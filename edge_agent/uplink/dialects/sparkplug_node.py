@@ -102,9 +102,9 @@ class SparkplugNode:
                 self._learn(f"{name}/{feature}", DataType.INT64 if feature == "count" else DataType.DOUBLE)
 
     @property
-    def command_topic(self) -> str:
+    def topics(self) -> Sequence[str]:
         """Topic on which a host requests a rebirth."""
-        return self._topic("NCMD")
+        return (self._topic("NCMD"),)
 
     def will(self) -> Will:
         """NDEATH of the session that starts now. With MQTT 5, the broker also publishes it at a regular disconnect."""
@@ -143,7 +143,7 @@ class SparkplugNode:
         """After a failure, send a new birth: hosts miss a sequence number, and perhaps the birth."""
         self._born = self._born and taken
 
-    def heard(self, payload: bytes) -> Sequence[Command]:
+    def heard(self, topic: str, payload: bytes) -> Sequence[Command]:  # noqa: ARG002 there is only one
         """`Rebirth` if the host requests one; there are no other commands."""
         return (Rebirth(),) if asks_for_rebirth(payload) else ()
 

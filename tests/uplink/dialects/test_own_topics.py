@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edge_agent.clock import ClockQuality
 from edge_agent.reading import Lane, Record, RecordKind
+from edge_agent.uplink.confirmation import Ack, Ask, Seqs
 from edge_agent.uplink.dialect import Occasion
 from edge_agent.uplink.dialects.own_topics import OwnTopics
 from edge_agent.uplink.mqtt import Will
 from edge_agent.wire.formats.base import Rewritten
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def record(kind: RecordKind) -> Record:
@@ -49,5 +55,22 @@ def test_the_status_is_retained_and_says_whether_we_are_there() -> None:
 
 def test_commands_are_neither_listened_for_nor_obeyed() -> None:
     own = dialect()
-    assert own.command_topic is None
-    assert own.heard(b"rebirth") == ()
+    assert own.topics == ()
+    assert own.heard("edge/n/cmd", b"rebirth") == ()
+
+
+def test_receivers_are_heard_and_noise_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    own = OwnTopics(
+        "edge/n",
+        encode=lambda record: record.body,
+        rewrite=lambda message: Rewritten(message, "text/plain", "7"),
+        status=lambda state, _most_bytes: state.encode(),
+        receivers=True,
+    )
+    assert own.topics == ("edge/n/ack/+", "edge/n/ask/+")
+    said = own.heard("edge/n/ack/lab", b'{"v":1,"acks":[{"epoch":7,"upto":3}]}')
+    assert said == (Ack("lab", (Seqs(7, 3, ()),)),)
+    assert own.heard("edge/n/ask/lab", b'{"v":1,"teach":true}') == (Ask("lab", (), teach=True),)
+    for _ in range(3):
+        assert own.heard("edge/n/ack/lab", b"\xff") == ()
+    assert len(caplog.messages) == 1

@@ -162,12 +162,12 @@ def test_a_goodbye_is_a_death_and_a_heartbeat_nothing(gateway: Gateway) -> None:
 
 
 def test_a_host_that_asks_gets_the_birth_again_with_the_same_death_number(gateway: Gateway) -> None:
-    assert gateway.node.command_topic == "spBv1.0/growers/NCMD/node-1"
+    assert gateway.node.topics == ("spBv1.0/growers/NCMD/node-1",)
     gateway.connect()
     gateway.send(encoded("v2-small"))
     command = Payload(timestamp=NOW_MS)
     command.metrics.add(name="Node Control/Rebirth", timestamp=NOW_MS, datatype=11, boolean_value=True)
-    assert gateway.node.heard(command.SerializeToString()) == (Rebirth(),)
+    assert gateway.node.heard("spBv1.0/growers/NCMD/node-1", command.SerializeToString()) == (Rebirth(),)
     gateway.say(*gateway.node.notices(Occasion.BIRTH, LARGEST_PACKET_BYTES))
     assert (gateway.host.seq, gateway.host.bd_seq, len(gateway.host.births)) == (0, 1, 3)
     assert gateway.host.births[-1]["air/temperature_c"].value == 21.49
@@ -179,8 +179,8 @@ def test_other_commands_are_ignored_and_so_is_noise(gateway: Gateway, value: boo
     command = Payload(timestamp=NOW_MS)
     name = "Node Control/Rebirth" if value is False else "Node Control/Reboot"
     command.metrics.add(name=name, timestamp=NOW_MS, datatype=11, boolean_value=value is None)
-    assert gateway.node.heard(command.SerializeToString()) == ()
-    assert gateway.node.heard(b"\xff\xff not a payload") == ()
+    assert gateway.node.heard("spBv1.0/growers/NCMD/node-1", command.SerializeToString()) == ()
+    assert gateway.node.heard("spBv1.0/growers/NCMD/node-1", b"\xff\xff not a payload") == ()
 
 
 def test_a_metric_that_nobody_announced_is_born_before_its_data(gateway: Gateway) -> None:
