@@ -26,11 +26,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
-from edge_agent.reading import Lane
-from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Readmit, Rewind, Send, SetAside, Way, way_of
+from edge_agent.uplink.action import Action, Confirm, Drop, Open, Readmit, Rewind, Send, SetAside, Way, way_of
+from edge_agent.uplink.codes import HOPELESS, OF_ONE_TOPIC, REASONS, SUCCESS
 from edge_agent.uplink.ends import Ending, Ends
 from edge_agent.uplink.flow import Flow
 from edge_agent.uplink.pace import Limits
+from edge_agent.uplink.requests import Requests
 from edge_agent.uplink.suspects import Suspects
 from edge_agent.uplink.topics import Topics
 
@@ -38,23 +39,11 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
-    from edge_agent.reading import Record
+    from edge_agent.reading import Lane, Record
     from edge_agent.uplink.confirmation import Ack, Ask
     from edge_agent.uplink.receipts import Receipts
     from edge_agent.uplink.terms import Terms
 
-NO_MATCHING_SUBSCRIBERS: Final = 0x10
-_SUCCESS: Final = 0x00
-_HOPELESS: Final = {0x90: "topic invalid", 0x95: "packet too large", 0x99: "payload format invalid"}
-_REASONS: Final = {
-    NO_MATCHING_SUBSCRIBERS: "nobody is subscribed",
-    0x80: "unspecified error",
-    0x83: "implementation specific error",
-    0x87: "not authorised",
-    0x97: "quota exceeded",
-}
-_OF_THE_TOPIC: Final = frozenset({NO_MATCHING_SUBSCRIBERS, 0x87})
-"""Reasons that concern one topic: other topics are still used."""
 READMIT_NS: Final = 3600 * NS_PER_S
 """Time after which records that were set aside are sent again."""
 
@@ -114,10 +103,7 @@ class Session:
         self._flow = Flow(limits, ack_timeout_ns)
         self._pause_reason = ""  # why nothing is sent at all
         self._may_send = False
-        self._requested: HandOut | None = None  # the request that the outbox has not answered yet
-        self._answer_due_ns: int | None = None
-        self._outdated = False  # the open request is from before the last rewind
-        self._drained: set[Lane] = set()  # lanes of which the outbox has no more records for now
+        self._requests = Requests(ack_timeout_ns)
         self._retry_ns: int | None = None
         self._suspects = Suspects()
         self._terms: Terms | None = None  # those of the last link
@@ -146,36 +132,32 @@ class Session:
         if ending is not Ending.TAKEN_OVER:
             self._suspect_record(now_ns)
         self._may_send = False
-        self._answer_due_ns = None
+        self._requests.due_ns = None
         self._flow.disconnected()
         self._retry_ns = now_ns + self._ends.ended(now_ns, ending, at_record=at_record)
         self.state, self.reason = LinkState.OFFLINE, self._ends.duplicate or reason
 
     def stored(self) -> None:
         """Handle a commit of the outbox: there may be new records."""
-        self._drained.clear()
+        self._requests.stored()
         self._request()
 
     def offered(self, now_ns: int, records: Sequence[tuple[Lane, Record]]) -> None:
         """Handle the answer of the outbox to a request."""
-        requested, self._requested, self._answer_due_ns = self._requested, None, None
-        outdated, self._outdated = self._outdated or requested is None, False
+        request, usable = self._requests.answered(records)
         if not self._may_send:
             return  # requested before a break or a pause; a rewind follows
-        if outdated or requested is None:
-            if records and requested is None:
+        if request is None or not usable:
+            if records and request is None:
                 self._restart(now_ns, self._limit)  # late answer to a request that had timed out
             self._request()
             return
-        self._note_drained(requested, records)
         sendable = [(lane, record) for lane, record in records if way_of(lane, record) not in self._topics.closed]
-        if (
-            records and not sendable
-        ):  # many more of a closed topic may follow: request again only when something new was stored
-            self._drained = set(Lane)
+        if records and not sendable:
+            self._requests.exhausted()  # many more records of a closed topic may follow
         fresh = [held for held in sendable if not self._is_sent(held[1].rowid)]
         self._flow.lanes.add(fresh)
-        if len(records) < requested.limit and len(self._drained) == len(Lane):
+        if len(records) < request.limit and self._requests.drained:
             self._suspects.keep(self._flow.in_flight.keys() | self._flow.lanes.rowids())
         self._send_held(now_ns)
         self._explain()
@@ -186,17 +168,17 @@ class Session:
         if sent is None:
             return  # from an earlier link
         way = sent.way
-        if code != _SUCCESS and self._receipts is not None:
+        if code != SUCCESS and self._receipts is not None:
             self._receipts.withdrawn(record.rowid)
-        if code == _SUCCESS:
+        if code == SUCCESS:
             self._succeed(now_ns, record, way)
-        elif code in _HOPELESS:
-            self._set_aside(now_ns, record, f"refused by the broker: {_HOPELESS[code]} ({code:#04x})")
-        elif code in _OF_THE_TOPIC:
-            self._close(now_ns, way, f"the broker says of {way.value}: {_REASONS[code]} ({code:#04x})")
+        elif code in HOPELESS:
+            self._set_aside(now_ns, record, f"refused by the broker: {HOPELESS[code]} ({code:#04x})")
+        elif code in OF_ONE_TOPIC:
+            self._close(now_ns, way, f"the broker says of {way.value}: {REASONS[code]} ({code:#04x})")
         else:
             self.state = LinkState.PAUSED
-            self._pause_reason = f"the broker says: {_REASONS.get(code, 'refused')} ({code:#04x})"
+            self._pause_reason = f"the broker says: {REASONS.get(code, 'refused')} ({code:#04x})"
             self._may_send = False
             if self._retry_ns is None:
                 self._retry_ns = now_ns + self._ends.wait_ns()
@@ -245,12 +227,8 @@ class Session:
                 self._restart(now_ns, 1)
         if self._may_send and self._readmit_ns is not None and now_ns >= self._readmit_ns:
             self._restart(now_ns, self._limit)
-        if self._requested and self._may_send:
-            if self._answer_due_ns is None:
-                self._answer_due_ns = now_ns + self._ack_timeout_ns
-            elif now_ns >= self._answer_due_ns:  # the request was lost in the store
-                self._requested, self._answer_due_ns = None, None
-                self._restart(now_ns, self._limit)
+        if self._may_send and self._requests.is_lost(now_ns):
+            self._restart(now_ns, self._limit)
         self._tick_receipts(now_ns)
         if ready_ns is not None and now_ns >= ready_ns:
             self._send_held(now_ns)
@@ -270,7 +248,7 @@ class Session:
             self._flow.overdue_ns(),
             self._flow.ready_ns if self._may_send else None,
             self._retry_ns if not self.in_flight else None,
-            self._answer_due_ns,
+            self._requests.due_ns,
             self._ends.calm_ns,
             self._backlog_ns if self._may_send else None,
             self._receipts.resend_ns if self._may_send and self._receipts is not None else None,
@@ -303,7 +281,7 @@ class Session:
     @property
     def idle(self) -> bool:
         """Whether no answer is pending that a short wait would bring."""
-        waiting = self.in_flight or self.unconfirmed or (self._requested and self._may_send)
+        waiting = self.in_flight or self.unconfirmed or (self._requests.open and self._may_send)
         return self.state is not LinkState.CONNECTING and not waiting
 
     # ---- internal
@@ -362,8 +340,7 @@ class Session:
             self._readmit()
         self._may_send = True
         self._limit = in_flight_limit
-        self._drained.clear()
-        self._outdated = self._requested is not None
+        self._requests.rewound()
         self._flow.lanes.clear()
         self._topics.open_all()
         self._actions.append(Rewind())
@@ -392,18 +369,10 @@ class Session:
         if self._backlog_ns is not None or not self._may_take(backlog=True):
             backlog = 0
         live = room + waiting - lanes.live
-        wanted = (live > 0 and Lane.LIVE not in self._drained) or (backlog > 0 and Lane.BACKLOG not in self._drained)
-        if self._may_send and room > 0 and self._may_take(backlog=False) and wanted and self._requested is None:
-            self._requested = HandOut(max(live, backlog), max(0, backlog))
-            self._actions.append(self._requested)
-
-    def _note_drained(self, requested: HandOut, records: Sequence[tuple[Lane, Record]]) -> None:
-        """Note of which lanes the outbox has no more records. It hands out live ones first."""
-        live = sum(lane is Lane.LIVE for lane, _record in records)
-        if live < requested.limit:
-            self._drained.add(Lane.LIVE)
-        if len(records) - live < min(requested.backlog, requested.limit - live):
-            self._drained.add(Lane.BACKLOG)
+        if self._may_send and room > 0 and self._may_take(backlog=False):
+            request = self._requests.make(live, backlog)
+            if request is not None:
+                self._actions.append(request)
 
     def _suspect_record(self, now_ns: int) -> None:
         """Set the record in flight aside if it is the cause of the break."""
@@ -421,7 +390,7 @@ class Session:
 
     def _explain(self) -> None:
         """Set the reason of a link that stands, and end a pause whose cause has ended."""
-        if len(self._drained) == len(Lane) and not self.in_flight and not self._flow.lanes:
+        if self._requests.drained and not self.in_flight and not self._flow.lanes:
             self._topics.emptied()
         if self.state in {LinkState.ONLINE, LinkState.PAUSED}:
             self.reason = self._pause_reason or self._ends.duplicate or self._topics.reason or self._unheard

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_agent.uplink import mqtt
+from edge_agent.uplink.codes import NO_MATCHING_SUBSCRIBERS
 from edge_agent.uplink.ends import Ending
 from edge_agent.uplink.mqtt import Broker, Link, LinkDown, LinkUp, Puback, Received, TooLarge, Will
-from edge_agent.uplink.session import NO_MATCHING_SUBSCRIBERS
 from edge_agent.uplink.terms import Terms
 
 if TYPE_CHECKING:
