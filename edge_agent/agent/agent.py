@@ -20,7 +20,7 @@ from edge_agent.outbox.outbox import Outbox
 from edge_agent.outbox.worker import Confirm, HandOut, Readmit, Rewind, SetAnchor, SetAside, StoreWorker
 from edge_agent.pipeline.pipeline import RULES, STAGES, Pipeline
 from edge_agent.pipeline.rules import Surroundings
-from edge_agent.reading import Event, EventKind
+from edge_agent.reading import Event, EventKind, RecordKind
 from edge_agent.runtime import (
     ClockMonitor,
     Housekeeping,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from edge_agent.outbox.worker import StoreInput
     from edge_agent.pipeline.settings import ChannelSettings
     from edge_agent.pipeline.taps import Tap
+    from edge_agent.reading import Record
     from edge_agent.uplink.dialect import Dialect
     from edge_agent.wire.announcement import Announcement
 
@@ -60,6 +61,8 @@ DRAIN_S: Final = 5.0
 """How long the records that are on their way may take when we stop."""
 MQTT_VERSIONS: Final = {"auto": (5, 4), "5": (5,), "3.1.1": (4,)}
 """Versions to try in turn, by `[uplink] protocol`; 4 is that of MQTT 3.1.1."""
+_FITTING: Final = 0.7
+"""Share of the readings that would just fit: batches have parts that do not become smaller with fewer rows."""
 _STOP_S: Final = 3.0
 """How long a worker may take to finish its step when we stop."""
 
@@ -135,6 +138,7 @@ class Agent:
             outbox=_outbox_side(self.store.inbox),
             clock=clock,
             command=self.commands.inbox.put,
+            too_large=self._shorten_batches,
         )
         self.monitor = ClockMonitor(clock, self._clock_changed)
         self._housekeeping: Housekeeping | None = None
@@ -258,6 +262,13 @@ class Agent:
 
     def _clock_quality(self) -> str:
         return self.clock.anchor().quality.name.lower()
+
+    def _shorten_batches(self, record: Record, share: float) -> None:
+        """Seal batches earlier, because the broker does not take one of this size."""
+        if record.kind is RecordKind.BATCH:
+            cells = int(record.readings * share * _FITTING)
+            if self.pipeline.limit_cells(cells):
+                log.warning("batches are too large for the broker and are sealed earlier readings=%d", cells)
 
     def _publish_status(self, occasion: Occasion) -> None:
         self.uplink.inbox.put(PublishStatus(occasion))

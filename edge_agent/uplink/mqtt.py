@@ -89,12 +89,13 @@ class TooLarge(ValueError):
     """A packet is larger than the broker accepts; the text contains both sizes.
 
     Attributes:
+        size_bytes: size of the packet.
         limit_bytes: what the broker accepts.
     """
 
     def __init__(self, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(f"{size_bytes} bytes, and the broker takes {limit_bytes}")
-        self.limit_bytes = limit_bytes
+        self.size_bytes, self.limit_bytes = size_bytes, limit_bytes
 
 
 @dataclass(frozen=True, slots=True)

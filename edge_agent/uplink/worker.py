@@ -110,6 +110,7 @@ class UplinkWorker:
         session: decides what to do next.
         outbox: requests to the outbox.
         command: called with each command that arrives over the link.
+        too_large: called with a record that is larger than the broker takes, and which share of it would be taken.
         link: makes a connection; a test of failing networks passes another factory.
         clock: source of time for the deadlines of the session.
     """
@@ -126,6 +127,7 @@ class UplinkWorker:
         outbox: OutboxSide,
         clock: Clock,
         command: Callable[[Command], object] = lambda _command: None,
+        too_large: Callable[[Record, float], object] = lambda _record, _share: None,
         link: Callable[..., Link] = Link,
     ) -> None:
         self.inbox: Inbox[UplinkInput] = Inbox(INBOX_LIMIT)
@@ -139,6 +141,7 @@ class UplinkWorker:
         self._outbox = outbox
         self._clock = clock
         self._command = command
+        self._too_large = too_large
         self._make_link = link
         self._link: Link | None = None
         self._links = 0
@@ -306,6 +309,7 @@ class UplinkWorker:
             self._dialect.answered(record, taken=False)
             reason = f"larger than the {error.limit_bytes} bytes that the broker takes"
             self.session.refused(self._clock.now_ns(), record, reason)
+            self._too_large(record, error.limit_bytes / error.size_bytes)
         except Exception as error:
             # A record that cannot be encoded must not block the following ones.
             log.debug("a record cannot be encoded epoch=%d seq=%d", record.epoch, record.seq, exc_info=True)

@@ -62,3 +62,30 @@ def test_everything_arrives_although_the_status_is_larger_than_the_broker_takes(
     known = Known()
     known.learn(StatusText(births[-1]))
     assert len(known.announcements) == 1, "what batches refer to is still announced"
+
+
+@pytest.mark.broker
+def test_batches_that_are_too_large_become_shorter_and_what_was_stored_before_waits_for_a_larger_limit(
+    start_mosquitto: Callable[[str], Mosquitto], record: Callable[..., Recorder], tmp_path: Path
+) -> None:
+    broker = start_mosquitto("allow_anonymous true\nmax_packet_size 1500")
+    recorder = record(broker.port)
+    config, report = tmp_path / "config.toml", tmp_path / "report.json"
+    config.write_text(CONFIG.replace("period_s = 10", "period_s = 1"))
+    arguments = (
+        *("--simulate", "--speed", "max", "--config", config, "--broker", broker.url),
+        *("--state-dir", tmp_path / "state", "--report", report),
+    )
+    ended = edge_agent(*arguments, "--duration", 900)
+    assert ended.code == 0, ended.err
+    assert ended.err.count("sealed earlier") <= 4
+    records = report_of(report)["records"]
+    assert 1 <= records["set_aside"] == records["pending"] <= 4
+    assert records["set_aside_reason"] == "larger than the 1500 bytes that the broker takes"
+    assert records["confirmed"] > 20
+    broker.settings = "allow_anonymous true"
+    broker.restart()
+    recorder.wait_until_back()
+    ended = edge_agent(*arguments, "--duration", 60)
+    assert ended.code == 0, ended.err
+    assert report_of(report)["records"]["pending"] == 0
