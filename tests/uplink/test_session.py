@@ -444,3 +444,13 @@ def test_a_request_for_live_records_alone_that_finds_none_does_not_end_the_backl
     for rowid in (1, 2, 3, 4):
         session.acknowledged(rowid, record(rowid), 0)
     assert any(isinstance(action, HandOut) and action.backlog for action in session.take_actions())
+
+
+def test_a_record_in_flight_at_a_takeover_is_not_suspected() -> None:
+    session, now_ns = online(1), 0
+    for _turn in range(7):
+        session.offered(now_ns, offer(1))
+        session.disconnected(now_ns, "the broker says: session taken over", Ending.TAKEN_OVER)
+        now_ns = back(session, now_ns)
+        session.take_actions()
+    assert not session._suspects.any
