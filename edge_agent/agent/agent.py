@@ -17,10 +17,10 @@ from edge_agent.agent.report import report_of
 from edge_agent.agent.snapshot import ClockPart, Snapshot, process_part, storage_bytes_written
 from edge_agent.clock import NS_PER_S, SystemClock, restated
 from edge_agent.outbox.outbox import Outbox
-from edge_agent.outbox.worker import Confirm, HandOut, Refuse, Rewind, SetAnchor, StoreWorker
+from edge_agent.outbox.worker import Confirm, HandOut, Readmit, Rewind, SetAnchor, SetAside, StoreWorker
 from edge_agent.pipeline.pipeline import RULES, STAGES, Pipeline
 from edge_agent.pipeline.rules import Surroundings
-from edge_agent.reading import Event, EventKind, TimeFix
+from edge_agent.reading import Event, EventKind, RecordKind, TimeFix
 from edge_agent.runtime import (
     ClockMonitor,
     Housekeeping,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from edge_agent.outbox.worker import StoreInput
     from edge_agent.pipeline.settings import ChannelSettings
     from edge_agent.pipeline.taps import Tap
+    from edge_agent.reading import Record
     from edge_agent.runtime import ClockChange
     from edge_agent.uplink.dialect import Dialect
     from edge_agent.wire.announcement import Announcement
@@ -62,6 +63,8 @@ DRAIN_S: Final = 5.0
 """How long the records that are on their way may take when we stop."""
 MQTT_VERSIONS: Final = {"auto": (5, 4), "5": (5,), "3.1.1": (4,)}
 """Versions to try in turn, by `[uplink] protocol`; 4 is that of MQTT 3.1.1."""
+_FITTING: Final = 0.7
+"""Share of the readings that would just fit: batches have parts that do not become smaller with fewer rows."""
 _STOP_S: Final = 3.0
 """How long a worker may take to finish its step when we stop."""
 
@@ -138,6 +141,7 @@ class Agent:
             outbox=_outbox_side(self.store.inbox),
             clock=clock,
             command=self.commands.inbox.put,
+            too_large=self._shorten_batches,
         )
         self.monitor = ClockMonitor(clock, self._clock_changed)
         self._housekeeping: Housekeeping | None = None
@@ -230,9 +234,9 @@ class Agent:
         """What the run did so far; `seed` is that of the simulation, None if nothing is simulated."""
         return report_of(self.snapshot(), seed)
 
-    def _status(self, state: str) -> bytes:
+    def _status(self, state: str, most_bytes: int) -> bytes:
         announcement = self._announcer.announcement if self._announcer is not None else None
-        return self._messages.status(state, self.snapshot(), announcement)
+        return self._messages.status(state, self.snapshot(), announcement, most_bytes)
 
     def _announcement(self) -> Announcement:
         return self._messages.announcement(self.outbox.epoch, self.outbox.boot, self.clock.anchor())
@@ -258,6 +262,13 @@ class Agent:
 
     def _clock_quality(self) -> str:
         return self.clock.anchor().quality.name.lower()
+
+    def _shorten_batches(self, record: Record, share: float) -> None:
+        """Seal batches earlier, because the broker does not take one of this size."""
+        if record.kind is RecordKind.BATCH:
+            cells = int(record.readings * share * _FITTING)
+            if self.pipeline.limit_cells(cells):
+                log.warning("batches are too large for the broker and are sealed earlier readings=%d", cells)
 
     def _publish_status(self, occasion: Occasion) -> None:
         self.uplink.inbox.put(PublishStatus(occasion))
@@ -306,7 +317,8 @@ def _outbox_side(store: Inbox[StoreInput]) -> OutboxSide:
     """
     return OutboxSide(
         rewind=lambda: store.put_always(Rewind()),
-        hand_out=lambda limit: store.put_always(HandOut(limit)),
+        hand_out=lambda limit, backlog: store.put_always(HandOut(limit, backlog)),
         confirm=lambda record: store.put_always(Confirm(record)),
-        refuse=lambda record, reason: store.put_always(Refuse(record, reason)),
+        set_aside=lambda record: store.put_always(SetAside(record)),
+        readmit=lambda: store.put_always(Readmit()),
     )

@@ -19,6 +19,8 @@ from edge_agent.sampling.sensor import SensorOnBus
 from edge_agent.sampling.worker import BusWorker, SampledBus
 from edge_agent.stages.alerts import AlertSettings, parse_condition
 from edge_agent.uplink.mqtt import Broker, tls_context
+from edge_agent.uplink.pace import Limits
+from edge_agent.uplink.receipts import Receipts
 from edge_agent.uplink.secret import read_password
 from edge_agent.uplink.session import Session
 
@@ -217,6 +219,11 @@ def store_settings(config: model.Config, *, durable: bool = True) -> StoreSettin
 
 def session_of(config: model.Config, rng: random.Random) -> Session:
     """What decides what is sent next; a PUBACK may take two keep-alive periods."""
+    uplink = config.uplink
     return Session(
-        in_flight_limit=config.uplink.window, ack_timeout_ns=2 * config.uplink.keepalive_s * NS_PER_S, rng=rng
+        in_flight_limit=uplink.window,
+        ack_timeout_ns=2 * uplink.keepalive_s * NS_PER_S,
+        rng=rng,
+        receipts=Receipts(uplink.receivers) if uplink.ack == "receiver" else None,
+        limits=Limits(uplink.max_messages_per_s, uplink.max_bytes_per_s, uplink.backlog_share),
     )

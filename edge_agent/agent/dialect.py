@@ -40,7 +40,7 @@ def dialect_of(
     config: Config,
     *,
     encode: Callable[[Record], bytes],
-    status: Callable[[str], bytes],
+    status: Callable[[str, int], bytes],
     wall_ns: Callable[[], int],
     announcer: Announcer | None = None,
 ) -> Dialect:
@@ -49,7 +49,7 @@ def dialect_of(
     Args:
         config: says which, and who we are.
         encode: the record as one of our own messages.
-        status: the JSON of the retained status, given its state: `online`, `stopped`, `offline`.
+        status: the JSON of the retained status, given its state (`online`, `stopped`, `offline`) and its largest size.
         wall_ns: UNIX time as far as it is known.
         announcer: chooses the form of our own messages; None: each stands alone.
 
@@ -60,7 +60,14 @@ def dialect_of(
     load = format_of(config).load
     if load is not None:
         prefix = uplink.prefix or f"edge/{gateway.id}"
-        return OwnTopics(prefix, encode=encode, rewrite=load(), status=status, announcer=announcer)
+        return OwnTopics(
+            prefix,
+            encode=encode,
+            rewrite=load(),
+            status=status,
+            announcer=announcer,
+            receivers=uplink.ack == "receiver",
+        )
     try:
         from edge_agent.uplink.dialects.sparkplug_node import SparkplugNode  # noqa: PLC0415 an extra
     except ModuleNotFoundError:

@@ -4,33 +4,26 @@ status.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edge_agent.agent.status import status_message
 from edge_agent.clock import NS_PER_S, Anchor
 from edge_agent.outbox.outbox import Encode
 from edge_agent.pipeline.open_rows import promote_rows
-from edge_agent.quantity import QUANTITIES
-from edge_agent.version import __version__
 from edge_agent.wire.announcement import make_announcement
 from edge_agent.wire.batch import Tombstone
 from edge_agent.wire.encode import encode_message, encode_tombstone
 from edge_agent.wire.envelope import Envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from edge_agent.agent.snapshot import Snapshot
     from edge_agent.config import model
-    from edge_agent.outbox.epochs import Epoch
     from edge_agent.outbox.outbox import Dropped
     from edge_agent.reading import Record
     from edge_agent.wire.announcement import Announcement
-
-ONLINE = "online"
-_MOST_EPOCHS = 100
-"""Epochs in a status; a gateway that was started more often without a link tells of the others later."""
 
 
 class Messages:
@@ -55,28 +48,9 @@ class Messages:
         """What holds for the batches of this run."""
         return make_announcement(self._envelope(epoch, 0, boot, anchor), self._time_step_ns, self._channels)
 
-    def status(self, state: str, snapshot: Snapshot, announcement: Announcement | None) -> bytes:
-        """The retained status, JSON: birth and heartbeat say everything, last will and farewell only who is gone."""
-        store = snapshot.store
-        fields: dict[str, Any] = {"state": state, "node": snapshot.node, "epoch": store.epoch}
-        if store.volatile:
-            fields["volatile"] = {"epoch": store.epoch, "upto": store.last_seq, "because": store.failure}
-        if state == ONLINE:
-            gateway, clock = self._config.gateway, snapshot.clock
-            states = {sensor.id: sensor.state.value for sensor in snapshot.sensors()}
-            fields |= {
-                "version": __version__,
-                "site": gateway.site,
-                "location": gateway.location,
-                "t_ns": clock.wall_ns,
-                "t_quality": clock.quality.name.lower(),
-                **({"announcement": announcement.to_text()} if announcement is not None else {}),
-                "records": asdict(store.tally),
-                "epochs": [{"epoch": each.epoch, "boot": each.boot, "upto": each.mark} for each in _told(store.epochs)],
-                "alerts": snapshot.pipeline.alerts_firing,
-                "sensors": {sensor.id: _described(sensor, states) for sensor in self._config.sensors},
-            }
-        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    def status(self, state: str, snapshot: Snapshot, announcement: Announcement | None, most_bytes: int) -> bytes:
+        """The retained status, JSON, shortened to `most_bytes` if that can be."""
+        return status_message(state, self._config, snapshot, announcement, most_bytes)
 
     def _envelope(self, epoch: int, seq: int, boot: int, anchor: Anchor) -> Envelope:
         step_ns = self._time_step_ns  # finer than the stamps themselves means nothing
@@ -88,34 +62,6 @@ class Messages:
             offset_ns=(anchor.offset_ns + step_ns // 2) // step_ns * step_ns,
             time_quality=anchor.quality,
         )
-
-
-def _told(epochs: Sequence[Epoch]) -> Sequence[Epoch]:
-    """The oldest epochs of which records wait, and the current one."""
-    return epochs if len(epochs) <= _MOST_EPOCHS else [*epochs[: _MOST_EPOCHS - 1], epochs[-1]]
-
-
-def _described(sensor: model.Sensor, states: Mapping[str, str]) -> dict[str, Any]:
-    """What the birth says of one sensor."""
-    return {
-        "driver": sensor.driver.name,
-        "title": sensor.driver.title,
-        "location": sensor.location,
-        "bus": sensor.bus,
-        "address": sensor.address,
-        "period_s": sensor.period_s,
-        "state": states.get(sensor.id, "replayed"),
-        "quantities": {name: QUANTITIES[name].unit for name in sensor.channels},
-        "calibration": {
-            name: {
-                "certificate": channel.certificate,
-                "on": channel.calibrated_on,
-                "due": channel.calibration_due,
-            }
-            for name, channel in sensor.channels.items()
-            if channel.certificate or channel.calibrated_on or channel.calibration_due
-        },
-    }
 
 
 def _tombstone(dropped: Dropped) -> bytes:

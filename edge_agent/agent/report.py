@@ -49,7 +49,8 @@ class ReadingCounts:
 class RecordCounts:
     """committed = confirmed + tombstoned + pending. `carried_over` of the committed were left by earlier runs.
 
-    `published` counts PUBLISH packets, repeated ones too; `puback` the successful answers.
+    `published` counts PUBLISH packets, repeated ones too; `puback` the successful answers. `set_aside` of the
+    pending ones are not taken by the broker for now; `set_aside_reason` is that of the latest, empty if none is.
     """
 
     committed: int
@@ -59,6 +60,20 @@ class RecordCounts:
     tombstoned: int
     pending: int
     carried_over: int
+    set_aside: int
+    set_aside_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogReport:
+    """`records` that waited to be sent at the end, the time that they would take, and the measured `bytes_per_s`.
+
+    `eta_s` and `bytes_per_s` are None if the rate is not known.
+    """
+
+    records: int
+    eta_s: float | None
+    bytes_per_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +130,7 @@ class Report:
     cpu_s: float
     anomalies: Mapping[str, int]
     outbox: OutboxReport
+    backlog: BacklogReport
 
     def to_json(self) -> str:
         """JSON text, one key per line at the top."""
@@ -147,7 +163,13 @@ def report_of(snapshot: Snapshot, seed: int | None) -> Report:
             for each in snapshot.sensors()
         },
         readings=ReadingCounts(**dataclasses.asdict(pipeline.counts)),
-        records=RecordCounts(published=uplink.sent, puback=uplink.acknowledged, **tally),
+        records=RecordCounts(
+            published=uplink.sent,
+            puback=uplink.acknowledged,
+            set_aside=store.set_aside,
+            set_aside_reason=uplink.aside_reason,
+            **tally,
+        ),
         bytes=ByteCounts(uplink.bytes_sent, process.written_bytes),
         alerts=pipeline.alerts_fired,
         clock=ClockReport(snapshot.clock.quality.name.lower(), snapshot.clock.steps),
@@ -155,6 +177,7 @@ def report_of(snapshot: Snapshot, seed: int | None) -> Report:
         cpu_s=process.cpu_s,
         anomalies=pipeline.anomalies,
         outbox=_outbox_report(store),
+        backlog=BacklogReport(snapshot.backlog, snapshot.backlog_eta_s, uplink.bytes_per_s),
     )
 
 

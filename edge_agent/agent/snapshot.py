@@ -78,6 +78,17 @@ class Snapshot:
     uplink: UplinkPart
     process: ProcessPart
 
+    @property
+    def backlog(self) -> int:
+        """Number of records that wait to be sent, without those that are set aside."""
+        return max(0, self.store.tally.pending - self.store.set_aside)
+
+    @property
+    def backlog_eta_s(self) -> float | None:
+        """Time until they have been sent at the current rate, seconds; None if the rate is not known."""
+        rate = self.uplink.records_per_s
+        return None if rate is None else self.backlog / rate
+
     def sensors(self) -> Iterator[SensorPart]:
         """The sensors of all buses."""
         for bus in self.buses:

@@ -32,6 +32,7 @@ NAME: Final = Matches("[a-z0-9-]{1,64}", "1 to 64 of a-z, 0-9 and -")
 Name = Annotated[str, NAME]
 """Id of a gateway, bus or sensor; becomes a topic level or a file name."""
 AbsolutePath = Annotated[str, Matches("/[^\x00-\x1f]*", "a path that begins with /")]
+Receiver = Annotated[str, Matches("[A-Za-z0-9_.-]{1,64}", "1 to 64 letters, digits, dots, dashes and underscores")]
 TopicLevel = Annotated[str, Matches("[^/+#\x00-\x1f]{1,128}", "text without /, + and #")]
 Positive = Annotated[float, Bounds(above=0)]
 Day = Annotated[str, Matches("[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])", "a day such as 2026-11-23")]
@@ -186,7 +187,8 @@ class Uplink:
     """`[uplink]`: the broker and the connection to it."""
 
     url: str = "mqtt://127.0.0.1:1883"
-    ack: Literal["puback"] = "puback"
+    ack: Literal["puback", "receiver"] = "puback"
+    receivers: tuple[Receiver, ...] = ()
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     format: str = "batch"
     sparkplug_group: TopicLevel = "edge-agent"
@@ -201,6 +203,9 @@ class Uplink:
     insecure_plaintext: bool = False
     keepalive_s: Annotated[int, Bounds(at_least=5, at_most=1200)] = 30
     window: Annotated[int, Bounds(at_least=1, at_most=1000)] = 16
+    backlog_share: Annotated[float, Bounds(at_least=0, at_most=0.9)] = 0.1
+    max_messages_per_s: Positive | None = None
+    max_bytes_per_s: Annotated[float, Bounds(at_least=100)] | None = None
     heartbeat_s: Annotated[float, Bounds(at_least=1, at_most=86_400)] = 60.0
 
 

@@ -178,6 +178,10 @@ def check_uplink(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:
         yield ("uplink", "format"), f"expected {' or '.join(map(repr, known_formats()))}, found {uplink.format!r}"
     elif form.load is None and uplink.prefix is not None:
         yield ("uplink", "prefix"), f"the topics of {form.name} are given; leave it out, and name sparkplug_group"
+    if form is not None and form.load is None and uplink.ack == "receiver":
+        yield ("uplink", "ack"), f'{form.name} has no confirmations of receivers; use ack = "puback"'
+    if uplink.receivers and uplink.ack != "receiver":
+        yield ("uplink", "receivers"), 'means something only with ack = "receiver"'
     for name in ("prefix", "client_id"):
         value = getattr(uplink, name)
         if value is not None and (not value or any(char in value for char in "+#\0") or value.strip("/") != value):

@@ -136,6 +136,7 @@ class Outbox:
         self._open_seq = 0  # seq that the open batch has reserved
         self._tally = Tally(0, 0, 0, 0, 0)
         self._begun = self._is_full = False
+        self._aside_changed = False  # records that were set aside may have been dropped
         self._salvaging = Salvaging(directory)
         self._check = Check(0)
         self.news: list[News] = []
@@ -229,14 +230,19 @@ class Outbox:
         """Hand out again from the oldest record on; all records stored so far go to the backlog lane."""
         self._lanes.rewind(self._last_committed)
 
-    def hand_out(self, limit: int) -> list[tuple[Lane, Record]]:
-        """Next records to send, at most `limit`: urgent, then live, then backlog. Each is handed out once per `rewind`.
+    def hand_out(self, limit: int, backlog_limit: int | None = None) -> list[tuple[Lane, Record]]:
+        """Next records to send: urgent, then live, then backlog. Each is handed out once per `rewind`.
+
+        Args:
+            limit: largest number of records.
+            backlog_limit: largest number of records of the backlog among them; None: no limit of their own.
 
         Raises:
             sqlite3.Error, OSError: the store cannot be read; `reopen` may help.
         """
         try:
-            records = self._lanes.hand_out(limit, self._select)
+            self._forget_dropped()
+            records = self._lanes.hand_out(limit, backlog_limit, self._select)
         except sqlite3.Error as error:
             self._store.note(error)
             raise
@@ -256,6 +262,19 @@ class Outbox:
     def refuse(self, record: Record, reason: str) -> None:
         """Mark a record as undeliverable; the next commit replaces it by a tombstone."""
         self._finish(record.rowid, reason)
+
+    def set_aside(self, record: Record) -> None:
+        """Skip a record until `readmit`, because no link takes it. It stays pending, and is dropped like any other."""
+        self._lanes.set_aside(record.rowid)
+
+    def readmit(self) -> None:
+        """Hand out the records that were set aside again, after the next `rewind`."""
+        self._lanes.readmit()
+
+    @property
+    def set_aside_count(self) -> int:
+        """Number of records that are set aside."""
+        return len(self._lanes.aside)
 
     # ---- commit
 
@@ -499,6 +518,15 @@ class Outbox:
     def _finish(self, rowid: int, reason: str | None) -> None:
         self._intake.finish({rowid: reason})
         self._lanes.handed_out.discard(rowid)
+        self._lanes.aside.discard(rowid)
+
+    def _forget_dropped(self) -> None:
+        """Count only records as set aside that are still there."""
+        if self._aside_changed and self._store.db is not None:
+            query = "SELECT 1 FROM record WHERE rowid = ?"
+            gone = [rowid for rowid in self._lanes.aside if not self._store.db.execute(query, (rowid,)).fetchone()]
+            self._lanes.aside.difference_update(gone)
+            self._aside_changed = False
 
     def _select(self, after: int, upto: int, limit: int, skipped: Collection[int] = ()) -> tuple[list[Record], int]:
         """Rows in (after, upto], oldest first, without finished and skipped ones; a damaged one is refused.
@@ -514,7 +542,9 @@ class Outbox:
         with self._store.rows(after, upto) as rows:
             while len(records) < limit and (row := next(rows, None)) is not None:
                 after = row.rowid
-                if after in self._intake.finished or after in doubtful or after in skipped:
+                if after in skipped or after in self._lanes.aside:
+                    continue
+                if after in self._intake.finished or after in doubtful:
                     continue
                 if not row.is_intact():
                     log.error(
@@ -533,9 +563,10 @@ class Outbox:
 
     def _hand_out_of_memory(self, limit: int) -> list[tuple[Lane, Record]]:
         """Records that no commit has stored, oldest first, urgent ones first."""
-        handed_out = self._lanes.handed_out
+        handed_out, aside = self._lanes.handed_out, self._lanes.aside
         waiting = (self._in_doubt[0].rows if self._in_doubt else []) + self._intake.rows
-        rows = [row for row in waiting if row.rowid not in handed_out and row.rowid not in self._intake.finished]
+        skipped = handed_out | aside | self._intake.finished.keys()
+        rows = [row for row in waiting if row.rowid not in skipped]
         records = []
         for row in sorted(rows, key=lambda row: not row.content.urgent)[: max(0, limit)]:
             handed_out.add(row.rowid)
@@ -566,6 +597,7 @@ class Outbox:
         for rowid in intake.finished:
             self._lanes.finish(rowid)
         self._tally = self._tally.after(outcome)
+        self._aside_changed |= outcome.tombstoned > 0
         if outcome.evicted and not self._is_full:
             log.warning("the outbox is full: the oldest records are dropped, and tombstones tell of them")
         self._is_full = bool(outcome.evicted) or (self._is_full and not outcome.confirmed)

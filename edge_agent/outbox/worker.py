@@ -63,9 +63,10 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class HandOut:
-    """Hand out up to `limit` records."""
+    """Hand out up to `limit` records, at most `backlog` of them from the backlog lane; None: as many as there are."""
 
     limit: int
+    backlog: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,15 @@ class Confirm:
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
-    """The record can never be delivered."""
+class SetAside:
+    """No link takes the record for now: skip it until `Readmit`."""
 
     record: Record
-    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readmit:
+    """Hand out again what was set aside, after the next `Rewind`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ class SetAnchor:
     anchors: tuple[AnchorSince, ...]
 
 
-StoreInput = Store | StoreSegment | SaveState | Commit | HandOut | Rewind | Confirm | Refuse | SetAnchor
+StoreInput = Store | StoreSegment | SaveState | Commit | HandOut | Rewind | Confirm | SetAside | Readmit | SetAnchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,7 @@ class StorePart:
         epochs: epochs of which records wait, oldest first, and the current one at the end.
         salvage: state of the salvage.
         lost_at_exit: records and readings that were in memory only when the agent stopped.
+        set_aside: number of pending records that no link takes for now.
     """
 
     epoch: int
@@ -127,6 +133,7 @@ class StorePart:
     epochs: tuple[Epoch, ...]
     salvage: SalvagePart
     lost_at_exit: tuple[int, int]
+    set_aside: int
 
 
 class StoreWorker:
@@ -188,6 +195,7 @@ class StoreWorker:
             epochs=outbox.epochs(),
             salvage=outbox.salvage_part(),
             lost_at_exit=self._lost_at_exit,
+            set_aside=outbox.set_aside_count,
         )
 
     def step(self) -> int | None:
@@ -255,23 +263,30 @@ class StoreWorker:
                 self.outbox.add_segment(content)
             case SaveState(name, body):
                 self.outbox.save_state(name, body)
+            case SetAnchor(anchors):
+                self.outbox.set_anchor(*anchors)
             case Commit():
                 return True
-            case HandOut(limit):
-                self._offer(self._hand_out(limit))
+            case _:
+                self._serve_uplink(message)
+        return False
+
+    def _serve_uplink(self, message: HandOut | Rewind | Confirm | SetAside | Readmit) -> None:
+        match message:
+            case HandOut(limit, backlog):
+                self._offer(self._hand_out(limit, backlog))
             case Rewind():
                 self.outbox.rewind()
             case Confirm(record):
                 self.outbox.confirm(record)
-            case Refuse(record, reason):
-                self.outbox.refuse(record, reason)
-            case SetAnchor(anchors):
-                self.outbox.set_anchor(*anchors)
-        return False
+            case SetAside(record):
+                self.outbox.set_aside(record)
+            case Readmit():
+                self.outbox.readmit()
 
-    def _hand_out(self, limit: int) -> Sequence[tuple[Lane, Record]]:
+    def _hand_out(self, limit: int, backlog: int | None) -> Sequence[tuple[Lane, Record]]:
         try:
-            return self.outbox.hand_out(limit)
+            return self.outbox.hand_out(limit, backlog)
         except (sqlite3.Error, OSError) as error:
             self._fail(error, self._clock.now_ns())
             return ()

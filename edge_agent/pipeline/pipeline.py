@@ -90,6 +90,7 @@ class Pipeline:
         self.findings = Findings(self._event)
         self._batches = 0
         self._settings = settings
+        self._most_cells = settings.max_cells
         self._clock = clock
         self._recorder = Recorder(store, clock, self.counts)
         self._taps = Taps([self.rules, *taps])
@@ -120,7 +121,7 @@ class Pipeline:
         if self._refused is not None or self._recorder.losses:
             self._account_for_losses()
         now_ns = self._clock.now_ns()
-        full = self._open_cells > self._settings.max_cells
+        full = self._open_cells > self._most_cells
         if self._seal_due_ns is not None and (now_ns >= self._seal_due_ns or full):
             self.seal()
             if self._window is not None:
@@ -130,6 +131,15 @@ class Pipeline:
         if self._secure_due_ns is not None and now_ns >= self._secure_due_ns:
             self._secure()
         return _earliest(_earliest(self._seal_due_ns, self._secure_due_ns), self.rules.look(now_ns))
+
+    def limit_cells(self, most: int) -> bool:
+        """Seal batches at so many readings, because larger ones are not taken. May be called from any thread.
+
+        Returns:
+            Whether this is less than before.
+        """
+        before, self._most_cells = self._most_cells, max(1, min(self._most_cells, most))
+        return self._most_cells < before
 
     def process(self) -> None:
         """Run all waiting measurements through the stages. Only for the thread that steps this worker."""

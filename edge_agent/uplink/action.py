@@ -29,9 +29,10 @@ class Rewind:
 
 @dataclass(frozen=True, slots=True)
 class HandOut:
-    """Request up to `limit` records from the outbox."""
+    """Request up to `limit` records from the outbox, at most `backlog` of them from the backlog lane."""
 
     limit: int
+    backlog: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,19 @@ class Confirm:
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
-    """The record can never be delivered."""
+class SetAside:
+    """No link takes the record for now: do not hand it out before the next `Readmit`."""
 
     record: Record
     reason: str
 
 
-Action = Open | Drop | Rewind | HandOut | Send | Confirm | Refuse
+@dataclass(frozen=True, slots=True)
+class Readmit:
+    """Hand out the records that were set aside again, after the next `Rewind`."""
+
+
+Action = Open | Drop | Rewind | HandOut | Send | Confirm | SetAside | Readmit
 
 
 class Way(Enum):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_agent.uplink.confirmation import Ack, Ask
+
 
 @dataclass(frozen=True, slots=True)
 class Rebirth:
@@ -12,3 +14,6 @@ class Rebirth:
 
 Command = Rebirth
 """Union of all commands. Frozen, so that a command can be passed to another thread."""
+
+Heard = Command | Ack | Ask
+"""Whatever arrives over the link: commands for the agent, and messages of receivers for the session."""

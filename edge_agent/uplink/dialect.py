@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_agent.reading import Lane, Record
-    from edge_agent.uplink.command import Command
+    from edge_agent.uplink.command import Heard
     from edge_agent.uplink.mqtt import Will
 
 
@@ -55,17 +55,23 @@ class Dialect(Protocol):
     """Builds publications; sends nothing. Called from the uplink's thread only.
 
     Attributes:
-        command_topic: topic on which commands arrive; None if the dialect knows none.
+        topics: filters of the topics on which commands and confirmations arrive.
     """
 
     @property
-    def command_topic(self) -> str | None: ...  # noqa: D102 see the class
+    def topics(self) -> Sequence[str]: ...  # noqa: D102 see the class
 
     def will(self) -> Will:
         """Build the will of a new connection; called once per connection."""
 
-    def notices(self, occasion: Occasion) -> Sequence[Notice]:
-        """Build the notices for an occasion."""
+    def notices(self, occasion: Occasion, most_bytes: int) -> Sequence[Notice]:
+        """Build the notices for an occasion.
+
+        Args:
+            occasion: the occasion.
+            most_bytes: largest size of a packet, on this link. Notices are made smaller if they can be; those that
+                are still larger are not sent. Also holds for what comes before records.
+        """
 
     def publication(self, lane: Lane, record: Record) -> Publication:
         """Build the message of a record. Any exception makes the record undeliverable."""
@@ -79,5 +85,5 @@ class Dialect(Protocol):
                 subscriber.
         """
 
-    def heard(self, payload: bytes) -> Sequence[Command]:
-        """Parse a message that arrived on `command_topic`: return its commands, without unknown ones."""
+    def heard(self, topic: str, payload: bytes) -> Sequence[Heard]:
+        """Parse a message that arrived on one of `topics`: return what it says, without what is not known."""

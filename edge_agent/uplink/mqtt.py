@@ -18,22 +18,35 @@ from typing import TYPE_CHECKING, Any, Final
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties, VariableByteIntegers
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.errors import Unavailable
+from edge_agent.uplink.ends import Ending
+from edge_agent.uplink.packet import publish_bytes
+from edge_agent.uplink.terms import LARGEST_PACKET_BYTES, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S: Final = 5.0
+CONNECT_TIMEOUT_S: Final = 20.0
+"""For TCP, and again for TLS: certificates of 6 kB take 6 s at 8 kbit/s."""
+_SEND_BUFFER_BYTES: Final = 65_536
+_UNSENT_BYTES: Final = 16_384
+"""The socket takes more only when fewer bytes than this were not sent yet, so that the kernel hides no long queue."""
+_TCP_NOTSENT_LOWAT: Final = 25
+"""Option of Linux that Python does not name (linux/tcp.h)."""
+CONNACK_LOOPS: Final = 30
+"""Turns of the loop, of a second at most, in which the broker has to answer the CONNECT."""
 _USER_TIMEOUT_MS: Final = 20_000
 """TCP closes a connection if sent bytes stay unacknowledged for this time: detects half-open links."""
-_LARGEST_PACKET: Final = 268_435_455
+_LARGEST_RECEIVED_BYTES: Final = 65_536
+"""A broker with MQTT 5 sends no larger packets, whatever somebody publishes on our topics."""
 _UNSUPPORTED_VERSION: Final = 0x84
 _KEEP_ALIVE_TIMEOUT: Final = 0x8D
+_TAKEN_OVER: Final = 0x8E
 _KEY_USAGE: Final = bytes.fromhex("0603551d0f")
 """DER encoding of the identifier of the key usage extension (RFC 5280, 4.2.1.3): 2.5.29.15."""
 _DISCONNECT_WITH_WILL: Final = ReasonCode(PacketTypes.DISCONNECT, identifier=0x04)
@@ -41,9 +54,9 @@ _DISCONNECT_WITH_WILL: Final = ReasonCode(PacketTypes.DISCONNECT, identifier=0x0
 
 @dataclass(frozen=True, slots=True)
 class LinkUp:
-    """The broker accepted the connection, and takes up to `receive_maximum` unacknowledged publishes."""
+    """The broker accepted the connection, on these terms."""
 
-    receive_maximum: int
+    terms: Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +67,14 @@ class LinkDown:
         reason: one sentence.
         wrong_version: whether the broker may not support this version of MQTT.
         refused: whether it refused the version explicitly. Otherwise it closed the connection without an answer, as old
-            brokers do, and others when they fail or shut down.
+            brokers do, and others when they fail or shut down; or it ignored the CONNECT.
+        ending: how a connection ended that the broker had accepted.
     """
 
     reason: str
     wrong_version: bool = False
     refused: bool = False
+    ending: Ending = Ending.OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +86,23 @@ class Puback:
 
 
 class TooLarge(ValueError):
-    """A packet is larger than the broker accepts; the text contains both sizes."""
+    """A packet is larger than the broker accepts; the text contains both sizes.
+
+    Attributes:
+        size_bytes: size of the packet.
+        limit_bytes: what the broker accepts.
+    """
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(f"{size_bytes} bytes, and the broker takes {limit_bytes}")
+        self.size_bytes, self.limit_bytes = size_bytes, limit_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message arrived on the topic of commands."""
+    """A message arrived on a topic of the subscription."""
 
+    topic: str
     payload: bytes
 
 
@@ -175,7 +200,7 @@ class Link:
         will: message that the broker publishes if the connection is lost.
         version: 5, or 4 for MQTT 3.1.1.
         emit: called with each event, from the thread of the link.
-        commands: topic to subscribe to before anything is published; None: no subscription.
+        topics: filters to subscribe to before anything is published.
     """
 
     def __init__(
@@ -184,15 +209,16 @@ class Link:
         will: Will,
         version: int,
         emit: Callable[[LinkEvent], object],
-        commands: str | None = None,
+        topics: Sequence[str] = (),
     ) -> None:
         self._emit = emit
         self._broker = broker
         self._will = will
         self._version = version
-        self._commands = commands
+        self._topics = topics
         self._down = LinkDown("the broker closed the connection without a word", wrong_version=True)
-        self._maximum_packet = _LARGEST_PACKET
+        self._maximum_packet = LARGEST_PACKET_BYTES
+        self._answered = False  # whether the broker has answered the CONNECT
         self._closing = threading.Event()
         self._client = client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -232,9 +258,10 @@ class Link:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.ContentType = content_type
             properties.UserProperty = list(user_properties)
-            size = _packet_bytes(topic, payload, properties)
+            packed: bytes = properties.pack()  # type: ignore[no-untyped-call]
+            size = publish_bytes(topic, payload, len(packed), with_identifier=True)
             if size > self._maximum_packet:
-                raise TooLarge(f"{size} bytes, and the broker takes {self._maximum_packet}")
+                raise TooLarge(size, self._maximum_packet)
         return self._client.publish(topic, payload, qos=1, properties=properties).mid
 
     def notify(self, topic: str, payload: bytes, *, retain: bool) -> None:
@@ -267,16 +294,25 @@ class Link:
     def _run(self) -> None:
         client = self._client
         try:
+            limits: Properties | None = None
+            if self._version == paho.MQTTv5:
+                limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+                limits.MaximumPacketSize = _LARGEST_RECEIVED_BYTES
             client.connect(  # returns when TCP and TLS are established
                 self._broker.host,
                 self._broker.port,
                 keepalive=self._broker.keepalive_s,
                 clean_start=True if self._version == paho.MQTTv5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
+                properties=limits,
             )
             if self._closing.is_set():
                 return  # `close` was called before there was a connection
+            loops = 0
             while client.loop() is MQTTErrorCode.MQTT_ERR_SUCCESS:
-                pass
+                loops += 1
+                if loops >= CONNACK_LOOPS and not self._answered:
+                    self._down = LinkDown("the broker does not answer the CONNECT", wrong_version=True)
+                    return
         except (OSError, ValueError) as error:
             self._down = LinkDown(_explain(error, self._broker))
         except Exception as error:
@@ -285,46 +321,52 @@ class Link:
         finally:
             # The callbacks make a reference cycle, which would keep the sockets open until the next garbage collection.
             client.on_connect = client.on_disconnect = client.on_publish = client.on_message = None
+            sock = client.socket()
+            if isinstance(sock, socket.socket):
+                sock.close()  # one that paho has not closed by itself
             self._emit(self._down)
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, properties: Any) -> None:
+        self._answered = True
         if code.is_failure:
             wrong_version = code.value in {_UNSUPPORTED_VERSION, 1}
             reason = f"the broker refuses us: {str(code).lower()}"
             self._down = LinkDown(reason, wrong_version=wrong_version, refused=wrong_version)
             return
-        self._down = LinkDown("the broker closed the connection")
-        self._maximum_packet = getattr(properties, "MaximumPacketSize", _LARGEST_PACKET)
-        if self._commands is not None:
-            self._client.subscribe(self._commands, qos=1)
-        self._emit(LinkUp(receive_maximum=getattr(properties, "ReceiveMaximum", 65_535)))
+        self._down = LinkDown("the broker closed the connection", ending=Ending.CLOSED)
+        self._maximum_packet = getattr(properties, "MaximumPacketSize", LARGEST_PACKET_BYTES)
+        if self._topics:
+            self._client.subscribe([(topic, 1) for topic in self._topics])
+        receive_maximum = getattr(properties, "ReceiveMaximum", 65_535)
+        where = f"{self._broker.host}:{self._broker.port}"
+        self._emit(LinkUp(Terms(receive_maximum, self._maximum_packet, where)))
 
     def _on_disconnect(self, _client: Any, _data: Any, flags: Any, code: ReasonCode, _properties: Any) -> None:
         if flags.is_disconnect_packet_from_server:
-            self._down = LinkDown(f"the broker says: {str(code).lower()}")
+            ending = Ending.TAKEN_OVER if code.value == _TAKEN_OVER else Ending.OTHER
+            self._down = LinkDown(f"the broker says: {str(code).lower()}", ending=ending)
         elif code.value == _KEEP_ALIVE_TIMEOUT:
-            self._down = LinkDown("the broker does not answer any more")
+            self._down = LinkDown("the broker does not answer any more", wrong_version=not self._answered)
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
         self._emit(Puback(mid, code.value))
 
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
-        self._emit(Received(bytes(message.payload)))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return  # not allowed in MQTT; no reason to end the link
+        self._emit(Received(topic, bytes(message.payload)))
 
 
 def _ignore_register_write(_client: Any, _data: Any, _sock: Any) -> None:
     """Do nothing. If this callback is set, paho wakes the link's thread instead of writing in the publishing one."""
 
 
-def _packet_bytes(topic: str, payload: bytes, properties: Properties) -> int:
-    """Size of a QoS 1 PUBLISH (MQTT 5.0, 3.3): fixed header, topic, packet identifier, properties, payload."""
-    packed: bytes = properties.pack()  # type: ignore[no-untyped-call]
-    remaining = 2 + len(topic.encode()) + 2 + len(packed) + len(payload)
-    return 1 + len(VariableByteIntegers.encode(remaining)) + remaining  # type: ignore[no-untyped-call]
-
-
 def _set_up_tcp(_client: Any, _data: Any, sock: Any) -> None:
     if isinstance(sock, socket.socket) and sock.family in {socket.AF_INET, socket.AF_INET6}:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
         # Otherwise a record after a status message waits 40 ms, until the broker's kernel acknowledges the latter.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

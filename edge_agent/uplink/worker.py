@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.runtime import Inbox
-from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Refuse, Rewind, Send
+from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Readmit, Rewind, Send, SetAside
+from edge_agent.uplink.confirmation import Ack, Ask
 from edge_agent.uplink.dialect import Occasion
 from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, Received, TooLarge
+from edge_agent.uplink.notices import Notices
 from edge_agent.uplink.session import LinkState, Session
 
 if TYPE_CHECKING:
@@ -65,9 +67,10 @@ class OutboxSide:
     """Requests to the outbox; each call only puts a message into the inbox of the store."""
 
     rewind: Callable[[], object]
-    hand_out: Callable[[int], object]
+    hand_out: Callable[[int, int], object]
     confirm: Callable[[Record], object]
-    refuse: Callable[[Record, str], object]
+    set_aside: Callable[[Record], object]
+    readmit: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,10 @@ class UplinkPart:
         sent: number of PUBLISH packets of records, repeated ones included.
         acknowledged: number of successful PUBACKs.
         bytes_sent: size of all payloads of records.
+        aside_reason: why the latest record was set aside; empty if none is.
+        bytes_per_s: measured rate at which payloads of records arrive; None if it is not known.
+        records_per_s: records that arrive in a second at that rate, within the configured limits; None if not known.
+        unconfirmed: number of records that the broker has and no receiver has confirmed yet.
     """
 
     state: LinkState
@@ -87,6 +94,10 @@ class UplinkPart:
     sent: int
     acknowledged: int
     bytes_sent: int
+    aside_reason: str = ""
+    bytes_per_s: float | None = None
+    records_per_s: float | None = None
+    unconfirmed: int = 0
 
 
 class UplinkWorker:
@@ -99,6 +110,7 @@ class UplinkWorker:
         session: decides what to do next.
         outbox: requests to the outbox.
         command: called with each command that arrives over the link.
+        too_large: called with a record that is larger than the broker takes, and which share of it would be taken.
         link: makes a connection; a test of failing networks passes another factory.
         clock: source of time for the deadlines of the session.
     """
@@ -115,6 +127,7 @@ class UplinkWorker:
         outbox: OutboxSide,
         clock: Clock,
         command: Callable[[Command], object] = lambda _command: None,
+        too_large: Callable[[Record, float], object] = lambda _record, _share: None,
         link: Callable[..., Link] = Link,
     ) -> None:
         self.inbox: Inbox[UplinkInput] = Inbox(INBOX_LIMIT)
@@ -122,17 +135,20 @@ class UplinkWorker:
         self._bytes_sent = 0
         self._broker = broker
         self._dialect = dialect
+        self._notices = Notices(dialect)
         self._versions = versions
         self._version = versions[0]
         self._outbox = outbox
         self._clock = clock
         self._command = command
+        self._too_large = too_large
         self._make_link = link
         self._link: Link | None = None
         self._links = 0
         self._silent_ends = 0
         self._mids: dict[int, Record] = {}
         self._logged: set[str] = set()
+        self._logged_aside: set[str] = set()
 
     def step(self) -> int | None:
         """Handle what arrived, and execute the resulting actions."""
@@ -151,7 +167,17 @@ class UplinkWorker:
     def snapshot(self) -> UplinkPart:
         """State and counts for the snapshot of the agent."""
         session = self.session
-        return UplinkPart(session.state, session.reason, session.sent, session.acknowledged_count, self._bytes_sent)
+        return UplinkPart(
+            session.state,
+            session.reason,
+            session.sent,
+            session.acknowledged_count,
+            self._bytes_sent,
+            session.aside_reason,
+            session.bytes_per_s,
+            session.records_per_s,
+            session.unconfirmed,
+        )
 
     def stop(self) -> None:
         """Publish the farewell notices and close the link."""
@@ -176,22 +202,33 @@ class UplinkWorker:
 
     def _handle_link(self, event: LinkEvent, now_ns: int) -> None:
         match event:
-            case LinkUp(receive_maximum):
+            case LinkUp(terms):
                 self._silent_ends = 0
-                self.session.connected(receive_maximum)
+                self.session.connected(now_ns, terms)
+                self._notices.connected(now_ns, terms)
                 self._notify(Occasion.BIRTH)
-            case LinkDown(reason, wrong_version, refused):
-                self._choose_version(wrong_version=wrong_version, at_once=refused)
+            case LinkDown():
+                self._choose_version(wrong_version=event.wrong_version, at_once=event.refused)
                 self._forget_link()
-                self.session.disconnected(now_ns, reason)
+                self.session.disconnected(now_ns, event.reason, event.ending)
             case Puback(mid, code):
                 record = self._mids.pop(mid, None)
                 if record is not None:
+                    self._notices.acknowledged()
                     self._dialect.answered(record, taken=code == 0)
                     self.session.acknowledged(now_ns, record, code)
-            case Received(payload):
-                for command in self._dialect.heard(payload):
-                    self._command(command)
+            case Received(topic, payload):
+                for heard in self._dialect.heard(topic, payload):
+                    self._hear(heard, now_ns)
+
+    def _hear(self, heard: Command | Ack | Ask, now_ns: int) -> None:
+        match heard:
+            case Ack():
+                self.session.confirmed(now_ns, heard)
+            case Ask():
+                self.session.asked(now_ns, heard)
+            case command:
+                self._command(command)
 
     def _choose_version(self, *, wrong_version: bool, at_once: bool) -> None:
         """Choose the next version if the broker does not support this one; the first after an established connection.
@@ -219,15 +256,18 @@ class UplinkWorker:
                 self._forget_link()
             case Rewind():
                 self._outbox.rewind()
-            case HandOut(limit):
-                self._outbox.hand_out(limit)
+            case HandOut(limit, backlog):
+                self._outbox.hand_out(limit, backlog)
             case Send(lane, record):
                 self._send(lane, record)
             case Confirm(record):
                 self._outbox.confirm(record)
-            case Refuse(record, reason):
-                log.error("a record cannot be delivered and is replaced by a tombstone reason=%r", reason)
-                self._outbox.refuse(record, reason)
+            case SetAside(record, reason):
+                self._log_aside(record, reason)
+                self._outbox.set_aside(record)
+            case Readmit():
+                self._logged_aside.clear()
+                self._outbox.readmit()
 
     def _open(self) -> None:
         self._links += 1
@@ -238,7 +278,7 @@ class UplinkWorker:
                 self._dialect.will(),
                 self._version,
                 lambda event: self.inbox.put(Heard(number, event)),
-                self._dialect.command_topic,
+                self._dialect.topics,
             )
             link.open()
         except Exception as error:  # no thread, descriptor or memory available: try again later
@@ -249,6 +289,7 @@ class UplinkWorker:
 
     def _forget_link(self) -> None:
         self._link = None
+        self._notices.disconnected(self._clock.now_ns())
         self._mids.clear()
 
     def _send(self, lane: Lane, record: Record) -> None:
@@ -266,29 +307,39 @@ class UplinkWorker:
                 self._publish(self._link, record, smaller)
         except TooLarge as error:
             self._dialect.answered(record, taken=False)
-            self.session.refused(self._clock.now_ns(), record, str(error))
+            reason = f"larger than the {error.limit_bytes} bytes that the broker takes"
+            self.session.refused(self._clock.now_ns(), record, reason)
+            self._too_large(record, error.limit_bytes / error.size_bytes)
         except Exception as error:
             # A record that cannot be encoded must not block the following ones.
-            log.exception("a record cannot be encoded epoch=%d seq=%d", record.epoch, record.seq)
+            log.debug("a record cannot be encoded epoch=%d seq=%d", record.epoch, record.seq, exc_info=True)
             self._dialect.answered(record, taken=False)
             self.session.refused(self._clock.now_ns(), record, f"it cannot be encoded: {error}")
 
     def _publish(self, link: Link, record: Record, publication: Publication) -> None:
-        self._publish_notices(publication.before)
+        self._publish_notices(self._notices.sendable(publication.before))
         mid = link.publish(
             publication.topic, publication.payload, publication.content_type, publication.user_properties
         )
         self._mids[mid] = record
+        self.session.published(self._clock.now_ns(), record, len(publication.payload))
         self._bytes_sent += len(publication.payload)
 
     def _notify(self, occasion: Occasion) -> None:
         if self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:
-            self._publish_notices(self._dialect.notices(occasion))
+            self._publish_notices(self._notices.due(occasion, self.session.bytes_per_s))
 
     def _publish_notices(self, notices: Sequence[Notice]) -> None:
         if self._link is not None:
             for notice in notices:
                 self._link.notify(notice.topic, notice.payload, retain=notice.retain)
+
+    def _log_aside(self, record: Record, reason: str) -> None:
+        """Log each reason once until all records are tried again: it may hold for thousands of them."""
+        if reason not in self._logged_aside:
+            text = "records are set aside; they wait in the outbox and are tried again within the hour"
+            log.error("%s reason=%r first_epoch=%d first_seq=%d", text, reason, record.epoch, record.seq)
+            self._logged_aside.add(reason)
 
     def _log_changes(self) -> None:
         """Log each state and reason once until the link is online again: two closed topics may alternate for long."""
@@ -302,6 +353,6 @@ class UplinkWorker:
             log.info("uplink online broker=%s mqtt=%s", where, "5" if self._version == _MQTT_5 else "3.1.1")
         else:
             self._logged.discard(_ONLINE)
-            some = "online, but some" if state is LinkState.ONLINE else f"{state.value},"
-            log.warning("uplink %s records wait in the outbox reason=%r", some, reason)
+            text = "online, but" if state is LinkState.ONLINE else f"{state.value}, records wait in the outbox"
+            log.warning("uplink %s reason=%r", text, reason)
         self._logged.add(entry)

@@ -27,6 +27,7 @@ from edge_agent.stages.filters.kalman import KalmanSettings
 from edge_agent.stages.filters.median import MedianSettings
 from edge_agent.stages.validate import Limits
 from edge_agent.uplink.dialect import Occasion
+from edge_agent.uplink.terms import LARGEST_PACKET_BYTES
 from edge_agent.wire.batch import Batch, StatusText
 from edge_agent.wire.codec import Known, decode_message
 from edge_agent.wire.encode import encode_event
@@ -114,7 +115,7 @@ def test_a_gateway_without_a_disk_says_so_and_ends_with_numbers(
     agent = Agent(parse_config(CONFIG), {}, clock=clock, rng=random.Random(1), directory=tmp_path / "state")
     agent.store.inbox.put(Store(Content(RecordKind.EVENT, 0, 1, 2, encode_event(SOMETHING))))
     run_until(agent, clock, 30 * NS_PER_S)
-    status = json.loads(agent._status("online"))
+    status = json.loads(agent._status("online", 1 << 20))
     assert status["volatile"]["epoch"] == status["epoch"] == status["epochs"][-1]["epoch"]
     assert (status["volatile"]["upto"], status["epochs"][-1]["upto"]) == (2, 0), "the event, and that of the outbox"
     assert "File exists" in status["volatile"]["because"]
@@ -142,7 +143,7 @@ def test_the_birth_announces_the_channels_unless_messages_name_them(
     agent = Agent(parse_config(CONFIG + keys), channels, clock=clock, rng=random.Random(1), directory=tmp_path)
     known = Known()
     for occasion in (Occasion.BIRTH, Occasion.HEARTBEAT, Occasion.FAREWELL):
-        (status,) = agent.uplink._dialect.notices(occasion)
+        (status,) = agent.uplink._dialect.notices(occasion, LARGEST_PACKET_BYTES)
         known.learn(StatusText(json.loads(status.payload)))
     assert [(each.node, each.epoch, each.sensors) for each in known.announcements.values()] == [
         ("g", agent.outbox.epoch, (("air", ("temperature_c",)),))

@@ -329,3 +329,13 @@ def test_a_sibling_is_another_channel_of_the_same_quantity() -> None:
         assert problems(pair.format(wrong)) == [f"sensor[1].temperature_c.sibling: {wrong!r} {known}"]
     alone = sensor("a", "bme280", "one", '[sensor.pressure_pa]\nsibling = "b.pressure_pa"')
     assert "no other sensor measures it" in problems(alone)[0]
+
+
+def test_confirmations_need_a_format_that_has_them_and_receivers_need_confirmations() -> None:
+    base = '[gateway]\nid = "g"\n[uplink]\n'
+    with pytest.raises(ConfigError) as caught:
+        parse_config(base + 'format = "sparkplug-b"\nack = "receiver"\nprefix = "a"\n')
+    assert [problem.split(": ")[1] for problem in caught.value.problems] == ["uplink.ack", "uplink.prefix"]
+    with pytest.raises(ConfigError, match="only with ack"):
+        parse_config(base + 'receivers = ["lab"]\n')
+    assert parse_config(base + 'ack = "receiver"\nreceivers = ["lab"]\n').uplink.receivers == ("lab",)

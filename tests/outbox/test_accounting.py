@@ -58,6 +58,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.stored_reserved: Id = (0, 0)
         self.used: set[Id] = set()
         self.seen: set[int] = set()
+        self.aside: set[int] = set()
         self.known: dict[int, Record] = {}
         self.mark = 0
 
@@ -79,7 +80,7 @@ class OutboxMachine(RuleBasedStateMachine):
             self.committed[self.stored_reserved] = b"+".join(self.stored_segments)
         self.reserved = (0, 0)
         self.waiting, self.segments, self.stored_segments = {}, [], []
-        self.finished, self.seen, self.known, self.mark = {}, set(), {}, 0
+        self.finished, self.seen, self.aside, self.known, self.mark = {}, set(), set(), {}, 0
         self.refused &= self.gone
         self.hear_of_drops()
 
@@ -209,6 +210,7 @@ class OutboxMachine(RuleBasedStateMachine):
         for lane, record in offered:
             assert record.rowid not in self.seen, "handed out twice"
             assert record.rowid not in self.finished, "handed out though finished"
+            assert record.rowid not in self.aside, "handed out though set aside"
             assert (lane is Lane.BACKLOG) == (record.rowid <= self.mark)
             if record.kind is RecordKind.TOMBSTONE:
                 identity = record.epoch, record.seq
@@ -237,6 +239,33 @@ class OutboxMachine(RuleBasedStateMachine):
         identity = (record.epoch, record.seq)
         if record.kind is not RecordKind.TOMBSTONE and not refuse:
             self.finished[record.rowid] = identity
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def set_aside(self, data: st.DataObject) -> None:
+        record = self.known[data.draw(st.sampled_from(sorted(self.known)))]
+        self.outbox.set_aside(record)
+        self.aside.add(record.rowid)
+
+    @rule()
+    def hand_out_all_that_is_not_set_aside(self) -> None:
+        self.rewind()
+        before = self.pending_rowids()
+        self.hand_out(10_000)
+        assert before - self.aside <= self.seen | self.outbox._intake.finished.keys(), "some are skipped"
+
+    @rule()
+    def readmit(self) -> None:
+        self.outbox.readmit()
+        self.aside = set()
+        self.hand_out_all_that_is_not_set_aside()
+
+    def pending_rowids(self) -> set[int]:
+        finished = self.outbox._in_doubt[0].finished if self.outbox._in_doubt else {}
+        rows = (
+            self.outbox._store.writable().execute("SELECT rowid FROM record WHERE rowid <= ?", (self.mark,)).fetchall()
+        )
+        return {rowid for (rowid,) in rows} - finished.keys()
 
     @rule()
     def close_and_start(self) -> None:

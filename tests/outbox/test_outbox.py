@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -402,3 +403,79 @@ def test_a_number_that_was_used_is_not_used_again_after_a_later_failure(
     outbox.commit()
     assert [record.seq for _lane, record in outbox.hand_out(9)] == [4]
     assert outbox._store.writable().execute("SELECT seq FROM record ORDER BY seq").fetchall() == [(3,), (4,)]
+
+
+def test_what_is_set_aside_is_skipped_until_it_is_readmitted_and_nothing_is_lost(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox()
+    outbox.add(replace(batch(1), urgent=True))
+    for name in range(2, 6):
+        outbox.add(batch(name))
+    outbox.commit()
+    for _lane, record in outbox.hand_out(3):
+        outbox.set_aside(record)
+    outbox.rewind()
+    assert [record.seq for _lane, record in outbox.hand_out(9)] == [4, 5]
+    outbox.add(batch(6))
+    outbox.commit()
+    assert [record.seq for _lane, record in outbox.hand_out(9)] == [6]
+    assert (outbox.set_aside_count, outbox.tally().pending) == (3, 6)
+    outbox.readmit()
+    outbox.rewind()
+    assert [record.seq for _lane, record in outbox.hand_out(9)] == [1, 2, 3, 4, 5, 6]
+    assert outbox.set_aside_count == 0
+
+
+def test_what_is_set_aside_is_dropped_like_all_others_and_then_not_counted_any_more(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox(max_bytes=64 * 1024)
+    outbox.add(batch(1, 2100))
+    outbox.commit()
+    ((_lane, record),) = outbox.hand_out(1)
+    outbox.set_aside(record)
+    for name in range(2, 100):
+        outbox.add(batch(name, 2100))
+    outbox.commit()
+    outbox.hand_out(1)
+    assert outbox.set_aside_count == 0
+    check_sums(outbox)
+
+
+def test_thousands_of_records_that_are_set_aside_are_not_read_at_each_link(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox(max_bytes=16 << 20)
+    for name in range(3000):
+        outbox.add(batch(name))
+    outbox.commit()
+    outbox.rewind()
+    for _lane, record in outbox.hand_out(2999):
+        outbox.set_aside(record)
+    outbox.rewind()
+    outbox.hand_out(1)
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    outbox._store.writable().set_progress_handler(count, 1)
+    outbox.rewind()
+    assert [record.seq for _lane, record in outbox.hand_out(16)] == [3000]
+    assert steps < 100
+
+
+def test_urgent_records_that_are_set_aside_do_not_take_the_place_of_others(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox()
+    for name in range(1, 4):
+        outbox.add(replace(batch(name), urgent=True))
+    outbox.commit()
+    for _lane, record in outbox.hand_out(2):
+        outbox.set_aside(record)
+    outbox.rewind()
+    assert [record.seq for _lane, record in outbox.hand_out(1)] == [3]

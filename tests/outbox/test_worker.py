@@ -20,9 +20,10 @@ from edge_agent.outbox.worker import (
     Commit,
     Confirm,
     HandOut,
-    Refuse,
+    Readmit,
     Rewind,
     SetAnchor,
+    SetAside,
     Store,
     StoreInput,
     StoreSegment,
@@ -118,15 +119,12 @@ def test_a_commit_of_nothing_is_none(bench: Bench) -> None:
     assert bench.commits == 0
 
 
-@pytest.mark.parametrize("what", ["record", "segment", "undeliverable", "anchor"])
+@pytest.mark.parametrize("what", ["record", "segment", "anchor"])
 def test_everything_is_durable_after_the_promised_time(bench: Bench, batch: Callable[..., Content], what: str) -> None:
     bench.tell(Store(batch(1)), Commit())
-    bench.tell(HandOut(1))
-    ((_lane, record),) = bench.offers[-1]
     messages: dict[str, StoreInput] = {
         "record": Store(batch(2)),
         "segment": StoreSegment(batch(2)),
-        "undeliverable": Refuse(record, "no"),
         "anchor": SetAnchor((AnchorSince(0, Anchor(5, ClockQuality.SYNCED, 0)),)),
     }
     start_ns = bench.clock.now_ns()
@@ -136,6 +134,21 @@ def test_everything_is_durable_after_the_promised_time(bench: Bench, batch: Call
     assert bench.wait(0.1) is None
     assert bench.commits == 2
     assert not bench.outbox.dirty
+
+
+def test_what_is_set_aside_is_counted_and_comes_again_after_it_was_readmitted(
+    bench: Bench, batch: Callable[..., Content]
+) -> None:
+    bench.tell(Store(batch(1)), Store(batch(2)), Commit())
+    bench.tell(HandOut(1))
+    ((_lane, record),) = bench.offers[-1]
+    bench.tell(SetAside(record), Rewind(), HandOut(2))
+    assert [each.seq for _lane, each in bench.offers[-1]] == [2]
+    assert bench.worker.snapshot().set_aside == 1
+    assert bench.outbox.tally().pending == 2
+    bench.tell(Readmit(), Rewind(), HandOut(2))
+    assert [each.seq for _lane, each in bench.offers[-1]] == [1, 2]
+    assert bench.worker.snapshot().set_aside == 0
 
 
 def test_a_few_confirmations_wait_for_the_next_record(bench: Bench, batch: Callable[..., Content]) -> None:

@@ -16,7 +16,7 @@ from edge_agent.uplink.mqtt import Broker, Link, LinkEvent, Will
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 ENOUGH_S = 10.0
 WILL = Will("edge/n/status", b"offline")
@@ -59,7 +59,7 @@ class Connect(Protocol):
         username: str | None = ...,
         password: str | None = ...,
         will: Will = ...,
-        commands: str | None = ...,
+        topics: Sequence[str] = ...,
     ) -> ObservedLink: ...
 
 
@@ -77,11 +77,11 @@ def connect() -> Iterator[Connect]:
         username: str | None = None,
         password: str | None = None,
         will: Will = WILL,
-        commands: str | None = None,
+        topics: Sequence[str] = (),
     ) -> ObservedLink:
         broker = Broker(host, port, tls, f"edge-agent-test-{len(opened)}", username, password, keepalive_s=30)
         events: queue.Queue[LinkEvent] = queue.Queue()
-        link = Link(broker, will, version, events.put, commands)
+        link = Link(broker, will, version, events.put, topics)
         link.open()
         opened.append(link)
         return ObservedLink(link, events)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from edge_agent.clock import NS_PER_S, ClockQuality
 from edge_agent.reading import Lane, Record, RecordKind
+from edge_agent.uplink.terms import Terms
 
 ACK_TIMEOUT_NS = 60 * NS_PER_S
-ROOMY = 65_535
+ROOMY = Terms()
 
 
 def record(rowid: int, kind: RecordKind = RecordKind.BATCH) -> Record:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import queue
 import socket
@@ -10,8 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_agent.uplink import mqtt
+from edge_agent.uplink.codes import NO_MATCHING_SUBSCRIBERS
+from edge_agent.uplink.ends import Ending
 from edge_agent.uplink.mqtt import Broker, Link, LinkDown, LinkUp, Puback, Received, TooLarge, Will
-from edge_agent.uplink.session import NO_MATCHING_SUBSCRIBERS
+from edge_agent.uplink.terms import Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +43,7 @@ def test_a_publish_that_somebody_takes_is_acknowledged(
 ) -> None:
     subscriber = subscribe(mosquitto.port, "edge/#")
     link = connect(mosquitto.port, version=version)
-    assert link.expect(LinkUp).receive_maximum in {20, 65_535}
+    assert link.expect(LinkUp).terms.receive_maximum in {20, 65_535}
     mid = link.publish("edge/n/live", b"hello")
     assert link.expect(Puback) == Puback(mid, 0)
     message = subscriber.next()
@@ -96,7 +100,7 @@ def test_a_broker_that_is_killed_is_told_once(mosquitto: Mosquitto, connect: Con
     link.expect(LinkUp)
     mosquitto.kill()
     down = link.expect(LinkDown)
-    assert down == LinkDown("the broker closed the connection")
+    assert down == LinkDown("the broker closed the connection", ending=Ending.CLOSED)
     link.join()
     assert link.events.empty()
     link.publish("edge/n/live", b"too late")  # says nothing: the end has been told
@@ -142,7 +146,7 @@ def test_what_the_broker_takes_is_heard(
     broker = start_mosquitto("allow_anonymous true\nmax_inflight_messages 7\nmax_packet_size 300")
     subscriber = subscribe(broker.port, "edge/n/live")
     link = connect(broker.port)
-    assert link.expect(LinkUp).receive_maximum == 7
+    assert link.expect(LinkUp) == LinkUp(Terms(7, 300, f"127.0.0.1:{broker.port}"))
     overhead = 1 + 2 + 2 + len("edge/n/live") + 2 + 1 + 3 + len("text/plain") + 5 + len("seq7")
     link.publish("edge/n/live", b"x" * (300 - overhead))
     assert link.expect(Puback).code == 0
@@ -184,7 +188,41 @@ def test_a_broker_that_says_why_it_ends_is_quoted(fake_broker: FakeBroker, conne
 
     link = connect(fake_broker(serve))
     link.expect(LinkUp)
-    assert link.expect(LinkDown) == LinkDown("the broker says: session taken over")
+    assert link.expect(LinkDown) == LinkDown("the broker says: session taken over", ending=Ending.TAKEN_OVER)
+
+
+def test_a_broker_that_ignores_the_connect_may_not_know_this_version(
+    fake_broker: FakeBroker, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "CONNACK_LOOPS", 3)
+
+    def serve(connection: socket.socket) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(4096):
+                pass
+
+    link = connect(fake_broker(serve))
+    assert link.expect(LinkDown) == LinkDown("the broker does not answer the CONNECT", wrong_version=True)
+    link.join()
+
+
+def test_a_broker_that_has_answered_and_is_silent_then_is_not_taken_for_one_that_ignores_us(
+    fake_broker: FakeBroker, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "CONNACK_LOOPS", 3)
+    go_on = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(CONNACK_5)
+        assert go_on.wait(10)
+
+    link = connect(fake_broker(serve))
+    link.expect(LinkUp)
+    with pytest.raises(queue.Empty):
+        link.events.get(timeout=3.5)
+    go_on.set()
+    assert not link.expect(LinkDown).wrong_version
 
 
 def test_a_link_is_closed_while_it_waits_for_the_broker(fake_broker: FakeBroker, connect: Connect) -> None:
@@ -248,13 +286,13 @@ def test_failed_connections_leave_no_thread_and_no_descriptor(
 
 @pytest.mark.broker
 def test_a_command_is_heard_as_soon_as_the_link_is_up(mosquitto: Mosquitto, connect: Connect) -> None:
-    listening, speaking = connect(mosquitto.port, commands="edge/n/cmd"), connect(mosquitto.port)
+    listening, speaking = connect(mosquitto.port, topics=("edge/m/cmd", "edge/+/cmd")), connect(mosquitto.port)
     listening.expect(LinkUp)
     speaking.expect(LinkUp)
     speaking.publish("edge/n/cmd", b"go")
     while speaking.expect(Puback).code == NO_MATCHING_SUBSCRIBERS:  # the subscription is still on its way
         speaking.publish("edge/n/cmd", b"go")
-    assert listening.expect(Received) == Received(b"go")
+    assert listening.expect(Received) == Received("edge/n/cmd", b"go")
 
 
 @pytest.mark.broker

@@ -10,6 +10,7 @@ import pytest
 from edge_agent.clock import NS_PER_S, ClockQuality, SimulatedClock, SystemClock
 from edge_agent.reading import Lane, Record, RecordKind
 from edge_agent.runtime import Threads
+from edge_agent.uplink import mqtt
 from edge_agent.uplink.command import Rebirth
 from edge_agent.uplink.dialect import Notice, Occasion, Publication
 from edge_agent.uplink.dialects.own_topics import OwnTopics
@@ -43,22 +44,23 @@ class Outbox:
         self.records = records
         self.cursor = 0
         self.confirmed: queue.Queue[Record] = queue.Queue()
-        self.refused: queue.Queue[tuple[Record, str]] = queue.Queue()
+        self.aside: set[int] = set()
         self.gone: set[int] = set()
         self.worker: UplinkWorker | None = None
 
     def side(self) -> OutboxSide:
         """What the uplink sees of it."""
-        return OutboxSide(self.rewind, self.hand_out, self.confirm, self.refuse)
+        return OutboxSide(self.rewind, self.hand_out, self.confirm, self.set_aside, self.aside.clear)
 
     def rewind(self) -> None:
         """Begin at the oldest."""
         self.cursor = 0
 
-    def hand_out(self, limit: int) -> None:
+    def hand_out(self, limit: int, _backlog: int) -> None:
         """Hand out."""
         assert self.worker is not None
-        found = [each for each in self.records if each.rowid > self.cursor and each.rowid not in self.gone][:limit]
+        skipped = self.gone | self.aside
+        found = [each for each in self.records if each.rowid > self.cursor and each.rowid not in skipped][:limit]
         self.cursor = max([self.cursor, *(each.rowid for each in found)])
         self.worker.inbox.put(Offered([(Lane.BACKLOG, each) for each in found]))
 
@@ -68,10 +70,9 @@ class Outbox:
         self.gone.add(record.rowid)
         self.confirmed.put(record)
 
-    def refuse(self, record: Record, reason: str) -> None:
-        """It cannot arrive."""
-        self.gone.add(record.rowid)
-        self.refused.put((record, reason))
+    def set_aside(self, record: Record) -> None:
+        """Nobody takes it for now."""
+        self.aside.add(record.rowid)
 
 
 def encode(record: Record) -> bytes:
@@ -84,14 +85,15 @@ def uplink(
     clock: Clock,
     *,
     encode: Callable[[Record], bytes] = encode,
-    status: Callable[[str], bytes] = str.encode,
+    status: Callable[[str, int], bytes] = lambda state, _most_bytes: state.encode(),
     dialect: Dialect | None = None,
+    versions: tuple[int, ...] = (5, 4),
     command: Callable[[Command], object] = lambda _command: None,
 ) -> UplinkWorker:
     outbox.worker = UplinkWorker(
         broker=Broker("127.0.0.1", port, None, "edge-agent-n", None, None, 30),
         dialect=dialect or OwnTopics("edge/n", encode=encode, rewrite=rewriter("batch"), status=status),
-        versions=(5, 4),
+        versions=versions,
         session=Session(in_flight_limit=8, ack_timeout_ns=60 * NS_PER_S, rng=random.Random(3)),
         outbox=outbox.side(),
         clock=clock,
@@ -152,7 +154,9 @@ def test_status_is_retained_at_birth_at_each_heartbeat_and_at_the_end(
     subscriber = subscribe(mosquitto.port, "edge/n/status")
     said = iter(("will", "birth", "heartbeat", "end"))
     clock = simulated()
-    worker = uplink(mosquitto.port, Outbox([]), clock, status=lambda state: f"{state} {next(said)}".encode())
+    worker = uplink(
+        mosquitto.port, Outbox([]), clock, status=lambda state, _most_bytes: f"{state} {next(said)}".encode()
+    )
     worker.inbox.put(PublishStatus())  # before there is a link: nothing
     run_until(worker, clock, lambda: worker.session.state is LinkState.ONLINE)
     worker.inbox.put(PublishStatus())
@@ -178,8 +182,8 @@ def test_records_wait_while_nobody_is_subscribed(mosquitto: Mosquitto, subscribe
 
 
 @pytest.mark.broker
-def test_records_that_cannot_be_sent_are_buried_and_the_others_arrive(
-    start_mosquitto: Callable[[str], Mosquitto], subscribe: Subscribe
+def test_records_that_cannot_be_sent_are_set_aside_and_the_others_arrive(
+    start_mosquitto: Callable[[str], Mosquitto], subscribe: Subscribe, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker = start_mosquitto("allow_anonymous true\nmax_packet_size 400")
     subscribe(broker.port, "edge/n/backlog")
@@ -191,13 +195,32 @@ def test_records_that_cannot_be_sent_are_buried_and_the_others_arrive(
 
     outbox, clock = Outbox([record(number) for number in range(1, 31)]), simulated()
     worker = uplink(broker.port, outbox, clock, encode=odd)
-    run_until(worker, clock, lambda: len(outbox.gone) == 30)
-    buried = dict(outbox.refused.get_nowait() for _ in range(6))
-    assert {each.rowid for each in buried} == {1, 2, 11, 12, 21, 22}
-    assert buried[record(1)] == "it cannot be encoded: the body is not what it was"
-    assert buried[record(2)].endswith(" bytes, and the broker takes 400")
-    assert outbox.refused.empty()
+    run_until(worker, clock, lambda: len(outbox.gone | outbox.aside) == 30)
+    assert outbox.aside == {1, 2, 11, 12, 21, 22}
     assert outbox.confirmed.qsize() == 24
+    said = [each.getMessage() for each in caplog.records if "set aside" in each.getMessage()]
+    assert [each.split("reason=")[1] for each in said] == [
+        "'it cannot be encoded: the body is not what it was' first_epoch=77 first_seq=1",
+        "'larger than the 400 bytes that the broker takes' first_epoch=77 first_seq=2",
+    ]
+    assert worker.snapshot().aside_reason == "larger than the 400 bytes that the broker takes"
+    worker.stop()
+
+
+@pytest.mark.broker
+def test_a_broker_that_takes_larger_packets_than_before_gets_what_was_too_large(
+    start_mosquitto: Callable[[str], Mosquitto], subscribe: Subscribe
+) -> None:
+    broker = start_mosquitto("allow_anonymous true\nmax_packet_size 400")
+    subscriber = subscribe(broker.port, "edge/n/backlog")
+    outbox, clock = Outbox([record(1)]), simulated()
+    worker = uplink(broker.port, outbox, clock, encode=lambda each: each.body * 100)
+    run_until(worker, clock, lambda: outbox.aside == {1})
+    broker.settings = "allow_anonymous true\nmax_packet_size 4000"
+    broker.restart()
+    assert subscriber.subscribed.wait(10)
+    run_until(worker, clock, lambda: outbox.gone == {1})
+    assert worker.snapshot().aside_reason == ""
     worker.stop()
 
 
@@ -221,20 +244,29 @@ def _level(connection: socket.socket) -> int:
     return packet[packet.index(b"MQTT") + 4]
 
 
-@pytest.mark.parametrize(("refusal", "attempts"), [(bytes.fromhex("20020001"), [5, 4]), (b"", [5, 5, 5, 4])])
+@pytest.mark.parametrize(
+    ("refusal", "attempts"), [(bytes.fromhex("20020001"), [5, 4]), (b"", [5, 5, 5, 4]), (None, [5, 5, 5, 4])]
+)
 def test_an_old_broker_is_spoken_to_in_the_old_way_and_asked_anew_after_each_connection(
-    fake_broker: FakeBroker, refusal: bytes, attempts: list[int]
+    fake_broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, refusal: bytes | None, attempts: list[int]
 ) -> None:
+    monkeypatch.setattr(mqtt, "CONNACK_LOOPS", 3 if refusal is None else 30)
     levels: list[int] = []
 
     def serve(connection: socket.socket) -> None:
         levels.append(_level(connection))
-        connection.sendall(bytes.fromhex("20020000") if levels[-1] == 4 else refusal)
+        if levels[-1] == 4:
+            connection.sendall(bytes.fromhex("20020000"))
+        elif refusal is None:
+            connection.recv(1)  # ignores the CONNECT until the other end closes
+        else:
+            connection.sendall(refusal)
 
     clock = simulated()
     worker = uplink(fake_broker(serve), Outbox([]), clock)
-    run_until(worker, clock, lambda: len(levels) == 2 * len(attempts))
-    assert levels == 2 * attempts
+    rounds = 1 if refusal is None else 2
+    run_until(worker, clock, lambda: len(levels) > rounds * len(attempts))
+    assert levels[: rounds * len(attempts) + 1] == [*(rounds * attempts), 5]
     worker.stop()
 
 
@@ -254,7 +286,7 @@ def test_one_silent_end_is_no_reason_to_give_up_mqtt_5(fake_broker: FakeBroker) 
 
 
 def test_a_link_that_cannot_be_made_is_tried_again() -> None:
-    def broken(_state: str) -> bytes:
+    def broken(_state: str, _most_bytes: int) -> bytes:
         raise RuntimeError("can't start new thread")
 
     clock, outbox = simulated(), Outbox([])
@@ -286,6 +318,30 @@ def test_a_change_of_the_link_is_logged_once(fake_broker: FakeBroker, caplog: py
     ]
 
 
+@pytest.mark.broker
+@pytest.mark.parametrize("version", [5, 4])
+def test_a_rival_with_the_same_client_id_is_told_once_and_left_alone_for_minutes(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture, version: int
+) -> None:
+    clock = simulated()
+    worker = uplink(mosquitto.port, Outbox([]), clock, versions=(version,))
+    for _ in range(6):
+        run_until(worker, clock, lambda: worker.session.state is LinkState.ONLINE)
+        rival = mqtt.Link(
+            Broker("127.0.0.1", mosquitto.port, None, "edge-agent-n", None, None, 30),
+            Will("edge/n/rival", b""),
+            version,
+            lambda _event: None,
+        )
+        rival.open()
+        run_until(worker, clock, lambda: worker.session.state is LinkState.OFFLINE)
+        rival.close()
+    assert "duplicate client id" in worker.snapshot().reason
+    assert sum("duplicate client id" in message for message in caplog.messages) <= 2, "once offline, once online"
+    assert clock.now_ns() > 120 * NS_PER_S
+    worker.stop()
+
+
 def test_causes_that_take_turns_are_logged_once_each_until_all_is_well(
     fake_broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -300,7 +356,13 @@ def test_causes_that_take_turns_are_logged_once_each_until_all_is_well(
         each.getMessage().split(" records", maxsplit=1)[0].split(" broker", maxsplit=1)[0] for each in caplog.records
     ]
     assert said == [
-        *("uplink online", "uplink paused,", "uplink paused,", "uplink online, but some", "uplink offline,"),
+        *(
+            "uplink online",
+            "uplink paused,",
+            "uplink paused,",
+            "uplink online, but reason='of live'",
+            "uplink offline,",
+        ),
         *("uplink online", "uplink paused,", "uplink online"),
     ]
 
@@ -308,16 +370,17 @@ def test_causes_that_take_turns_are_logged_once_each_until_all_is_well(
 class Talkative:
     """Says something before every record, takes every message for a command, and counts what was missed."""
 
-    command_topic = "edge/n/cmd"
+    topics = ("edge/n/cmd",)
 
     def __init__(self) -> None:
         self.misses = 0
+        self.before = b"before"
 
     def will(self) -> Will:
         """A plain one."""
         return Will("edge/n/will", b"will", retain=False)
 
-    def notices(self, occasion: Occasion) -> list[Notice]:
+    def notices(self, occasion: Occasion, _most_bytes: int) -> list[Notice]:
         """What the occasion is."""
         return [self._notice(occasion.value.encode())]
 
@@ -325,15 +388,15 @@ class Talkative:
         """Its body; record 7 is too large for anybody, and record 9 at first."""
         too_large = record.rowid == 7 or (record.rowid == 9 and not self.misses)
         payload = record.body * (10_000 if too_large else 1)
-        return Publication("edge/n/said", payload, "text/plain", (), before=[self._notice(b"before")])
+        return Publication("edge/n/said", payload, "text/plain", (), before=[self._notice(self.before)])
 
     def answered(self, _record: Record, *, taken: bool) -> None:
         """Count."""
         self.misses += not taken
 
-    def heard(self, payload: bytes) -> list[Command]:
+    def heard(self, topic: str, payload: bytes) -> list[Command]:
         """A rebirth."""
-        assert payload == b"you"
+        assert (topic, payload) == ("edge/n/cmd", b"you")
         return [Rebirth()]
 
     def _notice(self, payload: bytes) -> Notice:
@@ -370,7 +433,7 @@ def test_a_record_that_is_too_large_only_with_what_is_told_beside_it_arrives_wit
     dialect, clock, outbox = Talkative(), simulated(), Outbox([record(9)])
     worker = uplink(broker.port, outbox, clock, dialect=dialect)
     run_until(worker, clock, lambda: outbox.gone == {9})
-    assert outbox.refused.empty()
+    assert outbox.aside == set()
     assert dialect.misses == 1
     worker.stop()
 
@@ -383,8 +446,43 @@ def test_a_dialect_hears_of_what_did_not_leave_and_of_what_nobody_got(
     dialect, clock, outbox = Talkative(), simulated(), Outbox([record(7), record(8)])
     worker = uplink(broker.port, outbox, clock, dialect=dialect)
     run_until(worker, clock, lambda: worker.session.state is LinkState.PAUSED)
-    assert outbox.gone == {7}
+    assert (outbox.gone, outbox.aside) == (set(), {7})
     assert dialect.misses == 3  # twice of the one that is too large, for it is tried again with less beside it
     subscribe(broker.port, "edge/n/said")
-    run_until(worker, clock, lambda: outbox.gone == {7, 8})
+    run_until(worker, clock, lambda: outbox.gone == {8})
+    worker.stop()
+
+
+@pytest.mark.broker
+def test_links_that_carry_records_are_no_reason_to_shorten_the_status(
+    mosquitto: Mosquitto, subscribe: Subscribe
+) -> None:
+    subscriber, clock, outbox, limits = subscribe(mosquitto.port, "edge/n/backlog"), simulated(), Outbox([]), set()
+
+    def status(state: str, most_bytes: int) -> bytes:
+        limits.add(most_bytes > 1_000_000)
+        return state.encode()
+
+    worker = uplink(mosquitto.port, outbox, clock, status=status)
+    for number in range(1, 6):
+        outbox.records.append(record(number))
+        worker.inbox.put(Stored())
+        run_until(worker, clock, lambda number=number: number in outbox.gone)  # type: ignore[misc]
+        mosquitto.restart()
+        assert subscriber.subscribed.wait(10)
+    assert limits == {True}
+    worker.stop()
+
+
+@pytest.mark.broker
+def test_what_comes_before_a_record_and_is_too_large_is_left_out(
+    start_mosquitto: Callable[[str], Mosquitto], subscribe: Subscribe
+) -> None:
+    broker = start_mosquitto("allow_anonymous true\nmax_packet_size 400")
+    subscribe(broker.port, "edge/n/said")
+    outbox, clock, dialect = Outbox([record(1)]), simulated(), Talkative()
+    dialect.before = bytes(500)
+    worker = uplink(broker.port, outbox, clock, dialect=dialect)
+    run_until(worker, clock, lambda: outbox.gone == {1})
+    assert worker.session.sent == 1
     worker.stop()

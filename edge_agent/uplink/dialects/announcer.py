@@ -106,6 +106,11 @@ class Announcer:
                 state.pending = None
                 state.taught |= taken
 
+    def teach(self) -> None:
+        """Let the next batch on each topic be a teaching one, because a receiver lacks the announcement."""
+        for state in self._topics.values():
+            state.since = TEACH_EVERY
+
     def _announce(self, announcement: Announcement | None) -> None:
         self._topics.clear()
         self.announcement = announcement

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
 
+from edge_agent.errors import WireError
 from edge_agent.uplink.action import way_of
+from edge_agent.uplink.confirmation import parse_ack, parse_ask
 from edge_agent.uplink.dialect import Notice, Occasion, Publication
 from edge_agent.uplink.mqtt import Will
+from edge_agent.uplink.packet import publish_bytes
+from edge_agent.uplink.terms import LARGEST_PACKET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge_agent.reading import Lane, Record
-    from edge_agent.uplink.command import Command
+    from edge_agent.uplink.command import Heard
     from edge_agent.uplink.dialects.announcer import Announcer
     from edge_agent.wire.formats.base import Rewrite
+
+log = logging.getLogger(__name__)
+
+_LENGTH_BYTES: Final = 3
+"""The length field of a packet with content is up to three bytes longer than that of an empty one."""
 
 
 class OwnTopics:
@@ -24,11 +34,13 @@ class OwnTopics:
         prefix: first levels of every topic.
         encode: encodes a record in edge-agent's own format.
         rewrite: converts such a message to the format that is sent.
-        status: makes the JSON of the status; its argument is the state `online`, `stopped` or `offline`.
+        status: makes the JSON of the status from the state (`online`, `stopped` or `offline`) and its largest size.
         announcer: chooses the form of messages in the own format; None: every one is self-contained.
-    """
+        receivers: whether receivers confirm records.
 
-    command_topic = None
+    Attributes:
+        topics: filters of the topics of receivers.
+    """
 
     def __init__(
         self,
@@ -36,27 +48,32 @@ class OwnTopics:
         *,
         encode: Callable[[Record], bytes],
         rewrite: Rewrite,
-        status: Callable[[str], bytes],
+        status: Callable[[str, int], bytes],
         announcer: Announcer | None = None,
+        receivers: bool = False,
     ) -> None:
         self._prefix = prefix
         self._encode = encode
         self._rewrite = rewrite
         self._status = status
         self._announcer = announcer
+        self._acks, self._asks = f"{prefix}/ack/", f"{prefix}/ask/"
+        self.topics: Sequence[str] = (f"{self._acks}+", f"{self._asks}+") if receivers else ()
+        self._complained = False
 
     def will(self) -> Will:
         """The status `offline`, retained."""
-        return Will(self._status_topic, self._status("offline"))
+        return Will(self._status_topic, self._status("offline", LARGEST_PACKET_BYTES))
 
-    def notices(self, occasion: Occasion) -> Sequence[Notice]:
-        """The status, retained."""
+    def notices(self, occasion: Occasion, most_bytes: int) -> Sequence[Notice]:
+        """The status, retained, shortened if it has to be."""
         if self._announcer is not None and occasion is Occasion.BIRTH:
             self._announcer.begin()
         elif self._announcer is not None and occasion is Occasion.HEARTBEAT:
             self._announcer.refresh()
         state = "stopped" if occasion is Occasion.FAREWELL else "online"
-        return (Notice(self._status_topic, self._status(state), retain=True),)
+        room = most_bytes - publish_bytes(self._status_topic, b"") - _LENGTH_BYTES
+        return (Notice(self._status_topic, self._status(state, room), retain=True),)
 
     def publication(self, lane: Lane, record: Record) -> Publication:
         """The record in the configured format. User properties hold its identity, so that a bridge can deduplicate."""
@@ -74,8 +91,20 @@ class OwnTopics:
         if self._announcer is not None:
             self._announcer.answered(record, taken=taken)
 
-    def heard(self, payload: bytes) -> Sequence[Command]:  # noqa: ARG002 there are no commands
-        """No commands."""
+    def heard(self, topic: str, payload: bytes) -> Sequence[Heard]:
+        """What a receiver has stored, or lacks."""
+        try:
+            if topic.startswith(self._acks):
+                return (parse_ack(topic.removeprefix(self._acks), payload),)
+            if topic.startswith(self._asks):
+                ask = parse_ask(topic.removeprefix(self._asks), payload)
+                if ask.teach and self._announcer is not None:
+                    self._announcer.teach()
+                return (ask,)
+        except WireError as error:
+            if not self._complained:  # once, because it may come with every message
+                log.warning("a message of a receiver cannot be read topic=%s reason=%r", topic, str(error))
+            self._complained = True
         return ()
 
     @property

@@ -16,6 +16,8 @@ from edge_agent.reading import Lane
 from edge_agent.uplink.command import Rebirth
 from edge_agent.uplink.dialect import Notice, Occasion, Publication
 from edge_agent.uplink.mqtt import Will
+from edge_agent.uplink.packet import publish_bytes
+from edge_agent.uplink.terms import LARGEST_PACKET_BYTES
 from edge_agent.version import __version__
 from edge_agent.wire.decode import decode_message
 from edge_agent.wire.formats.sparkplug_b import (
@@ -34,7 +36,7 @@ from edge_agent.wire.formats.sparkplug_b import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from edge_agent.reading import Record
     from edge_agent.uplink.command import Command
@@ -88,6 +90,7 @@ class SparkplugNode:
         self._bd_seq = _NUMBERS - 1
         self._seq = 0
         self._born = False
+        self._most_bytes = LARGEST_PACKET_BYTES
         self._known: dict[str, _Known] = {}
         for name in (CLOCK, EVENT, TOMBSTONE):
             self._learn(name, DataType.STRING)
@@ -99,17 +102,18 @@ class SparkplugNode:
                 self._learn(f"{name}/{feature}", DataType.INT64 if feature == "count" else DataType.DOUBLE)
 
     @property
-    def command_topic(self) -> str:
+    def topics(self) -> Sequence[str]:
         """Topic on which a host requests a rebirth."""
-        return self._topic("NCMD")
+        return (self._topic("NCMD"),)
 
     def will(self) -> Will:
         """NDEATH of the session that starts now. With MQTT 5, the broker also publishes it at a regular disconnect."""
         self._bd_seq = (self._bd_seq + 1) % _NUMBERS
         return Will(self._topic("NDEATH"), self._death(), retain=False, at_goodbye=True)
 
-    def notices(self, occasion: Occasion) -> Sequence[Notice]:
+    def notices(self, occasion: Occasion, most_bytes: int) -> Sequence[Notice]:
         """NBIRTH or NDEATH; there are no heartbeats."""
+        self._most_bytes = most_bytes
         match occasion:
             case Occasion.BIRTH:
                 return (self._birth(),)
@@ -139,7 +143,7 @@ class SparkplugNode:
         """After a failure, send a new birth: hosts miss a sequence number, and perhaps the birth."""
         self._born = self._born and taken
 
-    def heard(self, payload: bytes) -> Sequence[Command]:
+    def heard(self, topic: str, payload: bytes) -> Sequence[Command]:  # noqa: ARG002 there is only one
         """`Rebirth` if the host requests one; there are no other commands."""
         return (Rebirth(),) if asks_for_rebirth(payload) else ()
 
@@ -157,18 +161,30 @@ class SparkplugNode:
         return payload(now_ms, (metric,), seq=None)
 
     def _birth(self) -> Notice:
-        """NBIRTH: all metrics with their latest values. Has seq 0; the next NDATA has seq 1."""
+        """NBIRTH: all metrics with their latest values. Has seq 0; the next NDATA has seq 1.
+
+        If it is too large, the metrics of features are left out, and `Properties/Shortened` says so.
+        """
+        topic = self._topic("NBIRTH")
+        octets = self._birth_payload(self._known)
+        if publish_bytes(topic, octets) > self._most_bytes:
+            brief = {name: known for name, known in self._known.items() if name.rpartition("/")[2] not in FEATURES}
+            octets = self._birth_payload(brief, shortened=True)
+        self._seq, self._born = 1, True
+        return Notice(topic, octets, retain=False)
+
+    def _birth_payload(self, shown: Mapping[str, _Known], *, shortened: bool = False) -> bytes:
         now_ms = to_ms(self._wall_ns())
         metrics = [
             Metric(BD_SEQ, now_ms, DataType.INT64, self._bd_seq),
             Metric(REBIRTH, now_ms, DataType.BOOLEAN, False),
             Metric("Properties/Software", now_ms, DataType.STRING, f"edge-agent {__version__}"),
         ]
+        if shortened:
+            metrics.append(Metric("Properties/Shortened", now_ms, DataType.BOOLEAN, True))
         metrics += [Metric(f"Properties/{name}", now_ms, DataType.STRING, text) for name, text in self._about.items()]
-        metrics += [self._current(name, known, now_ms) for name, known in self._known.items()]
-        self._seq, self._born = 1, True
-        octets = payload(now_ms, sorted(metrics, key=_t_ms), seq=0)
-        return Notice(self._topic("NBIRTH"), octets, retain=False)
+        metrics += [self._current(name, known, now_ms) for name, known in shown.items()]
+        return payload(now_ms, sorted(metrics, key=_t_ms), seq=0)
 
     def _current(self, name: str, known: _Known, now_ms: int) -> Metric:
         unit = QUANTITIES.get(name.rpartition("/")[2])

@@ -132,3 +132,9 @@ def test_channels_that_are_too_many_to_be_announced_are_named_in_each_batch(capl
     record = Record(1, 3, 42, RecordKind.BATCH, 2, 0, ClockQuality.SYNCED, 60, b"")
     assert announcer.message("live", record, alone) == alone
     assert "too large" in caplog.text
+
+
+def test_a_receiver_that_lacks_the_announcement_gets_it_with_the_next_batch(gateway: Gateway) -> None:
+    gateway.forms(3, "live")
+    gateway.announcer.teach()
+    assert gateway.forms(2, "live") == ["teaching", "announced"]

@@ -16,6 +16,8 @@ from edge_agent.reading import Lane, Record, RecordKind
 from edge_agent.uplink.command import Rebirth
 from edge_agent.uplink.dialect import Notice, Occasion
 from edge_agent.uplink.dialects.sparkplug_node import SparkplugNode
+from edge_agent.uplink.packet import publish_bytes
+from edge_agent.uplink.terms import LARGEST_PACKET_BYTES
 from edge_agent.wire.batch import Batch, Column, Group
 from edge_agent.wire.encode import encode_batch, encode_message
 from edge_agent.wire.formats.sparkplug_b import FEATURES
@@ -44,7 +46,7 @@ class Gateway:
     def connect(self) -> None:
         """As the uplink does."""
         self.will = self.node.will()
-        self.say(*self.node.notices(Occasion.BIRTH))
+        self.say(*self.node.notices(Occasion.BIRTH, LARGEST_PACKET_BYTES))
 
     def say(self, *notices: Notice) -> None:
         """Let the host hear them."""
@@ -154,19 +156,19 @@ def test_every_connection_has_the_next_death_number_and_its_birth_the_same(gatew
 
 
 def test_a_goodbye_is_a_death_and_a_heartbeat_nothing(gateway: Gateway) -> None:
-    assert gateway.node.notices(Occasion.HEARTBEAT) == ()
-    gateway.say(*gateway.node.notices(Occasion.FAREWELL))
+    assert gateway.node.notices(Occasion.HEARTBEAT, LARGEST_PACKET_BYTES) == ()
+    gateway.say(*gateway.node.notices(Occasion.FAREWELL, LARGEST_PACKET_BYTES))
     assert not gateway.host.online
 
 
 def test_a_host_that_asks_gets_the_birth_again_with_the_same_death_number(gateway: Gateway) -> None:
-    assert gateway.node.command_topic == "spBv1.0/growers/NCMD/node-1"
+    assert gateway.node.topics == ("spBv1.0/growers/NCMD/node-1",)
     gateway.connect()
     gateway.send(encoded("v2-small"))
     command = Payload(timestamp=NOW_MS)
     command.metrics.add(name="Node Control/Rebirth", timestamp=NOW_MS, datatype=11, boolean_value=True)
-    assert gateway.node.heard(command.SerializeToString()) == (Rebirth(),)
-    gateway.say(*gateway.node.notices(Occasion.BIRTH))
+    assert gateway.node.heard("spBv1.0/growers/NCMD/node-1", command.SerializeToString()) == (Rebirth(),)
+    gateway.say(*gateway.node.notices(Occasion.BIRTH, LARGEST_PACKET_BYTES))
     assert (gateway.host.seq, gateway.host.bd_seq, len(gateway.host.births)) == (0, 1, 3)
     assert gateway.host.births[-1]["air/temperature_c"].value == 21.49
     gateway.send(encoded("v2-small"))
@@ -177,8 +179,8 @@ def test_other_commands_are_ignored_and_so_is_noise(gateway: Gateway, value: boo
     command = Payload(timestamp=NOW_MS)
     name = "Node Control/Rebirth" if value is False else "Node Control/Reboot"
     command.metrics.add(name=name, timestamp=NOW_MS, datatype=11, boolean_value=value is None)
-    assert gateway.node.heard(command.SerializeToString()) == ()
-    assert gateway.node.heard(b"\xff\xff not a payload") == ()
+    assert gateway.node.heard("spBv1.0/growers/NCMD/node-1", command.SerializeToString()) == ()
+    assert gateway.node.heard("spBv1.0/growers/NCMD/node-1", b"\xff\xff not a payload") == ()
 
 
 def test_a_metric_that_nobody_announced_is_born_before_its_data(gateway: Gateway) -> None:
@@ -201,4 +203,31 @@ def test_without_its_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "google.protobuf", None)
     config = parse_config('[gateway]\nid = "g"\n[uplink]\nformat = "sparkplug-b"\n')
     with pytest.raises(Unavailable, match=r"pip install 'edge-agent-gateway\[sparkplug\]'"):
-        dialect_of(config, encode=lambda record: record.body, status=str.encode, wall_ns=lambda: 0)
+        dialect_of(
+            config,
+            encode=lambda record: record.body,
+            status=lambda state, _most_bytes: state.encode(),
+            wall_ns=lambda: 0,
+        )
+
+
+def test_a_birth_that_is_too_large_leaves_out_the_features_and_says_so(gateway: Gateway) -> None:
+    (full,) = gateway.node.notices(Occasion.BIRTH, LARGEST_PACKET_BYTES)
+    (brief,) = gateway.node.notices(Occasion.BIRTH, publish_bytes(full.topic, full.payload) - 1)
+    assert len(brief.payload) < len(full.payload) / 2
+    gateway.say(brief)
+    told = gateway.host.births[-1]
+    assert told["Properties/Shortened"].value is True
+    assert "air/temperature_c" in told
+    assert not any(name.endswith(tuple(f"/{feature}" for feature in FEATURES)) for name in told)
+    assert gateway.node.publication(Lane.LIVE, _record(encoded("v2-small"))).before == (), "it is born nevertheless"
+
+
+def test_a_birth_of_exactly_the_limit_is_not_shortened(gateway: Gateway) -> None:
+    (full,) = gateway.node.notices(Occasion.BIRTH, LARGEST_PACKET_BYTES)
+    (same,) = gateway.node.notices(Occasion.BIRTH, publish_bytes(full.topic, full.payload))
+    assert same == full
+
+
+def _record(message: bytes) -> Record:
+    return Record(1, 3, 42, RecordKind.BATCH, 2, 0, ClockQuality.SYNCED, 4, message)
