@@ -31,6 +31,7 @@ from edge_agent.runtime import (
     Threads,
     run_simulated,
 )
+from edge_agent.sampling.hanging import HangingWatch
 from edge_agent.sampling.snapshot import bus_part
 from edge_agent.sampling.worker import BusWorker
 from edge_agent.uplink.dialect import Occasion
@@ -144,6 +145,8 @@ class Agent:
             too_large=self._shorten_batches,
         )
         self.monitor = ClockMonitor(clock, self._clock_changed)
+        buses = [source for source in self.sources if isinstance(source, BusWorker)]
+        self.hanging = HangingWatch(buses, clock, self.pipeline.deliver)
         self._housekeeping: Housekeeping | None = None
         self._patient = True
         self._resume()
@@ -154,7 +157,7 @@ class Agent:
         """Work until `stop` or for `duration_s`, each worker in a thread, then drain and close."""
         self._housekeeping = Housekeeping(self._jobs())
         sources = Threads(self.sources, self.clock)
-        rest = Threads([self.pipeline, self.store, self.uplink, self.commands, self.monitor], self.clock)
+        rest = Threads([self.pipeline, self.store, self.uplink, self.commands, self.monitor, self.hanging], self.clock)
         rest.start()
         sources.start()
         self._housekeeping.start()
@@ -223,7 +226,7 @@ class Agent:
         return Snapshot(
             node=self.config.gateway.id,
             clock=ClockPart(now_ns, anchor.offset_ns, anchor.quality, self.monitor.steps, now_ns - self._started_ns),
-            buses=tuple(bus_part(source) for source in self.sources if isinstance(source, BusWorker)),
+            buses=tuple(bus_part(source, now_ns) for source in self.sources if isinstance(source, BusWorker)),
             pipeline=self.pipeline.snapshot(),
             store=self.store.snapshot(),
             uplink=self.uplink.snapshot(),

@@ -13,6 +13,7 @@ from operator import attrgetter, or_
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.clock import NS_PER_S
 from edge_agent.pipeline.channel import Channel
 from edge_agent.reading import Flag
 from edge_agent.stages.derive import derive
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from edge_agent.reading import Measurement
 
 _NO_FLAG: Final = Flag(0)
+_TOGETHER_NS: Final = NS_PER_S
+"""Stamps that go back by less are repeated ones, moved before."""
 _QUANTITIES: Final = attrgetter("quantities")
 
 
@@ -39,7 +42,7 @@ class SensorBatch:
         name: id of the sensor.
         settings: settings of its channels.
         counts: counts to which its readings are added.
-        time_step_ns: stamps are rounded down to multiples of this, nanoseconds.
+        time_step_ns: stamps are rounded down to multiples of this, nanoseconds; no two are the same.
         taps: receivers of the blocks of its channels.
         watches: watches of its channels, by quantity.
 
@@ -73,6 +76,7 @@ class SensorBatch:
         self.width = len(self.channels)
         self._derived = [(channel, channel.derived) for channel in self.channels.values() if channel.derived]
         self._time_step_ns = time_step_ns
+        self._last_ns = -(1 << 63)
 
     def process(self) -> None:
         """Run the waiting measurements through the stages."""
@@ -96,6 +100,9 @@ class SensorBatch:
         """Add measurements of the same quantities to the open batch: judge, derive, then take channel by channel."""
         step_ns = self._time_step_ns
         times_ns = [boot_ns // step_ns * step_ns for boot_ns in stamps_ns]
+        if times_ns[0] <= self._last_ns or len(set(times_ns)) < len(times_ns):
+            times_ns = set_apart(times_ns, self._last_ns, step_ns)
+        self._last_ns = times_ns[-1]
         seen = flags if flags.count(_NO_FLAG) < len(flags) else None
         columns = zip(*values, strict=True)
         judged = {
@@ -136,3 +143,20 @@ class SensorBatch:
         for channel in self.channels.values():
             channel.clear()
         return group
+
+
+def set_apart(times_ns: Sequence[int], last_ns: int, step_ns: int) -> list[int]:
+    """Move stamps that repeat the one before to the next step: many databases keep one reading per stamp.
+
+    A stamp far before the last one is left alone: it is of a recording that goes back.
+
+    Args:
+        times_ns: stamps, multiples of `step_ns`.
+        last_ns: stamp before them.
+        step_ns: least distance.
+    """
+    apart = []
+    for time_ns in times_ns:
+        last_ns = last_ns + step_ns if last_ns - _TOGETHER_NS < time_ns <= last_ns else time_ns
+        apart.append(last_ns)
+    return apart

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_agent.sampling.hanging import describe_hanging, hanging_access
+from edge_agent.sampling.sensor import SensorState
+
 if TYPE_CHECKING:
     from edge_agent.reading import Measurement
-    from edge_agent.sampling.sensor import SensorState
     from edge_agent.sampling.worker import BusWorker
 
 
@@ -41,19 +43,25 @@ class BusPart:
     sensors: tuple[SensorPart, ...]
 
 
-def bus_part(worker: BusWorker) -> BusPart:
-    """What a bus worker has done so far. May be asked from any thread."""
+def bus_part(worker: BusWorker, now_ns: int) -> BusPart:
+    """What a bus worker has done so far. May be asked from any thread.
+
+    Args:
+        worker: the worker.
+        now_ns: present time, nanoseconds since boot.
+    """
+    hanging = hanging_access(worker, now_ns)
     return BusPart(
         worker.name.removeprefix("bus "),
-        worker.stuck,
+        worker.stuck or hanging is not None,
         tuple(
             SensorPart(
                 sensor.id,
-                sensor.state,
+                sensor.state if hanging is None else SensorState.OFFLINE,
                 sensor.measurements,
                 sensor.errors,
                 sensor.missed,
-                sensor.cause,
+                sensor.cause if hanging is None else describe_hanging(hanging, now_ns),
                 sensor.last,
             )
             for sensor in worker.sensors

@@ -8,7 +8,7 @@ changes, and a count otherwise. What becomes of the bus itself is in `bus_state.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.errors import (
@@ -63,6 +63,13 @@ class SampledBus:
     shared_lines: bool = False
 
 
+class Access(NamedTuple):
+    """An access to a device: by which sensor, and since when, nanoseconds since boot."""
+
+    sensor: str
+    since_ns: int
+
+
 class BusWorker:
     """Samples the sensors of one bus.
 
@@ -91,6 +98,8 @@ class BusWorker:
         """Those under way, by the id of their sensor."""
         self._retries: dict[str, tuple[int, int]] = {}
         """By the id of a sensor whose poll is to be tried again: its deadline, and how often it has been tried."""
+        self.access: Access | None = None
+        """The device that is being accessed now."""
         self._state = BusState(
             bus.name,
             Breaker(self.sensors, shared_lines=bus.shared_lines),
@@ -112,6 +121,7 @@ class BusWorker:
                 self._collect(poll)
         now_ns = self._clock.now_ns()
         resume_ns = self._state.recover(now_ns)
+        self.access = None
         if resume_ns is not None:
             return resume_ns
         due = [sensor for sensor in self.sensors if sensor.due_ns <= now_ns]
@@ -122,6 +132,7 @@ class BusWorker:
         for sensor in due:
             if sensor.ready and sensor.due_ns <= now_ns:
                 self._trigger(sensor, now_ns)
+        self.access = None
         return self._next_ns()
 
     def _next_ns(self) -> int | None:
@@ -137,6 +148,7 @@ class BusWorker:
 
     def _probe(self, sensor: SensorOnBus) -> None:
         """Take the next step in setting the sensor up."""
+        self.access = Access(sensor.id, self._clock.now_ns())
         try:
             if sensor.probing is None:
                 sensor.probing = sensor.driver.probe()
@@ -162,6 +174,7 @@ class BusWorker:
             return
         attempt = self._retries.pop(sensor.id, None) or (max(slot_ns, now_ns) + sensor.period_ns, 0)
         triggered_ns = self._clock.now_ns()  # its own: a sensor before it may have held the bus until a time-out
+        self.access = Access(sensor.id, triggered_ns)
         try:
             wait_ns = sensor.driver.trigger()
         except Exception as error:  # noqa: BLE001 a mistake in one driver must not end the bus
@@ -175,6 +188,7 @@ class BusWorker:
 
     def _collect(self, poll: Poll) -> None:
         sensor, asked_ns = poll.sensor, self._clock.now_ns()
+        self.access = Access(sensor.id, asked_ns)
         try:
             values = sensor.driver.collect()
         except NotReady as early:
