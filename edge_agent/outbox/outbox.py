@@ -100,7 +100,7 @@ class Outbox:
         self._encode = encode
         self._tombstones = Tombstones(encode.tombstone, self._next_rowid, self._next_seq)
         self._db, self.salvage = open_or_set_aside(directory, settings)
-        self._segments: Segments = FileSegments(directory, rng, durable=settings.durable)
+        self._segments: Segments = FileSegments(directory, rng, durable=settings.durable, files=settings.files)
         self._intake = Intake()
         self._in_doubt: tuple[Intake, Outcome] | None = None
         self._handed_out: set[int] = set()

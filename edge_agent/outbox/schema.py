@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edge_agent.errors import Unavailable
 
@@ -44,6 +45,49 @@ Connect = Callable[..., sqlite3.Connection]
 """Type of `sqlite3.connect`; tests with failing disks pass another function."""
 
 
+class Files(Protocol):
+    """Calls of the file system for files that SQLite does not write; tests with failing disks pass others."""
+
+    def open(self, path: Path, flags: int, mode: int) -> int:
+        """As `os.open`."""
+
+    def pwrite(self, fd: int, octets: memoryview, at: int) -> int:
+        """As `os.pwrite`."""
+
+    def close(self, fd: int) -> None:
+        """As `os.close`."""
+
+    def unlink(self, path: Path) -> None:
+        """As `os.unlink`."""
+
+    def read_bytes(self, path: Path) -> bytes:
+        """As `Path.read_bytes`."""
+
+
+class SystemFiles:
+    """The calls of the kernel. Implements `Files`."""
+
+    def open(self, path: Path, flags: int, mode: int) -> int:
+        """See `Files`."""
+        return os.open(path, flags, mode)
+
+    def pwrite(self, fd: int, octets: memoryview, at: int) -> int:
+        """See `Files`."""
+        return os.pwrite(fd, octets, at)
+
+    def close(self, fd: int) -> None:
+        """See `Files`."""
+        os.close(fd)
+
+    def unlink(self, path: Path) -> None:
+        """See `Files`."""
+        path.unlink()
+
+    def read_bytes(self, path: Path) -> bytes:
+        """See `Files`."""
+        return path.read_bytes()
+
+
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
     """Settings of the database.
@@ -52,11 +96,13 @@ class StoreSettings:
         max_bytes: largest size of the tables in the file; beyond it the oldest batches are dropped.
         durable: whether a commit waits until the disk has stored it; False only for a store that is deleted afterwards.
         connect: opens the file.
+        files: calls of the file system for the other files.
     """
 
     max_bytes: int
     durable: bool = True
     connect: Connect = sqlite3.connect
+    files: Files = field(default_factory=SystemFiles)
 
 
 _PRAGMAS: Final = (

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 from zlib import crc32
 
-from edge_agent.outbox.schema import REPLACE_STATE
+from edge_agent.outbox.schema import REPLACE_STATE, Files, SystemFiles
 
 if TYPE_CHECKING:
     import random
@@ -84,10 +84,14 @@ class FileSegments:
         directory: directory of the file.
         rng: draws the first generation, so that it differs from those of earlier runs.
         durable: whether `secure` waits until the disk has stored the segment.
+        files: calls of the file system.
     """
 
-    def __init__(self, directory: Path, rng: random.Random, *, durable: bool = True) -> None:
+    def __init__(
+        self, directory: Path, rng: random.Random, *, durable: bool = True, files: Files | None = None
+    ) -> None:
         self._path = directory / FILE
+        self._files: Files = files or SystemFiles()
         self._flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_DSYNC if durable else 0)
         self._generation = rng.getrandbits(48) << _RUN_BITS  # the high bits differ from those of earlier runs
         self._number = 0
@@ -112,7 +116,7 @@ class FileSegments:
         block += bytes(-len(block) % BLOCK_BYTES)
         try:
             fd = self._open(self._at + len(block))
-            _write(fd, block, self._at)
+            self._write(fd, block, self._at)
         except OSError:
             self.close()
             raise
@@ -148,7 +152,7 @@ class FileSegments:
         """See `Segments`."""
         if self._fd is not None:
             with suppress(OSError):
-                os.close(self._fd)
+                self._files.close(self._fd)
             self._fd = None
 
     def _open(self, size: int) -> int:
@@ -159,16 +163,24 @@ class FileSegments:
         """
         if self._fd is None:
             if not self._number:
-                self._path.unlink(missing_ok=True)
-            self._fd = os.open(self._path, self._flags, 0o600)
+                with suppress(FileNotFoundError):
+                    self._files.unlink(self._path)
+            self._fd = self._files.open(self._path, self._flags, 0o600)
             self._size = os.fstat(self._fd).st_size
         if size > self._size:
             grown = max(size, 2 * self._size, FIRST_BLOCKS * BLOCK_BYTES) // BLOCK_BYTES * BLOCK_BYTES
             # Block by block: the kernel handles one large write as a unit, and would write all of it back later.
             for at in range(self._size, grown, BLOCK_BYTES):
-                _write(self._fd, bytes(BLOCK_BYTES), at)
+                self._write(self._fd, bytes(BLOCK_BYTES), at)
             self._size = grown
         return self._fd
+
+    def _write(self, fd: int, octets: bytes, at: int) -> None:
+        """Write all octets; one call of the kernel may write fewer."""
+        view = memoryview(octets)
+        while view:
+            written = self._files.pwrite(fd, view, at)
+            view, at = view[written:], at + written
 
     def _read(self, sealed: int) -> tuple[int, list[Segment]]:
         """The generation that is not sealed yet, and its segments; missing ones among them are given as not intact.
@@ -177,7 +189,7 @@ class FileSegments:
             sealed: generation that was sealed last, by the run that wrote the file or by an earlier one.
         """
         try:
-            content = self._path.read_bytes()
+            content = self._files.read_bytes(self._path)
         except FileNotFoundError:
             return 0, []
         blocks = [block for at in range(0, len(content), BLOCK_BYTES) if (block := _block_at(content, at)) is not None]
@@ -208,14 +220,6 @@ def _block_at(content: bytes, at: int) -> tuple[int, int, Segment] | None:
         return None
     body = content[at + _HEADER_BYTES : at + _HEADER_BYTES + length]
     return generation, number, Segment(boot, readings, first_ns, last_ns, body, crc32(body) == crc)
-
-
-def _write(fd: int, octets: bytes, at: int) -> None:
-    """Write all octets; one call of the kernel may write fewer."""
-    view = memoryview(octets)
-    while view:
-        written = os.pwrite(fd, view, at)
-        view, at = view[written:], at + written
 
 
 def _save_generation(db: sqlite3.Connection, generation: int) -> None:
