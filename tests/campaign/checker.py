@@ -1,0 +1,68 @@
+"""The rules that can be judged only at the end of a history."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from edge_agent.reading import RecordKind
+from edge_agent.wire.batch import Batch
+from tests.campaign.history import keys_of
+
+if TYPE_CHECKING:
+    from edge_agent.agent.report import RecordCounts
+    from tests.campaign.history import History
+
+
+def check_sums(history: History, records: RecordCounts, *, settled: bool) -> None:
+    """The agent's numbers add up, and agree with what was seen if no transaction is in doubt."""
+    if records.committed != records.confirmed + records.tombstoned + records.pending:
+        history.violate("sums", f"{records} do not add up")
+    if settled and not history.doubtful and records.pending != history.pending():
+        history.violate("sums", f"{records.pending} records are said to be pending, {history.pending()} are")
+
+
+def check_end(history: History) -> None:
+    """Everything committed has arrived, was tombstoned, or was lost by the broker after its acknowledgement."""
+    for row in history.present.values():
+        history.violate("liveness", f"{row.identity} is still pending after all faults have stopped")
+    readings = dict(history.readings)
+    for identity, row in history.stored.items():
+        arrived = identity in history.delivered
+        told, lost, exposed = (identity in some for some in (history.buried, history.lost, history.exposed))
+        history.counts["delivered"] += arrived
+        history.counts["tombstoned"] += told and not arrived
+        history.counts["delivered and tombstoned"] += told and arrived
+        history.counts["lost by the broker after its acknowledgement"] += lost and not arrived and not told
+        history.counts["lost with damaged bytes"] += exposed and not (arrived or told or lost)
+        if not arrived and row.kind == RecordKind.BATCH:
+            readings |= {key: identity for key in keys_of(row.message())}
+        unread = any(identity == sent.identity for sent in history.unread)
+        if not (arrived or told or lost or exposed or unread):
+            history.violate("lost", f"{identity} with {row.readings} readings never arrived")
+    for sent in history.unread:
+        if not history.lost:
+            history.violate("readable", f"{sent.identity} refers to what never came")
+    for key in history.owed:
+        if key not in readings and not history.exposed:
+            history.violate("lost", f"reading {key} was secured and is in no record")
+    _check_order(history)
+
+
+def _check_order(history: History) -> None:
+    """Per epoch, boot and channel, stamps ascend with seq and row."""
+    stamps: dict[tuple[int, int, str, str], int] = defaultdict(int)
+    for identity in sorted(history.delivered):
+        message = history.delivered[identity]
+        if not isinstance(message.content, Batch):
+            continue
+        for group in message.content.groups:
+            for column in group.columns:
+                channel = (identity[0], message.envelope.boot, group.sensor, column.quantity)
+                times_ns = [at for at, status in zip(group.times_ns, column.statuses, strict=True) if status >= 0]
+                last_ns = stamps[channel]
+                for at_ns in times_ns:
+                    if at_ns <= last_ns:
+                        history.violate("order", f"{channel} has {at_ns} in {identity} after {last_ns}")
+                    last_ns = at_ns
+                stamps[channel] = last_ns

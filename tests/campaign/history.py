@@ -1,0 +1,291 @@
+"""What happened in one campaign, as seen from outside the agent, and the rules that are checked at once.
+
+Three witnesses: the database connection (which rows a commit made durable or deleted), the blocks of the segments, and
+the broker with its subscriber. The agent's own counters are compared with these, and believed in nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import Anchor, ClockQuality
+from edge_agent.errors import UnknownReference, WireError
+from edge_agent.outbox.segments import _block_at
+from edge_agent.pipeline.open_rows import promote_rows
+from edge_agent.reading import NOT_SENT, RecordKind
+from edge_agent.wire.batch import Batch, Tombstone
+from edge_agent.wire.codec import Known, decode_message, encode_message, learn_stream
+from edge_agent.wire.envelope import Envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from edge_agent.wire.batch import Message
+    from tests.campaign.broker import Sent
+
+Identity = tuple[int, int]
+"""Epoch and seq."""
+ReadingKey = tuple[int, str, str, int]
+"""Boot, sensor, quantity, nanoseconds since boot."""
+SETTLED_NS: Final = 90_000_000_000
+"""Time after which a record must be sent with a changed anchor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A rule that did not hold."""
+
+    at_s: float
+    rule: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table `record`."""
+
+    rowid: int
+    epoch: int
+    seq: int
+    kind: int
+    boot: int
+    readings: int
+    body: bytes
+
+    @property
+    def identity(self) -> Identity:
+        """Epoch and seq."""
+        return self.epoch, self.seq
+
+    def message(self) -> Message:
+        """What it holds."""
+        envelope = Envelope("g", self.epoch, self.seq, self.boot, 0, ClockQuality.NONE)
+        return decode_message(encode_message(RecordKind(self.kind), envelope, self.body))
+
+
+@dataclass
+class History:
+    """All that was seen.
+
+    Attributes:
+        now_ns: the campaign's own time.
+        stored: batches and events that were ever reported as durable.
+        present: rows in the database as of the last commit.
+        doubtful: rowids that a failed COMMIT concerned.
+        accepted, delivered: what the broker acknowledged, and what the subscriber got.
+        lost: accepted, and lost by the broker.
+        buried: covered by a tombstone that is durable.
+        readings: readings that were delivered, each with the record that brought it.
+        owed: readings of segments that were durable when a process ended.
+        exposed: whether stored bytes were damaged, so that records may be lost without being told one by one.
+    """
+
+    now_ns: Callable[[], int]
+    stored: dict[Identity, Row] = field(default_factory=dict)
+    present: dict[int, Row] = field(default_factory=dict)
+    doubtful: set[int] = field(default_factory=set)
+    accepted: Counter[Identity] = field(default_factory=Counter)
+    refused: set[Identity] = field(default_factory=set)
+    delivered: dict[Identity, Message] = field(default_factory=dict)
+    lost: set[Identity] = field(default_factory=set)
+    buried: dict[Identity, str] = field(default_factory=dict)
+    readings: dict[ReadingKey, Identity] = field(default_factory=dict)
+    owed: dict[ReadingKey, int] = field(default_factory=dict)
+    exposed: set[Identity] = field(default_factory=set)
+    blocks: list[bytes] = field(default_factory=list)
+    anchors: dict[int, list[tuple[int, Anchor, bool]]] = field(default_factory=dict)
+    boot: int = 0
+    epoch: int = 0
+    known: Known = field(default_factory=Known)
+    unread: list[Sent] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    violations: list[Violation] = field(default_factory=list)
+
+    def violate(self, rule: str, what: str) -> None:
+        """Note that a rule did not hold."""
+        self.violations.append(Violation(self.now_ns() / 1e9, rule, what))
+
+    # ---- the store
+
+    def commit(self, rows: Iterable[Row], touched: set[int], *, opened: bool) -> None:
+        """A commit succeeded.
+
+        Args:
+            rows: those of the touched rows that are in the table now.
+            touched: rowids that it may have changed.
+            opened: whether it is the first of a connection: all rows are touched then.
+        """
+        found = {row.rowid: row for row in rows}
+        before = set(self.present) if opened else touched & set(self.present)
+        tombstones = [row for row in found.values() if row.kind == RecordKind.TOMBSTONE]
+        for row in tombstones:
+            self._bury(row)
+        reborn = {row.identity for row in tombstones}
+        for rowid in sorted(before):
+            now = found.get(rowid)
+            if now is None or now.identity != self.present[rowid].identity:
+                gone = self.present.pop(rowid)
+                # A deletion that is not part of this transaction may only be one of a transaction in doubt.
+                self._gone(gone, deleted=rowid in touched or rowid in self.doubtful, reborn=gone.identity in reborn)
+        for rowid, row in found.items():
+            if rowid not in self.present:
+                self._born(row)
+            self.present[rowid] = row
+        self.doubtful -= set(found) | touched
+        if opened:
+            self.doubtful.clear()
+
+    def secured(self, block: bytes) -> None:
+        """A block of the segments is durable."""
+        if any(block):
+            self.blocks.append(block)
+
+    def process_ended(self) -> None:
+        """What the blocks since the last batch hold must go on as records."""
+        for block in self.blocks:
+            found = _block_at(block, 0)
+            if found is not None:
+                row = Row(0, 0, 0, RecordKind.BATCH, found[2].boot, 0, promote_rows(found[2].body))
+                for key in keys_of(row.message()):
+                    self.owed.setdefault(key, self.now_ns())
+        self.blocks.clear()
+
+    def _born(self, row: Row) -> None:
+        if row.kind == RecordKind.TOMBSTONE:
+            return
+        known = self.stored.setdefault(row.identity, row)
+        if known.body != row.body:
+            self.violate("identity", f"{row.identity} stands for two records")
+        if row.kind == RecordKind.BATCH and row.epoch == self.epoch:
+            self.blocks.clear()
+        self.counts["committed"] += known is row
+
+    def _gone(self, row: Row, *, deleted: bool, reborn: bool) -> None:
+        identity = row.identity
+        if row.kind == RecordKind.TOMBSTONE:
+            if not (reborn or self.accepted[identity] or identity in self.refused or identity in self.exposed):
+                self.violate("tombstone", f"tombstone {identity} went and was never sent")
+            return
+        if identity in self.buried or (deleted and self.accepted[identity]) or identity in self.exposed:
+            return
+        how = "was deleted" if deleted else "is not there after a restart"
+        if not self.accepted[identity] or not deleted:
+            self.violate("durable", f"committed record {identity} {how}, neither confirmed nor tombstoned")
+
+    def _bury(self, row: Row) -> None:
+        content = row.message().content
+        if isinstance(content, Tombstone):
+            epoch = row.epoch if content.epoch is None else content.epoch
+            if not content.first_seq:
+                self.counts["records in tombstones without numbers"] += content.records
+                return
+            for seq in range(content.first_seq, content.last_seq + 1):
+                if (epoch, seq) not in self.buried:
+                    self.buried[epoch, seq] = content.reason
+
+    # ---- clock
+
+    def anchor(self, anchor: Anchor, *, started: bool) -> None:
+        """Wall time of the current boot changed, or a process started with it. A worse anchor replaces no better one."""
+        known = self.anchors.setdefault(self.boot, [])
+        best = max((each.quality for _at, each, _sure in known), default=ClockQuality.NONE)
+        if anchor.quality >= best:
+            known.append((self.now_ns(), anchor, True))
+        elif started:  # whether the better one was stored is not known
+            known.append((self.now_ns(), anchor, False))
+
+    # ---- broker and subscriber
+
+    def accept(self, sent: Sent) -> None:
+        """The broker took a record and will acknowledge it with success."""
+        assert sent.identity is not None
+        self.accepted[sent.identity] += 1
+
+    def refuse(self, sent: Sent) -> None:
+        """The broker refuses a record for ever."""
+        assert sent.identity is not None
+        self.refused.add(sent.identity)
+
+    def lost_by_broker(self, sent: Sent) -> None:
+        """The broker lost what it had acknowledged."""
+        if sent.identity is not None:
+            self.lost.add(sent.identity)
+
+    def deliver(self, sent: Sent) -> None:
+        """The subscriber gets a message."""
+        if sent.identity is None:
+            learn_stream(sent.payload, self.known)
+            self._read_again()
+            return
+        try:
+            message = decode_message(sent.payload, self.known)
+        except UnknownReference:
+            self.unread.append(sent)
+            return
+        except WireError as error:
+            self.violate("readable", f"{sent.identity} cannot be read: {error}")
+            return
+        self.known.learn(message)
+        self._receive(sent, message)
+        if message.announcement is not None:
+            self._read_again()
+
+    def _read_again(self) -> None:
+        unread, self.unread = self.unread, []
+        for sent in unread:
+            self.deliver(sent)
+
+    def _receive(self, sent: Sent, message: Message) -> None:
+        identity = (message.envelope.epoch, message.envelope.seq)
+        if identity != sent.identity:
+            self.violate("identity", f"{sent.identity} beside the payload, {identity} in it")
+        self._check_anchor(sent, message)
+        first = self.delivered.setdefault(identity, message)
+        if first is not message:
+            self.counts["repeated"] += 1
+            if first.content != message.content:
+                self.violate("identity", f"{identity} arrived with two contents")
+            return
+        if isinstance(message.content, Tombstone):
+            return
+        row = self.stored.get(identity)
+        if row is None:
+            return self.violate("committed first", f"{identity} was published before it was durable")
+        if row.message().content != message.content:
+            self.violate("content", f"{identity} arrived with another content than was stored")
+        for key in keys_of(message):
+            other = self.readings.setdefault(key, identity)
+            if other != identity:
+                self.violate("twice", f"reading {key} arrived with {other} and with {identity}")
+        return None
+
+    def _check_anchor(self, sent: Sent, message: Message) -> None:
+        """Wall time must be that of the last anchor of its boot, if that has been known for a while."""
+        anchors = self.anchors.get(message.envelope.boot)
+        if anchors is None:
+            return self.violate("boot", f"{sent.identity} is of a boot that never was")
+        current = message.envelope.boot == self.boot
+        settled = [at for at, _anchor, sure in anchors if sure and at <= sent.at_ns - SETTLED_NS]
+        after = max(settled, default=0) if current else 0
+        allowed = [anchor for at, anchor, _sure in anchors if at >= after]
+        if not any(abs(each.offset_ns - message.envelope.offset_ns) <= 1_000_000 for each in allowed):
+            self.violate("wall time", f"{sent.identity} was sent with offset {message.envelope.offset_ns}")
+        return None
+
+    def pending(self) -> int:
+        """Batches and events in the database."""
+        return sum(row.kind != RecordKind.TOMBSTONE for row in self.present.values())
+
+
+def keys_of(message: Message) -> Iterator[ReadingKey]:
+    """The readings in a batch."""
+    if not isinstance(message.content, Batch):
+        return
+    boot = message.envelope.boot
+    for group in message.content.groups:
+        for column in group.columns:
+            for at_ns, status in zip(group.times_ns, column.statuses, strict=True):
+                if status != NOT_SENT:
+                    yield boot, group.sensor, column.quantity, at_ns

@@ -1,0 +1,328 @@
+"""One campaign: a gateway in simulated time, its broker, its disk, and what goes wrong, all from one seed.
+
+The agent is the production code from the bus up. It lives many lives: each ends with a stop, a kill or a power cut, and
+the next one starts on what the disk holds.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import threading
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edge_agent.agent.agent import Agent
+from edge_agent.agent.build import bus_sources, sampled_buses
+from edge_agent.agent.channels import channel_settings
+from edge_agent.cli.simulation import buses_of, simulated_recovery, simulated_rig
+from edge_agent.clock import NS_PER_S, Anchor, ClockQuality, SimulatedClock
+from edge_agent.config.load import parse_config
+from edge_agent.errors import Unavailable
+from edge_agent.outbox.boots import number_of
+from edge_agent.outbox.recovery import DATABASE
+from edge_agent.outbox.schema import StoreSettings
+from edge_agent.runtime import Pace
+from edge_agent.simulate.i2c import SimulatedI2C
+from tests.campaign.broker import NetworkClock, SimulatedBroker
+from tests.campaign.checker import check_end, check_sums
+from tests.campaign.disk import Disk, DiskFiles
+from tests.campaign.faults import DiskPlan, LifeEnds, Machine, Player
+from tests.campaign.history import History, Row, Violation
+from tests.campaign.sqlite import Connection
+from tests.campaign.vfs import DiskVfs
+
+if TYPE_CHECKING:
+    from edge_agent.config.model import Config
+
+START_WALL_NS: Final = 1_767_225_600 * NS_PER_S
+QUIET_S: Final = 1200
+"""Simulated time after the last fault within which everything pending must have arrived."""
+_RESTART_NS: Final = 3 * NS_PER_S
+_BOOT_NS: Final = 20 * NS_PER_S
+_ROWS: Final = "SELECT rowid, epoch, seq, kind, boot, readings, body FROM record"
+_ATTEMPTS: Final = 3
+"""Starts in the quiet end; a healthy one needs one."""
+
+CONFIG: Final = """
+[gateway]
+id = "g"
+[bus.i2c1]
+device = "/dev/i2c-1"
+[[sensor]]
+id = "air"
+driver = "tmp117"
+bus = "i2c1"
+period_s = 10
+[sensor.temperature_c]
+filter = "none"
+anomaly = "none"
+send_raw = false
+[batch]
+features = false
+period_s = 120
+[outbox]
+durability_s = 30
+[uplink]
+url = "mqtt://127.0.0.1:1"
+[[alert]]
+when = "air.temperature_c > 22"
+clear = 21.5
+"""
+
+
+@cache
+def config() -> Config:
+    """The configuration of all campaigns."""
+    return parse_config(CONFIG)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one campaign gave. Can be passed between processes."""
+
+    seed: int
+    hours: float
+    faults: Counter[str]
+    counts: Counter[str]
+    violations: list[Violation]
+
+
+@dataclass
+class World:
+    """One campaign.
+
+    Args:
+        seed: of everything.
+        hours: simulated time with faults; a quiet time follows.
+    """
+
+    seed: int
+    hours: float
+    base_ns: int = 0
+    """Campaign time minus boot time of the present life."""
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._rng = random.Random(f"{self.seed}/faults")
+        self._clock = SimulatedClock(START_WALL_NS)
+        self.history = History(self.elapsed_ns)
+        self.disk = Disk(random.Random(f"{self.seed}/disk"))
+        self.broker = SimulatedBroker(self._clock, self.history, self.elapsed_ns)
+        self.plan = DiskPlan(self.disk)
+        self.max_bytes = self._rng.choice((40, 40, 128, 1024)) * 1024
+        self._boots = self._lives = 0
+        self._connections: list[Connection] = []
+        self._files = DiskFiles(self.disk, self.history.secured)
+        self._opened: set[int] = set()
+
+    def elapsed_ns(self) -> int:
+        """The campaign's own time."""
+        return self.base_ns + self._clock.now_ns()
+
+    def run(self) -> Result:
+        """All lives, the quiet end, and the verdict."""
+        place = "/dev/shm" if Path("/dev/shm").is_dir() else None
+        self._directory = Path(tempfile.mkdtemp(prefix="campaign-", dir=place))
+        self._vfs = DiskVfs(self.disk, f"campaign-{self.seed}")
+        end_ns = round(self.hours * 3600 * NS_PER_S)
+        try:
+            how = "cut"
+            while self.elapsed_ns() < end_ns:
+                how = self._live(how, end_ns, quiet=False)
+            self._calm()
+            for _attempt in range(_ATTEMPTS):
+                how = self._live(how, self.elapsed_ns() + QUIET_S * NS_PER_S, quiet=True)
+                if how == "end":
+                    break
+            check_end(self.history)
+        finally:
+            self._abandon()
+            self.disk.close()
+            self._vfs.unregister()
+            shutil.rmtree(self._directory, ignore_errors=True)
+        hours = self.elapsed_ns() / NS_PER_S / 3600
+        return Result(self.seed, hours, self.faults, self.history.counts, self.history.violations)
+
+    # ---- lives
+
+    def _live(self, before: str, end_ns: int, *, quiet: bool) -> str:
+        """One life of the process. Returns how it ended."""
+        self._start(before)
+        with simulated_rig(config(), self._clock, self.seed) as rig, buses_of(rig, config()) as buses:
+            bus = rig.buses["i2c1"]
+            assert isinstance(bus, SimulatedI2C)
+            true_offset_ns = START_WALL_NS + self.base_ns
+            machine = Machine(self._clock, self.broker, self.plan, bus, self.history, true_offset_ns)
+            player = Player(machine, self._rng, self.faults, self._look, quiet=quiet)
+            if before == "cut":
+                self._boot(player, true_offset_ns, quiet=quiet)
+            sampled = sampled_buses(config(), buses, simulated_recovery(rig, config()))
+            sampling = bus_sources(sampled, self._clock, random.Random(f"{self.seed}/{self._lives}/sampling"))
+            try:
+                self._agent = self._make([lambda _: self.broker, lambda _: player, *sampling])
+                how = self._work(end_ns, quiet=quiet)
+            except Unavailable as error:
+                how = self._refused(error)
+            except LifeEnds as ends:
+                how = str(ends)
+            except Exception:  # noqa: BLE001 whatever it is, it is a finding
+                self.history.violate("unhandled", traceback.format_exc())
+                how = "kill"
+        self._end(how)
+        return how
+
+    def _work(self, end_ns: int, *, quiet: bool) -> str:
+        pace = Pace(None, threading.Event(), self._settle)
+        agent, clock = self._agent, self._clock
+        agent.monitor.period_ns = 10 * NS_PER_S  # a tenth of the steps, which are most of what an hour costs
+        try:
+            agent.run_simulated(clock, pace, end_ns=end_ns - self.base_ns, stop=threading.Event())
+        except LifeEnds as ends:
+            if str(ends) != "stop":
+                raise
+            agent.drain(5.0)
+            self._settle()
+            return "kill"  # what follows is the same
+        if quiet:
+            agent.drain(60.0)
+            return "end"
+        return "kill"
+
+    def _make(self, sources: list[Any]) -> Agent:
+        store = StoreSettings(self.max_bytes, connect=self._connect, files=self._files)
+        self.history.epoch = self._lives
+        self.plan.failed = 0
+        return Agent(
+            config(),
+            channel_settings(config()),
+            sources,
+            clock=self._clock,
+            rng=random.Random(f"{self.seed}/{self._lives}/agent"),
+            directory=self._directory,
+            store=store,
+            epoch=self._lives,
+            link=self.broker.link,
+            network_clock=NetworkClock(self._clock, self.broker),
+        )
+
+    def _start(self, before: str) -> None:
+        """The clock of the next life: another boot after a power cut."""
+        elapsed_ns = self.elapsed_ns() if self._lives else 0
+        self._lives += 1
+        new_boot = before == "cut"
+        self._boots += new_boot
+        start_ns = _BOOT_NS if new_boot else self._clock.now_ns() + _RESTART_NS
+        anchor = self._clock.anchor()
+        self._clock = SimulatedClock(START_WALL_NS, boot_id=f"boot-{self.seed}-{self._boots}", start_ns=start_ns)
+        self.base_ns = elapsed_ns + _RESTART_NS - start_ns
+        self._clock.set_anchor(anchor)
+        self.history.boot = number_of(self._clock.boot_id())
+        self.broker.use(self._clock)
+        if not new_boot:
+            self.history.anchor(anchor, started=True)
+
+    def _boot(self, player: Player, true_offset_ns: int, *, quiet: bool) -> None:
+        """A machine without a battery clock begins with a wrong time, until NTP has set it."""
+        if quiet or self._rng.random() < 0.5:
+            player.set_anchor(Anchor(true_offset_ns, ClockQuality.SYNCED, 0))
+            return
+        player.set_anchor(Anchor(true_offset_ns - self._rng.randrange(1, 10**6) * NS_PER_S, ClockQuality.NONE, 0))
+        right = Anchor(true_offset_ns, ClockQuality.SYNCED, 0)
+        player.after(round(self._rng.expovariate(1 / 120) * NS_PER_S), lambda: player.set_anchor(right))
+
+    def _end(self, how: str) -> None:
+        if self.plan.ended:
+            how, self.plan.ended = self.plan.ended, ""
+        if how == "cut":
+            self.disk.cut()
+        else:
+            self.disk.kill()
+        self._abandon()
+        self.history.process_ended()
+        self.disk.start()
+        self.plan.ends = self.plan.once = None
+        self.disk.judge = self.plan.judge
+
+    def _refused(self, error: Unavailable) -> str:
+        """The store could not be opened: that is a finding unless the disk failed."""
+        if self.plan.ended:
+            return self.plan.ended
+        self.history.counts["starts refused"] += 1
+        if not self.plan.failed:
+            self.history.violate("start", f"the agent refuses to start on a healthy disk: {error}")
+        self._clock.advance_to(self._clock.now_ns() + 5 * NS_PER_S)
+        if self._rng.random() < 0.3:
+            self.plan.failing = 0  # nobody else ends it while no process runs
+        return "kill"
+
+    def _calm(self) -> None:
+        """All faults stop."""
+        network = type(self.broker.network)()
+        self.broker.network = network
+        self.broker.read()
+        self.plan.failing, self.plan.ends, self.plan.once = 0, None, None
+
+    def _abandon(self) -> None:
+        """What the kernel does with the descriptors of a process that is gone."""
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+        self._files.close_all()
+
+    # ---- what is watched
+
+    def _settle(self) -> None:
+        if not self.disk.power:
+            raise LifeEnds(self.plan.ended or "kill")
+
+    def _look(self) -> None:
+        records = self._agent.report(self.seed).records
+        check_sums(self.history, records, settled=not self._agent.store._failing)
+
+    def _connect(self, path: Path, **_: object) -> Connection:
+        connection = Connection(path, self._vfs.name, self if path.name == DATABASE else _Nobody())
+        self._connections.append(connection)
+        return connection
+
+    def statement(self, sql: str) -> None:
+        """See `Watch`."""
+
+    def committed(self, connection: Connection, rowids: set[int]) -> None:
+        """See `Watch`. Reads the rows without asking the disk."""
+        first = id(connection) not in self._opened
+        if not (first or rowids):
+            return
+        disk, self.disk.quiet = self.disk, True
+        try:
+            select = _ROWS if first else f"{_ROWS} WHERE rowid IN ({','.join(map(str, sorted(rowids)))})"
+            try:
+                rows = [Row(*row) for row in connection.apsw.execute(select)]
+            except Exception:  # noqa: BLE001 no such table yet
+                return
+        finally:
+            disk.quiet = False
+        self._opened.add(id(connection))
+        self.history.commit(rows, rowids, opened=first)
+
+    def doubtful(self, rowids: set[int]) -> None:
+        """See `Watch`."""
+        self.history.doubtful |= rowids
+
+
+class _Nobody:
+    """Watches the database that a salvage builds, which is not the outbox yet."""
+
+    def statement(self, sql: str) -> None:
+        """See `Watch`."""
+
+    def committed(self, connection: Connection, rowids: set[int]) -> None:
+        """See `Watch`."""
+
+    def doubtful(self, rowids: set[int]) -> None:
+        """See `Watch`."""
