@@ -241,6 +241,7 @@ class SimulatedLink:
     def notify(self, topic: str, payload: bytes, *, retain: bool) -> None:  # noqa: ARG002 a broker's matter
         """Send with QoS 0. paho tells of it when it is written, also to a half-open connection."""
         broker = self._broker
+        broker.fail_call("notify")
         self._mid += 1
         mid, sent = self._mid, Sent(topic, payload, None, broker.elapsed_ns())
         broker.after(_FREE_NS, lambda: self.answer(mid, 0, written=True))

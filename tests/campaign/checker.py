@@ -22,8 +22,13 @@ def check_sums(history: History, records: RecordCounts, *, settled: bool) -> Non
         history.violate("sums", f"{records.pending} records are said to be pending, {history.pending()} are")
 
 
-def check_end(history: History) -> None:
-    """Everything committed has arrived, was tombstoned, or was lost by the broker after its acknowledgement."""
+def check_end(history: History, *, every_reading: bool) -> None:
+    """Everything committed has arrived, was tombstoned, or was lost by the broker after its acknowledgement.
+
+    Args:
+        history: from the first start to the quiet end.
+        every_reading: whether this also holds of each reading that a sensor delivered, because no process was killed.
+    """
     for row in history.present.values():
         history.violate("liveness", f"{row.identity} is still pending after all faults have stopped")
     readings = dict(history.readings)
@@ -43,6 +48,9 @@ def check_end(history: History) -> None:
     for sent in history.unread:
         if not history.lost:
             history.violate("readable", f"{sent.identity} refers to what never came")
+    for key in history.sampled if every_reading else ():
+        if key not in readings:
+            history.violate("never stored", f"reading {key} was measured and is in no record")
     for key in history.owed:
         if key not in readings and not history.exposed:
             history.violate("lost", f"reading {key} was secured and is in no record")

@@ -13,6 +13,7 @@ from edge_agent.runtime import Inbox
 from edge_agent.simulate.i2c import SimulatedI2C
 from tests.campaign.broker import Door, Network
 from tests.campaign.disk import Call
+from tests.campaign.nth import DISK
 
 if TYPE_CHECKING:
     import random
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tests.campaign.broker import SimulatedBroker
     from tests.campaign.disk import Disk
     from tests.campaign.history import History
+    from tests.campaign.nth import Nth
 
 MEAN_S: Final = 150.0
 """Mean time between two faults."""
@@ -54,10 +56,26 @@ class DiskPlan:
         self.once: tuple[int, frozenset[Call], int] | None = None
         self.ended = ""
         self.failed = 0
+        self._nth: Nth | None = None
         disk.judge = self.judge
+
+    def arm(self, nth: Nth) -> None:
+        """Let the n-th call fail, whatever it is."""
+        self._nth = nth
 
     def judge(self, call: Call, grows: bool) -> int:
         """See `Disk.judge`."""
+        nth = self._nth
+        if nth is not None and not nth.over:
+            nth.calls += 1
+            if nth.calls == nth.n:
+                nth.struck = True
+                self.failed += 1
+                what = DISK[nth.how]
+                if isinstance(what, int):
+                    return what
+                self.ended, self._disk.power = what, False
+                return 0
         if self.ends is not None:
             calls, how = self.ends
             self.ends = (calls - 1, how) if calls else None

@@ -14,7 +14,7 @@ from edge_agent.clock import Anchor, ClockQuality
 from edge_agent.errors import UnknownReference, WireError
 from edge_agent.outbox.segments import _block_at
 from edge_agent.pipeline.open_rows import promote_rows
-from edge_agent.reading import NOT_SENT, RecordKind
+from edge_agent.reading import NOT_SENT, Event, Measurement, RecordKind
 from edge_agent.wire.batch import Batch, Tombstone
 from edge_agent.wire.codec import Known, decode_message, encode_message, learn_stream
 from edge_agent.wire.envelope import Envelope
@@ -78,6 +78,7 @@ class History:
         lost: accepted, and lost by the broker.
         buried: covered by a tombstone that is durable.
         readings: readings that were delivered, each with the record that brought it.
+        sampled: readings that sensors delivered, and when.
         owed: readings of segments that were durable when a process ended.
         exposed: whether stored bytes were damaged, so that records may be lost without being told one by one.
     """
@@ -92,6 +93,7 @@ class History:
     lost: set[Identity] = field(default_factory=set)
     buried: dict[Identity, str] = field(default_factory=dict)
     readings: dict[ReadingKey, Identity] = field(default_factory=dict)
+    sampled: dict[ReadingKey, int] = field(default_factory=dict)
     owed: dict[ReadingKey, int] = field(default_factory=dict)
     exposed: set[Identity] = field(default_factory=set)
     blocks: list[bytes] = field(default_factory=list)
@@ -184,6 +186,15 @@ class History:
             for seq in range(content.first_seq, content.last_seq + 1):
                 if (epoch, seq) not in self.buried:
                     self.buried[epoch, seq] = content.reason
+
+    # ---- sensors
+
+    def measured(self, item: Measurement | Event) -> None:
+        """A sensor delivered a measurement."""
+        if isinstance(item, Measurement):
+            at_ns = item.boot_ns // 1_000_000 * 1_000_000  # the resolution of the configuration
+            for quantity in item.quantities:
+                self.sampled[self.boot, item.sensor, quantity, at_ns] = self.now_ns()
 
     # ---- clock
 

@@ -21,7 +21,7 @@ from edge_agent.agent.agent import Agent
 from edge_agent.agent.build import bus_sources, sampled_buses
 from edge_agent.agent.channels import channel_settings
 from edge_agent.cli.simulation import buses_of, simulated_recovery, simulated_rig
-from edge_agent.clock import NS_PER_S, Anchor, ClockQuality, SimulatedClock
+from edge_agent.clock import NS_PER_S, Anchor, ClockQuality
 from edge_agent.config.load import parse_config
 from edge_agent.errors import Unavailable
 from edge_agent.outbox.boots import number_of
@@ -34,10 +34,14 @@ from tests.campaign.checker import check_end, check_sums
 from tests.campaign.disk import Disk, DiskFiles
 from tests.campaign.faults import DiskPlan, LifeEnds, Machine, Player
 from tests.campaign.history import History, Row, Violation
+from tests.campaign.nth import FailingClock, Nth, guarded
 from tests.campaign.sqlite import Connection
 from tests.campaign.vfs import DiskVfs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_agent.agent.build import Source
     from edge_agent.config.model import Config
 
 START_WALL_NS: Final = 1_767_225_600 * NS_PER_S
@@ -100,22 +104,25 @@ class World:
     Args:
         seed: of everything.
         hours: simulated time with faults; a quiet time follows.
+        nth: the one call that fails in place of all other faults.
     """
 
     seed: int
     hours: float
+    nth: Nth | None = None
     base_ns: int = 0
     """Campaign time minus boot time of the present life."""
     faults: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._rng = random.Random(f"{self.seed}/faults")
-        self._clock = SimulatedClock(START_WALL_NS)
+        self._clock = FailingClock(START_WALL_NS)
         self.history = History(self.elapsed_ns)
         self.disk = Disk(random.Random(f"{self.seed}/disk"))
         self.broker = SimulatedBroker(self._clock, self.history, self.elapsed_ns)
         self.plan = DiskPlan(self.disk)
         self.max_bytes = self._rng.choice((40, 40, 128, 1024)) * 1024
+        self.quiet_s = QUIET_S if self.nth is None else 300
         self._boots = self._lives = 0
         self._connections: list[Connection] = []
         self._files = DiskFiles(self.disk, self.history.secured)
@@ -134,13 +141,14 @@ class World:
         try:
             how = "cut"
             while self.elapsed_ns() < end_ns:
-                how = self._live(how, end_ns, quiet=False)
+                half = self.nth is not None and self._lives == 0  # then the start on a filled outbox is among the calls
+                how = self._live(how, end_ns // 2 if half else end_ns, quiet=self.nth is not None)
             self._calm()
             for _attempt in range(_ATTEMPTS):
-                how = self._live(how, self.elapsed_ns() + QUIET_S * NS_PER_S, quiet=True)
+                how = self._live(how, self.elapsed_ns() + self.quiet_s * NS_PER_S, quiet=True)
                 if how == "end":
                     break
-            check_end(self.history)
+            check_end(self.history, every_reading=self.nth is not None and not self.nth.ends_process)
         finally:
             self._abandon()
             self.disk.close()
@@ -162,25 +170,67 @@ class World:
             player = Player(machine, self._rng, self.faults, self._look, quiet=quiet)
             if before == "cut":
                 self._boot(player, true_offset_ns, quiet=quiet)
+            self._arm(bus)
             sampled = sampled_buses(config(), buses, simulated_recovery(rig, config()))
             sampling = bus_sources(sampled, self._clock, random.Random(f"{self.seed}/{self._lives}/sampling"))
             try:
-                self._agent = self._make([lambda _: self.broker, lambda _: player, *sampling])
+                self._agent = self._make([lambda _: self.broker, lambda _: player, *map(self._observed, sampling)])
                 how = self._work(end_ns, quiet=quiet)
             except Unavailable as error:
                 how = self._refused(error)
             except LifeEnds as ends:
                 how = str(ends)
-            except Exception:  # noqa: BLE001 whatever it is, it is a finding
-                self.history.violate("unhandled", traceback.format_exc())
-                how = "kill"
+            except Exception as error:  # noqa: BLE001 whatever it is, it is a finding
+                how = self._crashed(error)
         self._end(how)
         return how
+
+    def _arm(self, bus: SimulatedI2C) -> None:
+        """Let the n-th call fail."""
+        nth = self.nth
+        if nth is None:
+            return
+        nth.watch_bus(bus)
+        self._clock.nth = nth
+        self.broker.fail_call = lambda _call: nth.call("link")
+        if nth.seam == "disk":
+            self.plan.arm(nth)
+
+    def _observed(self, source: Source) -> Source:
+        """A source whose measurements are noted."""
+
+        def make(deliver: Callable[[Any], bool]) -> Any:
+            def noted(item: Any) -> bool:
+                self.history.measured(item)
+                return deliver(item)
+
+            return source(noted)
+
+        return make
+
+    def _crashed(self, error: Exception) -> str:
+        """The process ends by an exception."""
+        if self.nth is not None and self.nth.meant(error):
+            self.history.counts["starts that crashed"] += 1
+        else:
+            self.history.violate("unhandled", "".join(traceback.format_exception(error)))
+        return "kill"
+
+    def _failed(self, error: Exception) -> int:
+        """A worker failed; on a gateway its thread goes on in a second."""
+        if isinstance(error, LifeEnds):
+            raise error
+        if self.nth is None or not self.nth.meant(error):
+            self.history.violate("unhandled", "".join(traceback.format_exception(error)))
+        self.history.counts["steps that failed"] += 1
+        return self._clock.now_ns() + NS_PER_S
 
     def _work(self, end_ns: int, *, quiet: bool) -> str:
         pace = Pace(None, threading.Event(), self._settle)
         agent, clock = self._agent, self._clock
         agent.monitor.period_ns = 10 * NS_PER_S  # a tenth of the steps, which are most of what an hour costs
+        for worker in (*agent.sources[2:], agent.pipeline, agent.store, agent.uplink, agent.monitor):
+            worker.step = guarded(worker.step, self._failed)  # type: ignore[method-assign]
         try:
             agent.run_simulated(clock, pace, end_ns=end_ns - self.base_ns, stop=threading.Event())
         except LifeEnds as ends:
@@ -219,7 +269,7 @@ class World:
         self._boots += new_boot
         start_ns = _BOOT_NS if new_boot else self._clock.now_ns() + _RESTART_NS
         anchor = self._clock.anchor()
-        self._clock = SimulatedClock(START_WALL_NS, boot_id=f"boot-{self.seed}-{self._boots}", start_ns=start_ns)
+        self._clock = FailingClock(START_WALL_NS, boot_id=f"boot-{self.seed}-{self._boots}", start_ns=start_ns)
         self.base_ns = elapsed_ns + _RESTART_NS - start_ns
         self._clock.set_anchor(anchor)
         self.history.boot = number_of(self._clock.boot_id())
@@ -254,7 +304,7 @@ class World:
         if self.plan.ended:
             return self.plan.ended
         self.history.counts["starts refused"] += 1
-        if not self.plan.failed:
+        if not self.plan.failed and not (self.nth is not None and self.nth.struck):
             self.history.violate("start", f"the agent refuses to start on a healthy disk: {error}")
         self._clock.advance_to(self._clock.now_ns() + 5 * NS_PER_S)
         if self._rng.random() < 0.3:
@@ -267,6 +317,8 @@ class World:
         self.broker.network = network
         self.broker.read()
         self.plan.failing, self.plan.ends, self.plan.once = 0, None, None
+        if self.nth is not None:
+            self.nth.over = True
 
     def _abandon(self) -> None:
         """What the kernel does with the descriptors of a process that is gone."""
@@ -292,6 +344,8 @@ class World:
 
     def statement(self, sql: str) -> None:
         """See `Watch`."""
+        if self.nth is not None:
+            self.nth.call("statement")
 
     def committed(self, connection: Connection, rowids: set[int]) -> None:
         """See `Watch`. Reads the rows without asking the disk."""
