@@ -11,7 +11,7 @@ from tests.campaign.history import keys_of
 
 if TYPE_CHECKING:
     from edge_agent.agent.report import RecordCounts
-    from tests.campaign.history import History
+    from tests.campaign.history import History, ReadingKey
 
 
 def check_sums(history: History, records: RecordCounts, *, settled: bool) -> None:
@@ -34,27 +34,32 @@ def check_end(history: History, *, every_reading: bool) -> None:
     readings = dict(history.readings)
     for identity, row in history.stored.items():
         arrived = identity in history.delivered
-        told, lost, exposed = (identity in some for some in (history.buried, history.lost, history.exposed))
+        told, lost, exposed = identity in history.buried, identity in history.lost, identity in history.exposed
         history.counts["delivered"] += arrived
         history.counts["tombstoned"] += told and not arrived
         history.counts["delivered and tombstoned"] += told and arrived
         history.counts["lost by the broker after its acknowledgement"] += lost and not arrived and not told
         history.counts["lost with damaged bytes"] += exposed and not (arrived or told or lost)
         if not arrived and row.kind == RecordKind.BATCH:
-            readings |= {key: identity for key in keys_of(row.message())}
+            readings |= dict.fromkeys(keys_of(row.message()), identity)
         unread = any(identity == sent.identity for sent in history.unread)
         if not (arrived or told or lost or exposed or unread):
             history.violate("lost", f"{identity} with {row.readings} readings never arrived")
     for sent in history.unread:
         if not history.lost:
             history.violate("readable", f"{sent.identity} refers to what never came")
+    _check_readings(history, set(readings), every_reading=every_reading)
+    _check_order(history)
+
+
+def _check_readings(history: History, recorded: set[ReadingKey], *, every_reading: bool) -> None:
+    """Readings of segments, and perhaps all readings, are in some record."""
     for key in history.sampled if every_reading else ():
-        if key not in readings:
+        if key not in recorded:
             history.violate("never stored", f"reading {key} was measured and is in no record")
     for key in history.owed:
-        if key not in readings and not history.exposed:
+        if key not in recorded and not history.exposed:
             history.violate("lost", f"reading {key} was secured and is in no record")
-    _check_order(history)
 
 
 def _check_order(history: History) -> None:

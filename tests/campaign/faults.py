@@ -34,7 +34,7 @@ _BUS_CODES: Final = (errno.EREMOTEIO, errno.EIO, errno.ETIMEDOUT)
 _WRITES: Final = frozenset({Call.WRITE, Call.SYNC, Call.TRUNCATE, Call.DELETE})
 
 
-class LifeEnds(Exception):  # noqa: N818 no error
+class LifeEnds(Exception):
     """The process ends: `stop` asks it to, `kill` does not, with `cut` the machine loses its power."""
 
 

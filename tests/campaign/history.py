@@ -65,6 +65,20 @@ class Row:
         return decode_message(encode_message(RecordKind(self.kind), envelope, self.body))
 
 
+@dataclass(slots=True)
+class Held:
+    """An anchor that the clock had, from `at_ns` until `ended_ns`; None: it still has it."""
+
+    anchor: Anchor
+    at_ns: int
+    ended_ns: int | None = None
+
+    def is_settled(self, now_ns: int) -> bool:
+        """Whether it was there long enough to be noticed and stored, so that no earlier one may be used at `now_ns`."""
+        lasted_ns = (now_ns if self.ended_ns is None else self.ended_ns) - self.at_ns
+        return lasted_ns >= SETTLED_NS and now_ns >= self.at_ns + SETTLED_NS
+
+
 @dataclass
 class History:
     """All that was seen.
@@ -97,7 +111,7 @@ class History:
     owed: dict[ReadingKey, int] = field(default_factory=dict)
     exposed: set[Identity] = field(default_factory=set)
     blocks: list[bytes] = field(default_factory=list)
-    anchors: dict[int, list[tuple[int, Anchor, bool]]] = field(default_factory=dict)
+    anchors: dict[int, list[Held]] = field(default_factory=dict)
     boot: int = 0
     epoch: int = 0
     known: Known = field(default_factory=Known)
@@ -146,6 +160,7 @@ class History:
 
     def process_ended(self) -> None:
         """What the blocks since the last batch hold must go on as records."""
+        self.anchor_ended()
         for block in self.blocks:
             found = _block_at(block, 0)
             if found is not None:
@@ -199,13 +214,20 @@ class History:
     # ---- clock
 
     def anchor(self, anchor: Anchor, *, started: bool) -> None:
-        """Wall time of the current boot changed, or a process started with it. A worse anchor replaces no better one."""
+        """Wall time changed, or a process started with it. A worse anchor replaces no better one."""
         known = self.anchors.setdefault(self.boot, [])
-        best = max((each.quality for _at, each, _sure in known), default=ClockQuality.NONE)
+        self.anchor_ended()
+        best = max((each.anchor.quality for each in known), default=ClockQuality.NONE)
         if anchor.quality >= best:
-            known.append((self.now_ns(), anchor, True))
+            known.append(Held(anchor, self.now_ns()))
         elif started:  # whether the better one was stored is not known
-            known.append((self.now_ns(), anchor, False))
+            known.append(Held(anchor, self.now_ns(), ended_ns=0))
+
+    def anchor_ended(self) -> None:
+        """The clock shows another time from now on, or the process ends."""
+        known = self.anchors.get(self.boot)
+        if known and known[-1].ended_ns is None:
+            known[-1].ended_ns = self.now_ns()
 
     # ---- broker and subscriber
 
@@ -263,27 +285,27 @@ class History:
             return
         row = self.stored.get(identity)
         if row is None:
-            return self.violate("committed first", f"{identity} was published before it was durable")
+            self.violate("committed first", f"{identity} was published before it was durable")
+            return
         if row.message().content != message.content:
             self.violate("content", f"{identity} arrived with another content than was stored")
         for key in keys_of(message):
             other = self.readings.setdefault(key, identity)
             if other != identity:
                 self.violate("twice", f"reading {key} arrived with {other} and with {identity}")
-        return None
 
     def _check_anchor(self, sent: Sent, message: Message) -> None:
         """Wall time must be that of the last anchor of its boot, if that has been known for a while."""
         anchors = self.anchors.get(message.envelope.boot)
         if anchors is None:
-            return self.violate("boot", f"{sent.identity} is of a boot that never was")
+            self.violate("boot", f"{sent.identity} is of a boot that never was")
+            return
         current = message.envelope.boot == self.boot
-        settled = [at for at, _anchor, sure in anchors if sure and at <= sent.at_ns - SETTLED_NS]
-        after = max(settled, default=0) if current else 0
-        allowed = [anchor for at, anchor, _sure in anchors if at >= after]
+        settled = [each.at_ns for each in anchors if each.is_settled(sent.at_ns)]
+        after_ns = max(settled, default=0) if current else 0
+        allowed = [each.anchor for each in anchors if each.at_ns >= after_ns]
         if not any(abs(each.offset_ns - message.envelope.offset_ns) <= 1_000_000 for each in allowed):
             self.violate("wall time", f"{sent.identity} was sent with offset {message.envelope.offset_ns}")
-        return None
 
     def pending(self) -> int:
         """Batches and events in the database."""

@@ -47,7 +47,7 @@ class Watch(Protocol):
 
 def translated(error: apsw.Error) -> Exception:
     """The error that the standard module would raise."""
-    code = getattr(error, "extendedresult", None) or getattr(error, "result", apsw.SQLITE_ERROR)
+    code = int(getattr(error, "extendedresult", 0) or getattr(error, "result", 0) or apsw.SQLITE_ERROR)
     made = _CLASSES.get(code & 0xFF, sqlite3.OperationalError)(str(error) or _NAMES.get(code, "error"))
     if isinstance(made, sqlite3.Error):
         made.sqlite_errorcode, made.sqlite_errorname = code, _NAMES.get(code, _NAMES.get(code & 0xFF, "SQLITE_ERROR"))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import apsw
 
 from tests.campaign.disk import Call, Disk, Shadow
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _CODES: Final = {
     Call.OPEN: apsw.SQLITE_CANTOPEN,
@@ -24,12 +22,12 @@ _CODES: Final = {
 """What SQLite's own VFS returns when the call fails; a full disk has a code of its own."""
 
 
-def _failure(call: Call, error: OSError) -> apsw.Error:
+def _failure(call: Call, error: OSError) -> Exception:
     """The exception that gives SQLite the result code of its own VFS."""
     full = error.errno == errno.ENOSPC and call is Call.WRITE
     code = apsw.SQLITE_FULL if full else _CODES[call]
     failure = apsw.exception_for(code & 0xFF)
-    failure.extendedresult = code
+    failure.extendedresult = code  # type: ignore[attr-defined] # what apsw documents for its own classes
     return failure
 
 
@@ -46,7 +44,7 @@ class DiskVfs(apsw.VFS):
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         if path is None or flags[0] & (apsw.SQLITE_OPEN_TEMP_DB | apsw.SQLITE_OPEN_TEMP_JOURNAL):
             return apsw.VFSFile("", name, flags)
-        self._ask(Call.OPEN, not os.path.exists(path))
+        self._ask(Call.OPEN, not Path(path).exists())
         return _File(self.disk, name, flags, path)
 
     def xDelete(self, path: str, syncdir: bool) -> None:  # noqa: N802
@@ -58,8 +56,9 @@ class DiskVfs(apsw.VFS):
         """Nobody else holds a lock that time would free."""
         return microseconds
 
-    def excepthook(self, *_: object) -> None:
+    def excepthook(self, *_: object) -> bool:
         """Every failure here is meant."""
+        return True
 
     def _ask(self, call: Call, grows: bool = False) -> None:
         try:
@@ -104,14 +103,12 @@ class _File(apsw.VFSFile):
             raise _failure(Call.SYNC, error) from None
         self._disk.synced(self._shadow)
 
-    def excepthook(self, *_: object) -> None:
+    def excepthook(self, *_: object) -> bool:
         """Every failure here is meant."""
+        return True
 
     def _ask(self, call: Call, grows: bool = False) -> None:
         try:
             self._disk.ask(call, grows)
         except OSError as error:
             raise _failure(call, error) from None
-
-
-Watch = "Callable[[str, int], object]"

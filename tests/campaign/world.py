@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from edge_agent.agent.agent import Agent
 from edge_agent.agent.build import bus_sources, sampled_buses
@@ -39,10 +39,12 @@ from tests.campaign.sqlite import Connection
 from tests.campaign.vfs import DiskVfs
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
     from edge_agent.agent.build import Source
     from edge_agent.config.model import Config
+    from edge_agent.uplink.mqtt import Link
 
 START_WALL_NS: Final = 1_767_225_600 * NS_PER_S
 QUIET_S: Final = 1200
@@ -245,7 +247,8 @@ class World:
         return "kill"
 
     def _make(self, sources: list[Any]) -> Agent:
-        store = StoreSettings(self.max_bytes, connect=self._connect, files=self._files)
+        connect = cast("Callable[..., sqlite3.Connection]", self._connect)
+        store = StoreSettings(self.max_bytes, connect=connect, files=self._files)
         self.history.epoch = self._lives
         self.plan.failed = 0
         return Agent(
@@ -257,7 +260,7 @@ class World:
             directory=self._directory,
             store=store,
             epoch=self._lives,
-            link=self.broker.link,
+            link=cast("Callable[..., Link]", self.broker.link),
             network_clock=NetworkClock(self._clock, self.broker),
         )
 
