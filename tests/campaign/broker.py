@@ -1,4 +1,4 @@
-"""A simulated broker with one subscriber, and the links to it. Its faults are attributes that the campaign sets.
+"""A simulated broker with one subscriber, and the links to it. The campaign sets its faults.
 
 It answers as paho does: a `Puback` also for a message with QoS 0 (when it was written to the socket), one `LinkDown` per
 connection, mids from 1 on for each connection.
@@ -29,6 +29,8 @@ HALF_OPEN_NS: Final = 60 * NS_PER_S
 NO_SUBSCRIBER: Final = 0x10
 HOPELESS: Final = frozenset({0x90, 0x95, 0x99})
 _FREE_NS: Final = 1_000_000
+_LINGERS_NS: Final = 15 * NS_PER_S
+"""An abandoned connection whose thread hangs may still report for this long."""
 
 
 class Door(Enum):
@@ -157,6 +159,11 @@ class SimulatedBroker:
                 link.mute = True
                 self.after(HALF_OPEN_NS, link.unanswered)
 
+    def stop_answering(self) -> None:
+        """Acknowledge nothing more on the present connections, as a broker whose disk is full."""
+        for link in self.links:
+            link.answers = False
+
     def wipe(self) -> None:
         """Lose what was accepted and not delivered."""
         for sent in self.kept:
@@ -210,6 +217,7 @@ class SimulatedLink:
         self._up = False
         self.dead = False
         self.mute = False
+        self.answers = True
 
     def open(self) -> None:
         """Start to connect."""
@@ -253,11 +261,11 @@ class SimulatedLink:
 
     def abandon(self) -> None:
         """Give up; a `LinkDown` follows."""
-        self._broker.after(_FREE_NS, lambda: self.down("given up"))
+        self._broker.after(_LINGERS_NS, lambda: self.down("given up"))
 
     def answer(self, mid: int, code: int, *, written: bool = False) -> None:
         """A PUBACK arrives."""
-        if not self.dead and (written or not self.mute):
+        if not self.dead and (written or (self.answers and not self.mute)):
             self._emit(Puback(mid, code))
 
     def down(self, reason: str) -> None:

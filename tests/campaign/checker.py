@@ -50,6 +50,7 @@ def check_end(history: History, *, every_reading: bool) -> None:
             history.violate("readable", f"{sent.identity} refers to what never came")
     _check_readings(history, set(readings), every_reading=every_reading)
     _check_order(history)
+    _check_gaps(history)
 
 
 def _check_readings(history: History, recorded: set[ReadingKey], *, every_reading: bool) -> None:
@@ -58,8 +59,23 @@ def _check_readings(history: History, recorded: set[ReadingKey], *, every_readin
         if key not in recorded:
             history.violate("never stored", f"reading {key} was measured and is in no record")
     for key in history.owed:
-        if key not in recorded and not history.exposed:
+        if key not in recorded and key not in history.exposed_readings:
             history.violate("lost", f"reading {key} was secured and is in no record")
+
+
+def _check_gaps(history: History) -> None:
+    """Per epoch, every seq up to the highest is accounted for: a receiver waits for none for ever."""
+    seen: dict[int, set[int]] = defaultdict(set)
+    for some in (history.delivered, history.buried, history.lost, history.exposed, history.refused):
+        for epoch, seq in some:
+            seen[epoch].add(seq)
+    for sent in history.unread:
+        if sent.identity is not None:
+            seen[sent.identity[0]].add(sent.identity[1])
+    for epoch, seqs in seen.items():
+        missing = set(range(1, max(seqs) + 1)) - seqs
+        if missing:
+            history.violate("gap", f"of epoch {epoch} nothing tells of {sorted(missing)[:5]}")
 
 
 def _check_order(history: History) -> None:

@@ -46,7 +46,7 @@ class Call(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One change of a file that is not durable: `old` and `old_size` were there before it. A truncation has no `new`."""
+    """One change of a file that is not durable: `old` and `old_size` were there before it. Truncations have no `new`."""
 
     at: int
     old: bytes
@@ -158,7 +158,7 @@ class Disk:
         self.power = False
 
     def cut(self) -> int:
-        """The power goes: undo what was not synced, then do any part of it again. Returns how many writes that concerned."""
+        """The power goes: undo what was not synced, then do any part of it again. Returns how many writes that were."""
         self.power = False
         concerned = 0
         for shadow in self._shadows.values():
@@ -190,7 +190,7 @@ class Disk:
                 os.pwrite(fd, each.old, each.at)
 
     def _redo(self, writes: list[tuple[Write, bool]], fd: int) -> None:
-        """Write back any subset, in any order, each as a whole or torn at a sector. Truncations only when all is kept."""
+        """Write back any subset, in any order, each as a whole or torn at a sector; no truncation."""
         style = self._rng.random()
         if style < 0.25:
             return  # nothing had reached the card

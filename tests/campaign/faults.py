@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import errno
 import heapq
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.clock import NS_PER_S, Anchor, ClockQuality
 from edge_agent.runtime import Inbox
-from edge_agent.simulate.i2c import SimulatedI2C
 from tests.campaign.broker import Door, Network
 from tests.campaign.disk import Call
 from tests.campaign.nth import DISK
 
 if TYPE_CHECKING:
     import random
+    from collections import Counter
     from collections.abc import Callable
 
     from edge_agent.clock import SimulatedClock
+    from edge_agent.simulate.i2c import SimulatedI2C
     from tests.campaign.broker import SimulatedBroker
     from tests.campaign.disk import Disk
     from tests.campaign.history import History
@@ -134,6 +134,7 @@ class Player:
         self._counts = counts
         self._look = look
         self._number = 0
+        self._quiet = quiet
         self._due: list[tuple[int, int, Callable[[], object]]] = []
         self._kinds = {
             "link dies": (12, self._link_dies),
@@ -143,6 +144,7 @@ class Player:
             "half-open link": (8, self._half_open),
             "slow link": (6, self._slow),
             "small broker": (3, self._small),
+            "no acknowledgements": (4, self._machine.broker.stop_answering),
             "broker answers a reason code": (10, self._code),
             "broker refuses for ever": (1, self._hopeless),
             "subscriber away": (4, self._away),
@@ -161,6 +163,10 @@ class Player:
             self.after(self._while(60), self._restore)  # faults of the life before
             self._plan()
 
+    def calm(self) -> None:
+        """No more faults begin; those under way end in their time."""
+        self._quiet = True
+
     def step(self) -> int | None:
         """Do what is due."""
         while self._due and self._due[0][0] <= self._machine.clock.now_ns():
@@ -176,6 +182,8 @@ class Player:
         self.after(round(self._rng.expovariate(1 / MEAN_S) * NS_PER_S), self._strike)
 
     def _strike(self) -> None:
+        if self._quiet:
+            return
         self._plan()
         weights = [weight for weight, _act in self._kinds.values()]
         (kind,) = self._rng.choices(list(self._kinds), weights)
@@ -192,6 +200,7 @@ class Player:
         return round(self._rng.expovariate(1 / (mean_s * longer)) * NS_PER_S)
 
     def _restore(self) -> None:
+        """End what an earlier life left."""
         network, fresh = self._machine.broker.network, Network()
         network.door, network.rtt_ns, network.code = fresh.door, fresh.rtt_ns, fresh.code
         self._machine.disk.failing = 0

@@ -93,8 +93,9 @@ class History:
         buried: covered by a tombstone that is durable.
         readings: readings that were delivered, each with the record that brought it.
         sampled: readings that sensors delivered, and when.
-        owed: readings of segments that were durable when a process ended.
-        exposed: whether stored bytes were damaged, so that records may be lost without being told one by one.
+        recent: those of the present life.
+        owed: readings that had to be durable when a process ended.
+        exposed, exposed_readings: what was stored when stored bytes were damaged.
     """
 
     now_ns: Callable[[], int]
@@ -108,7 +109,9 @@ class History:
     buried: dict[Identity, str] = field(default_factory=dict)
     readings: dict[ReadingKey, Identity] = field(default_factory=dict)
     sampled: dict[ReadingKey, int] = field(default_factory=dict)
+    recent: list[tuple[ReadingKey, int]] = field(default_factory=list)
     owed: dict[ReadingKey, int] = field(default_factory=dict)
+    exposed_readings: set[ReadingKey] = field(default_factory=set)
     exposed: set[Identity] = field(default_factory=set)
     blocks: list[bytes] = field(default_factory=list)
     anchors: dict[int, list[Held]] = field(default_factory=dict)
@@ -135,7 +138,9 @@ class History:
         """
         found = {row.rowid: row for row in rows}
         before = set(self.present) if opened else touched & set(self.present)
-        tombstones = [row for row in found.values() if row.kind == RecordKind.TOMBSTONE]
+        tombstones = [
+            row for row in found.values() if row.kind == RecordKind.TOMBSTONE and row.identity not in self.exposed
+        ]
         for row in tombstones:
             self._bury(row)
         reborn = {row.identity for row in tombstones}
@@ -158,9 +163,22 @@ class History:
         if any(block):
             self.blocks.append(block)
 
-    def process_ended(self) -> None:
-        """What the blocks since the last batch hold must go on as records."""
+    def expose(self) -> None:
+        """Stored bytes were damaged: what is stored may be lost, but nothing wrong may be sent."""
+        self.exposed |= {row.identity for row in self.present.values()}
+        self.exposed_readings |= set(self.owed)
+
+    def process_ended(self, window_ns: int | None) -> None:
+        """What the blocks since the last batch hold must go on as records, and so must older readings.
+
+        Args:
+            window_ns: age from which a reading must be durable; None: the disk failed, so that none need be.
+        """
         self.anchor_ended()
+        if window_ns is not None:
+            until_ns = self.now_ns() - window_ns
+            self.owed |= {key: at_ns for key, at_ns in self.recent if at_ns <= until_ns}
+        self.recent.clear()
         for block in self.blocks:
             found = _block_at(block, 0)
             if found is not None:
@@ -171,6 +189,8 @@ class History:
 
     def _born(self, row: Row) -> None:
         if row.kind == RecordKind.TOMBSTONE:
+            return
+        if row.identity in self.exposed:
             return
         known = self.stored.setdefault(row.identity, row)
         if known.body != row.body:
@@ -210,6 +230,7 @@ class History:
             at_ns = item.boot_ns // 1_000_000 * 1_000_000  # the resolution of the configuration
             for quantity in item.quantities:
                 self.sampled[self.boot, item.sensor, quantity, at_ns] = self.now_ns()
+                self.recent.append(((self.boot, item.sensor, quantity, at_ns), self.now_ns()))
 
     # ---- clock
 
@@ -284,6 +305,8 @@ class History:
         if isinstance(message.content, Tombstone):
             return
         row = self.stored.get(identity)
+        if row is None and identity in self.exposed:
+            return
         if row is None:
             self.violate("committed first", f"{identity} was published before it was durable")
             return

@@ -1,7 +1,7 @@
 """One call fails, the n-th of its seam, in a short history without any other fault.
 
-Seams: SQL statements, calls of the disk, calls of the link, transfers on the bus, reads of the clock. Each fails in five
-ways. `test_nth_call.py` goes through n until the call no longer comes.
+Seams: SQL statements, calls of the disk, calls of the link, transfers on the bus, reads of the clock. Each fails in
+five ways. `test_nth_call.py` goes through n until the call no longer comes.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import gc
 import logging
 import multiprocessing
 import resource
+import signal
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -49,13 +50,28 @@ class Total:
             self.failed.append(result)
 
 
+class Hang(BaseException):
+    """A campaign takes ten times the CPU time that it should."""
+
+
+def _hang(*_: object) -> None:
+    raise Hang
+
+
 def campaign(task: tuple[int, float]) -> Result:
     """One campaign, in any process."""
     logging.disable(logging.CRITICAL)
     gc.disable()  # cycles are few; one pass per campaign costs a third less than Python's own
+    signal.signal(signal.SIGPROF, _hang)
+    signal.setitimer(signal.ITIMER_PROF, 20 + 2 * task[1])
+    world = World(*task)
     try:
-        return World(*task).run()
+        return world.run()
+    except Hang:
+        world.history.violate("hang", "simulated time does not go on")
+        return Result(task[0], world.elapsed_ns() / 3.6e12, world.faults, Counter(), world.history.violations)
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         gc.enable()
         gc.collect()
 
@@ -84,7 +100,7 @@ def tell(result: Result, hours: float) -> None:
 def summary(total: Total, cpu_s: float) -> str:
     """What was covered."""
     lines = [
-        f"{total.hours:.0f} simulated hours, {total.seeds} seeds, {sum(total.faults.values())} faults, "
+        f"{total.hours:.0f} simulated hours, {total.seeds} seeds, {sum(total.faults.values())} faults",
         f"{sum(len(each.violations) for each in total.failed)} violations in {len(total.failed)} campaigns",
         f"{total.hours / max(cpu_s, 1e-9):.1f} simulated hours per CPU second ({cpu_s:.0f} s)",
     ]
@@ -102,6 +118,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="one campaign of this seed, of all the hours")
     parser.add_argument("--first-seed", type=int, default=1, help="the first seed of several")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--stop", action="store_true", help="end after the first campaign with a violation")
     given = parser.parse_args()
     each = given.hours if given.seed is not None else min(HOURS_EACH, given.hours)
     first = given.first_seed if given.seed is None else given.seed
@@ -111,6 +128,8 @@ def main() -> int:
         total.add(result)
         if result.violations:
             tell(result, each)
+            if given.stop:
+                break
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print(summary(total, sum(use.ru_utime + use.ru_stime for use in usage)))
     return 1 if total.failed else 0

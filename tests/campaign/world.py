@@ -52,6 +52,10 @@ QUIET_S: Final = 1200
 _RESTART_NS: Final = 3 * NS_PER_S
 _BOOT_NS: Final = 20 * NS_PER_S
 _ROWS: Final = "SELECT rowid, epoch, seq, kind, boot, readings, body FROM record"
+DURABLE_NS: Final = 50 * NS_PER_S
+"""A reading of that age must be durable when the process is killed: the configured 30 s, and a commit."""
+_ROT: Final = 0.05
+"""Share of ends of the process after which stored bytes are damaged."""
 _ATTEMPTS: Final = 3
 """Starts in the quiet end; a healthy one needs one."""
 
@@ -145,11 +149,12 @@ class World:
             while self.elapsed_ns() < end_ns:
                 half = self.nth is not None and self._lives == 0  # then the start on a filled outbox is among the calls
                 how = self._live(how, end_ns // 2 if half else end_ns, quiet=self.nth is not None)
-            self._calm()
+            if how != "end" or self.nth is not None:
+                self._calm()
             for _attempt in range(_ATTEMPTS):
-                how = self._live(how, self.elapsed_ns() + self.quiet_s * NS_PER_S, quiet=True)
-                if how == "end":
+                if how == "end" and self.nth is None:
                     break
+                how = self._live(how, self.elapsed_ns() + self.quiet_s * NS_PER_S, quiet=True)
             check_end(self.history, every_reading=self.nth is not None and not self.nth.ends_process)
         finally:
             self._abandon()
@@ -177,7 +182,7 @@ class World:
             sampling = bus_sources(sampled, self._clock, random.Random(f"{self.seed}/{self._lives}/sampling"))
             try:
                 self._agent = self._make([lambda _: self.broker, lambda _: player, *map(self._observed, sampling)])
-                how = self._work(end_ns, quiet=quiet)
+                how = self._work(player, end_ns, quiet=quiet)
             except Unavailable as error:
                 how = self._refused(error)
             except LifeEnds as ends:
@@ -227,24 +232,29 @@ class World:
         self.history.counts["steps that failed"] += 1
         return self._clock.now_ns() + NS_PER_S
 
-    def _work(self, end_ns: int, *, quiet: bool) -> str:
-        pace = Pace(None, threading.Event(), self._settle)
-        agent, clock = self._agent, self._clock
+    def _work(self, player: Player, end_ns: int, *, quiet: bool) -> str:
+        agent = self._agent
         agent.monitor.period_ns = 10 * NS_PER_S  # a tenth of the steps, which are most of what an hour costs
         for worker in (*agent.sources[2:], agent.pipeline, agent.store, agent.uplink, agent.monitor):
             worker.step = guarded(worker.step, self._failed)  # type: ignore[method-assign]
         try:
-            agent.run_simulated(clock, pace, end_ns=end_ns - self.base_ns, stop=threading.Event())
+            self._run_until(end_ns)
+            if not quiet:  # all faults stop, and the same process must recover from them
+                player.calm()
+                self._calm()
+                self._run_until(self.elapsed_ns() + self.quiet_s * NS_PER_S)
         except LifeEnds as ends:
             if str(ends) != "stop":
                 raise
             agent.drain(5.0)
             self._settle()
-            return "kill"  # what follows is the same
-        if quiet:
-            agent.drain(60.0)
-            return "end"
-        return "kill"
+            return "stop"
+        agent.drain(60.0)
+        return "end"
+
+    def _run_until(self, end_ns: int) -> None:
+        pace = Pace(None, threading.Event(), self._settle)
+        self._agent.run_simulated(self._clock, pace, end_ns=end_ns - self.base_ns, stop=threading.Event())
 
     def _make(self, sources: list[Any]) -> Agent:
         connect = cast("Callable[..., sqlite3.Connection]", self._connect)
@@ -297,8 +307,11 @@ class World:
         else:
             self.disk.kill()
         self._abandon()
-        self.history.process_ended()
+        window_ns = None if self.plan.failed else 0 if how in {"stop", "end"} else DURABLE_NS
+        self.history.process_ended(window_ns)
         self.disk.start()
+        if how in {"kill", "cut"} and self.nth is None and self._rng.random() < _ROT:
+            self._rot()
         self.plan.ends = self.plan.once = None
         self.disk.judge = self.plan.judge
 
@@ -313,6 +326,14 @@ class World:
         if self._rng.random() < 0.3:
             self.plan.failing = 0  # nobody else ends it while no process runs
         return "kill"
+
+    def _rot(self) -> None:
+        """Bytes of a file change while no process runs: all that is stored is exposed."""
+        files = [file for file in self._directory.iterdir() if file.is_file() and file.stat().st_size]
+        if files:
+            self.faults["stored bytes damaged"] += 1
+            damage(self._rng.choice(sorted(files)), self._rng)
+            self.history.expose()
 
     def _calm(self) -> None:
         """All faults stop."""
@@ -347,7 +368,7 @@ class World:
 
     def statement(self, sql: str) -> None:
         """See `Watch`."""
-        if self.nth is not None:
+        if self.nth is not None and sql:
             self.nth.call("statement")
 
     def committed(self, connection: Connection, rowids: set[int]) -> None:
@@ -370,6 +391,16 @@ class World:
     def doubtful(self, rowids: set[int]) -> None:
         """See `Watch`."""
         self.history.doubtful |= rowids
+
+
+def damage(file: Path, rng: random.Random) -> None:
+    """Invert bits of a few bytes next to each other."""
+    at = rng.randrange(file.stat().st_size)
+    with file.open("r+b") as opened:
+        opened.seek(at)
+        octets = opened.read(rng.randrange(1, 9))
+        opened.seek(at)
+        opened.write(bytes(octet ^ rng.randrange(1, 256) for octet in octets))
 
 
 class _Nobody:
