@@ -1,7 +1,7 @@
 """A simulated broker with one subscriber, and the links to it. The campaign sets its faults.
 
-It answers as paho does: a `Puback` also for a message with QoS 0 (when it was written to the socket), one `LinkDown` per
-connection, mids from 1 on for each connection.
+It answers as paho does: a `Puback` also for a message with QoS 0 (when it was written to the socket), one `LinkDown`
+per connection, mids from 1 on for each connection.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Call(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One change of a file that is not durable: `old` and `old_size` were there before it. Truncations have no `new`."""
+    """One change of a file that is not durable; `old` and `old_size` were there before. Truncations have no `new`."""
 
     at: int
     old: bytes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import Anchor, ClockQuality
@@ -329,6 +330,11 @@ class History:
         allowed = [each.anchor for each in anchors if each.at_ns >= after_ns]
         if not any(abs(each.offset_ns - message.envelope.offset_ns) <= 1_000_000 for each in allowed):
             self.violate("wall time", f"{sent.identity} was sent with offset {message.envelope.offset_ns}")
+
+    def digest(self) -> str:
+        """SHA-256 of what was delivered, in its order, and of when it was measured."""
+        told = (list(self.delivered), sorted(self.readings.items()), sorted(self.sampled.items()))
+        return sha256(repr(told).encode()).hexdigest()
 
     def pending(self) -> int:
         """Batches and events in the database."""

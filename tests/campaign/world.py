@@ -94,13 +94,14 @@ def config() -> Config:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one campaign gave. Can be passed between processes."""
+    """What one campaign gave. Can be passed between processes. `digest` tells one history from another."""
 
     seed: int
     hours: float
     faults: Counter[str]
     counts: Counter[str]
     violations: list[Violation]
+    digest: str = ""
 
 
 @dataclass
@@ -162,7 +163,9 @@ class World:
             self._vfs.unregister()
             shutil.rmtree(self._directory, ignore_errors=True)
         hours = self.elapsed_ns() / NS_PER_S / 3600
-        return Result(self.seed, hours, self.faults, self.history.counts, self.history.violations)
+        return Result(
+            self.seed, hours, self.faults, self.history.counts, self.history.violations, self.history.digest()
+        )
 
     # ---- lives
 
