@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from edge_agent.reading import RecordKind
 from edge_agent.wire.batch import Batch
-from tests.campaign.history import keys_of
+from tests.campaign.facts import keys_of
 
 if TYPE_CHECKING:
     from edge_agent.agent.report import RecordCounts
-    from tests.campaign.history import History, ReadingKey
+    from tests.campaign.facts import ReadingKey
+    from tests.campaign.history import History
 
 
 def check_sums(history: History, records: RecordCounts, *, settled: bool) -> None:

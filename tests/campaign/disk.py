@@ -272,3 +272,13 @@ class DiskFiles:
         if path.exists():
             self._disk.ask(Call.READ)
         return path.read_bytes()
+
+
+def damage(file: Path, rng: random.Random) -> None:
+    """Invert bits of a few bytes next to each other."""
+    at = rng.randrange(file.stat().st_size)
+    with file.open("r+b") as opened:
+        opened.seek(at)
+        octets = opened.read(rng.randrange(1, 9))
+        opened.seek(at)
+        opened.write(bytes(octet ^ rng.randrange(1, 256) for octet in octets))

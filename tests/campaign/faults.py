@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge_agent.clock import NS_PER_S, Anchor, ClockQuality
 from edge_agent.runtime import Inbox
-from tests.campaign.broker import Door, Network
 from tests.campaign.disk import Call
-from tests.campaign.nth import DISK
+from tests.campaign.network import Door, Network
 
 if TYPE_CHECKING:
     import random
@@ -21,9 +20,8 @@ if TYPE_CHECKING:
     from edge_agent.clock import SimulatedClock
     from edge_agent.simulate.i2c import SimulatedI2C
     from tests.campaign.broker import SimulatedBroker
-    from tests.campaign.disk import Disk
+    from tests.campaign.disk_plan import DiskPlan
     from tests.campaign.history import History
-    from tests.campaign.nth import Nth
 
 MEAN_S: Final = 150.0
 """Mean time between two faults."""
@@ -31,67 +29,10 @@ _HOUR_S: Final = 3600
 _STEPS_S: Final = (-_HOUR_S, _HOUR_S, -365 * 86_400, 30 * 86_400, 55 * 365 * 86_400)
 _CODES: Final = (0x10, 0x97, 0x87, 0x80, 0x83)
 _BUS_CODES: Final = (errno.EREMOTEIO, errno.EIO, errno.ETIMEDOUT)
-_WRITES: Final = frozenset({Call.WRITE, Call.SYNC, Call.TRUNCATE, Call.DELETE})
 
 
 class LifeEnds(Exception):
     """The process ends: `stop` asks it to, `kill` does not, with `cut` the machine loses its power."""
-
-
-class DiskPlan:
-    """Decides which calls of a disk fail. The plan of a moment replaces the one before.
-
-    Attributes:
-        failing: errno of every call that writes, for as long as it is set; ENOSPC concerns only growing files.
-        ends: after how many calls the process ends, and how; None: it does not.
-        once: after how many calls of a kind one fails, and how; None: none does.
-        ended: how the process ended.
-        failed: number of calls that failed.
-    """
-
-    def __init__(self, disk: Disk) -> None:
-        self._disk = disk
-        self.failing = 0
-        self.ends: tuple[int, str] | None = None
-        self.once: tuple[int, frozenset[Call], int] | None = None
-        self.ended = ""
-        self.failed = 0
-        self._nth: Nth | None = None
-        disk.judge = self.judge
-
-    def arm(self, nth: Nth) -> None:
-        """Let the n-th call fail, whatever it is."""
-        self._nth = nth
-
-    def judge(self, call: Call, grows: bool) -> int:
-        """See `Disk.judge`."""
-        nth = self._nth
-        if nth is not None and not nth.over:
-            nth.calls += 1
-            if nth.calls == nth.n:
-                nth.struck = True
-                self.failed += 1
-                what = DISK[nth.how]
-                if isinstance(what, int):
-                    return what
-                self.ended, self._disk.power = what, False
-                return 0
-        if self.ends is not None:
-            calls, how = self.ends
-            self.ends = (calls - 1, how) if calls else None
-            if not calls:
-                self.ended, self._disk.power = how, False
-                return 0
-        if self.once is not None and call in self.once[1]:
-            calls, kinds, code = self.once
-            self.once = (calls - 1, kinds, code) if calls else None
-            if not calls:
-                self.failed += 1
-                return code
-        if self.failing and call in _WRITES and (grows or self.failing != errno.ENOSPC):
-            self.failed += 1
-            return self.failing
-        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +107,17 @@ class Player:
     def calm(self) -> None:
         """No more faults begin; those under way end in their time."""
         self._quiet = True
+
+    def boot(self) -> None:
+        """A machine without a battery clock begins with a wrong time, until NTP has set it."""
+        machine = self._machine
+        right = Anchor(machine.true_offset_ns, ClockQuality.SYNCED, 0)
+        if self._quiet or self._rng.random() < 0.5:
+            self.set_anchor(right)
+            return
+        wrong_ns = self._rng.randrange(1, 10**6) * NS_PER_S
+        self.set_anchor(Anchor(machine.true_offset_ns - wrong_ns, ClockQuality.NONE, 0))
+        self.after(round(self._rng.expovariate(1 / 120) * NS_PER_S), lambda: self.set_anchor(right))
 
     def step(self) -> int | None:
         """Do what is due."""

@@ -9,75 +9,22 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from edge_agent.clock import Anchor, ClockQuality
 from edge_agent.errors import UnknownReference, WireError
 from edge_agent.outbox.segments import _block_at
 from edge_agent.pipeline.open_rows import promote_rows
-from edge_agent.reading import NOT_SENT, Event, Measurement, RecordKind
-from edge_agent.wire.batch import Batch, Tombstone
-from edge_agent.wire.codec import Known, decode_message, encode_message, learn_stream
-from edge_agent.wire.envelope import Envelope
+from edge_agent.reading import Event, Measurement, RecordKind
+from edge_agent.wire.batch import Tombstone
+from edge_agent.wire.codec import Known, decode_message, learn_stream
+from tests.campaign.facts import Held, Identity, ReadingKey, Row, Violation, keys_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from edge_agent.wire.batch import Message
-    from tests.campaign.broker import Sent
-
-Identity = tuple[int, int]
-"""Epoch and seq."""
-ReadingKey = tuple[int, str, str, int]
-"""Boot, sensor, quantity, nanoseconds since boot."""
-SETTLED_NS: Final = 90_000_000_000
-"""Time after which a record must be sent with a changed anchor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A rule that did not hold."""
-
-    at_s: float
-    rule: str
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of the table `record`."""
-
-    rowid: int
-    epoch: int
-    seq: int
-    kind: int
-    boot: int
-    readings: int
-    body: bytes
-
-    @property
-    def identity(self) -> Identity:
-        """Epoch and seq."""
-        return self.epoch, self.seq
-
-    def message(self) -> Message:
-        """What it holds."""
-        envelope = Envelope("g", self.epoch, self.seq, self.boot, 0, ClockQuality.NONE)
-        return decode_message(encode_message(RecordKind(self.kind), envelope, self.body))
-
-
-@dataclass(slots=True)
-class Held:
-    """An anchor that the clock had, from `at_ns` until `ended_ns`; None: it still has it."""
-
-    anchor: Anchor
-    at_ns: int
-    ended_ns: int | None = None
-
-    def is_settled(self, now_ns: int) -> bool:
-        """Whether it was there long enough to be noticed and stored, so that no earlier one may be used at `now_ns`."""
-        lasted_ns = (now_ns if self.ended_ns is None else self.ended_ns) - self.at_ns
-        return lasted_ns >= SETTLED_NS and now_ns >= self.at_ns + SETTLED_NS
+    from tests.campaign.network import Sent
 
 
 @dataclass
@@ -339,15 +286,3 @@ class History:
     def pending(self) -> int:
         """Batches and events in the database."""
         return sum(row.kind != RecordKind.TOMBSTONE for row in self.present.values())
-
-
-def keys_of(message: Message) -> Iterator[ReadingKey]:
-    """The readings in a batch."""
-    if not isinstance(message.content, Batch):
-        return
-    boot = message.envelope.boot
-    for group in message.content.groups:
-        for column in group.columns:
-            for at_ns, status in zip(group.times_ns, column.statuses, strict=True):
-                if status != NOT_SENT:
-                    yield boot, group.sensor, column.quantity, at_ns

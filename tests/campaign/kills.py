@@ -1,7 +1,8 @@
 """Real processes killed with -9: `python tests/campaign/kills.py --agents N --brokers N [--jobs J]`.
 
-`edge-agent run` reads a Modbus transmitter on a pty, and publishes to a real mosquitto. What it had committed when it was killed is read from its files: rows of the database, and blocks of the
-segments. At the end a run without a kill empties the outbox, and the history is judged.
+`edge-agent run` reads a Modbus transmitter on a pty, and publishes to a real mosquitto. What it had committed when it
+was killed is read from its files: rows of the database, and blocks of the segments. At the end a run without a kill
+empties the outbox, and the history is judged.
 
 With `ack = "puback"` a killed broker may lose what it acknowledged: that is counted, and nothing else may be missing.
 """
@@ -36,7 +37,7 @@ from edge_agent.reading import RecordKind  # noqa: E402
 from edge_agent.simulate.rig import Rig, SimulatedBusSpec, SimulatedSensor  # noqa: E402
 from edge_agent.simulate.uart import PtyDevice  # noqa: E402
 from edge_agent.wire.batch import Tombstone  # noqa: E402
-from tests.campaign.history import Identity, ReadingKey, Row, keys_of  # noqa: E402
+from tests.campaign.facts import Identity, ReadingKey, Row, keys_of  # noqa: E402
 from tests.conftest import Mosquitto  # noqa: E402
 from tests.end_to_end.program import Recorder  # noqa: E402
 
@@ -137,7 +138,16 @@ class Plant:
     def start(self) -> None:
         """Start the agent, and wait until it has sent something new."""
         before = len(self.recorder.records())
-        command = [sys.executable, "-m", "edge_agent", "run", "--config", self._config, "--state-dir", self.state]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "edge_agent",
+            "run",
+            "--config",
+            self._config,
+            "--state-dir",
+            self.state,
+        ]
         self._agent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
         self.recorder.wait_for(lambda each: len(each.records()) > before, STOP_S)
 

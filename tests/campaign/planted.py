@@ -19,7 +19,8 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.campaign.mutations import CHECKS, MUTATIONS, Mutation  # noqa: E402 run as a script, too
+from tests.campaign.mutation import CHECKS, Mutation  # noqa: E402 run as a script, too
+from tests.campaign.mutations import MUTATIONS  # noqa: E402
 
 LONGEST_S: Final = 240
 """Real time after which a check has failed: some mutations make an endless loop."""

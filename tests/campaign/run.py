@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.campaign.world import Result, World
+from tests.campaign.setup import Result
+from tests.campaign.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.run import HOURS_EACH, campaign, replay
-from tests.campaign.world import Result
+from tests.campaign.setup import Result
 
 HOURS = float(os.environ.get("EDGE_AGENT_CAMPAIGN_HOURS", "2000" if os.environ.get("CI") else "200"))
 PER_TEST = 5

@@ -13,95 +13,46 @@ import threading
 import traceback
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from edge_agent.agent.agent import Agent
 from edge_agent.agent.build import bus_sources, sampled_buses
 from edge_agent.agent.channels import channel_settings
 from edge_agent.cli.simulation import buses_of, simulated_recovery, simulated_rig
-from edge_agent.clock import NS_PER_S, Anchor, ClockQuality
-from edge_agent.config.load import parse_config
+from edge_agent.clock import NS_PER_S
 from edge_agent.errors import Unavailable
 from edge_agent.outbox.boots import number_of
-from edge_agent.outbox.recovery import DATABASE
 from edge_agent.outbox.schema import StoreSettings
 from edge_agent.runtime import Pace
 from edge_agent.simulate.i2c import SimulatedI2C
 from tests.campaign.broker import NetworkClock, SimulatedBroker
 from tests.campaign.checker import check_end, check_sums
-from tests.campaign.disk import Disk, DiskFiles
-from tests.campaign.faults import DiskPlan, LifeEnds, Machine, Player
-from tests.campaign.history import History, Row, Violation
+from tests.campaign.disk import Disk, DiskFiles, damage
+from tests.campaign.disk_plan import DiskPlan
+from tests.campaign.faults import LifeEnds, Machine, Player
+from tests.campaign.history import History
 from tests.campaign.nth import FailingClock, Nth, guarded
-from tests.campaign.sqlite import Connection
+from tests.campaign.setup import (
+    ATTEMPTS,
+    BOOT_NS,
+    DURABLE_NS,
+    QUIET_S,
+    RESTART_NS,
+    ROT,
+    START_WALL_NS,
+    Result,
+    config,
+)
 from tests.campaign.vfs import DiskVfs
+from tests.campaign.watch import StoreWatch
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
     from edge_agent.agent.build import Source
-    from edge_agent.config.model import Config
     from edge_agent.uplink.mqtt import Link
-
-START_WALL_NS: Final = 1_767_225_600 * NS_PER_S
-QUIET_S: Final = 1200
-"""Simulated time after the last fault within which everything pending must have arrived."""
-_RESTART_NS: Final = 3 * NS_PER_S
-_BOOT_NS: Final = 20 * NS_PER_S
-_ROWS: Final = "SELECT rowid, epoch, seq, kind, boot, readings, body FROM record"
-DURABLE_NS: Final = 50 * NS_PER_S
-"""A reading of that age must be durable when the process is killed: the configured 30 s, and a commit."""
-_ROT: Final = 0.05
-"""Share of ends of the process after which stored bytes are damaged."""
-_ATTEMPTS: Final = 3
-"""Starts in the quiet end; a healthy one needs one."""
-
-CONFIG: Final = """
-[gateway]
-id = "g"
-[bus.i2c1]
-device = "/dev/i2c-1"
-[[sensor]]
-id = "air"
-driver = "tmp117"
-bus = "i2c1"
-period_s = 10
-[sensor.temperature_c]
-filter = "none"
-anomaly = "none"
-send_raw = false
-[batch]
-features = false
-period_s = 120
-[outbox]
-durability_s = 30
-[uplink]
-url = "mqtt://127.0.0.1:1"
-[[alert]]
-when = "air.temperature_c > 22"
-clear = 21.5
-"""
-
-
-@cache
-def config() -> Config:
-    """The configuration of all campaigns."""
-    return parse_config(CONFIG)
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one campaign gave. Can be passed between processes. `digest` tells one history from another."""
-
-    seed: int
-    hours: float
-    faults: Counter[str]
-    counts: Counter[str]
-    violations: list[Violation]
-    digest: str = ""
 
 
 @dataclass
@@ -131,9 +82,12 @@ class World:
         self.max_bytes = self._rng.choice((40, 40, 128, 1024)) * 1024
         self.quiet_s = QUIET_S if self.nth is None else 300
         self._boots = self._lives = 0
-        self._connections: list[Connection] = []
         self._files = DiskFiles(self.disk, self.history.secured)
-        self._opened: set[int] = set()
+        self._watch = StoreWatch(self._vfs_name, self.disk, self.history, self._statement)
+
+    @property
+    def _vfs_name(self) -> str:
+        return f"campaign-{self.seed}"
 
     def elapsed_ns(self) -> int:
         """The campaign's own time."""
@@ -143,7 +97,7 @@ class World:
         """All lives, the quiet end, and the verdict."""
         place = "/dev/shm" if Path("/dev/shm").is_dir() else None
         self._directory = Path(tempfile.mkdtemp(prefix="campaign-", dir=place))
-        self._vfs = DiskVfs(self.disk, f"campaign-{self.seed}")
+        self._vfs = DiskVfs(self.disk, self._vfs_name)
         end_ns = round(self.hours * 3600 * NS_PER_S)
         try:
             how = "cut"
@@ -152,7 +106,7 @@ class World:
                 how = self._live(how, end_ns // 2 if half else end_ns, quiet=self.nth is not None)
             if how != "end" or self.nth is not None:
                 self._calm()
-            for _attempt in range(_ATTEMPTS):
+            for _attempt in range(ATTEMPTS):
                 if how == "end" and self.nth is None:
                     break
                 how = self._live(how, self.elapsed_ns() + self.quiet_s * NS_PER_S, quiet=True)
@@ -179,7 +133,7 @@ class World:
             machine = Machine(self._clock, self.broker, self.plan, bus, self.history, true_offset_ns)
             player = Player(machine, self._rng, self.faults, self._look, quiet=quiet)
             if before == "cut":
-                self._boot(player, true_offset_ns, quiet=quiet)
+                player.boot()
             self._arm(bus)
             sampled = sampled_buses(config(), buses, simulated_recovery(rig, config()))
             sampling = bus_sources(sampled, self._clock, random.Random(f"{self.seed}/{self._lives}/sampling"))
@@ -260,7 +214,7 @@ class World:
         self._agent.run_simulated(self._clock, pace, end_ns=end_ns - self.base_ns, stop=threading.Event())
 
     def _make(self, sources: list[Any]) -> Agent:
-        connect = cast("Callable[..., sqlite3.Connection]", self._connect)
+        connect = cast("Callable[..., sqlite3.Connection]", self._watch.connect)
         store = StoreSettings(self.max_bytes, connect=connect, files=self._files)
         self.history.epoch = self._lives
         self.plan.failed = 0
@@ -283,24 +237,15 @@ class World:
         self._lives += 1
         new_boot = before == "cut"
         self._boots += new_boot
-        start_ns = _BOOT_NS if new_boot else self._clock.now_ns() + _RESTART_NS
+        start_ns = BOOT_NS if new_boot else self._clock.now_ns() + RESTART_NS
         anchor = self._clock.anchor()
         self._clock = FailingClock(START_WALL_NS, boot_id=f"boot-{self.seed}-{self._boots}", start_ns=start_ns)
-        self.base_ns = elapsed_ns + _RESTART_NS - start_ns
+        self.base_ns = elapsed_ns + RESTART_NS - start_ns
         self._clock.set_anchor(anchor)
         self.history.boot = number_of(self._clock.boot_id())
         self.broker.use(self._clock)
         if not new_boot:
             self.history.anchor(anchor, started=True)
-
-    def _boot(self, player: Player, true_offset_ns: int, *, quiet: bool) -> None:
-        """A machine without a battery clock begins with a wrong time, until NTP has set it."""
-        if quiet or self._rng.random() < 0.5:
-            player.set_anchor(Anchor(true_offset_ns, ClockQuality.SYNCED, 0))
-            return
-        player.set_anchor(Anchor(true_offset_ns - self._rng.randrange(1, 10**6) * NS_PER_S, ClockQuality.NONE, 0))
-        right = Anchor(true_offset_ns, ClockQuality.SYNCED, 0)
-        player.after(round(self._rng.expovariate(1 / 120) * NS_PER_S), lambda: player.set_anchor(right))
 
     def _end(self, how: str) -> None:
         if self.plan.ended:
@@ -313,7 +258,7 @@ class World:
         window_ns = None if self.plan.failed else 0 if how in {"stop", "end"} else DURABLE_NS
         self.history.process_ended(window_ns)
         self.disk.start()
-        if how in {"kill", "cut"} and self.nth is None and self._rng.random() < _ROT:
+        if how in {"kill", "cut"} and self.nth is None and self._rng.random() < ROT:
             self._rot()
         self.plan.ends = self.plan.once = None
         self.disk.judge = self.plan.judge
@@ -349,9 +294,7 @@ class World:
 
     def _abandon(self) -> None:
         """What the kernel does with the descriptors of a process that is gone."""
-        for connection in self._connections:
-            connection.close()
-        self._connections.clear()
+        self._watch.close()
         self._files.close_all()
 
     # ---- what is watched
@@ -360,60 +303,10 @@ class World:
         if not self.disk.power:
             raise LifeEnds(self.plan.ended or "kill")
 
+    def _statement(self) -> None:
+        if self.nth is not None:
+            self.nth.call("statement")
+
     def _look(self) -> None:
         records = self._agent.report(self.seed).records
         check_sums(self.history, records, settled=not self._agent.store._failing)
-
-    def _connect(self, path: Path, **_: object) -> Connection:
-        connection = Connection(path, self._vfs.name, self if path.name == DATABASE else _Nobody())
-        self._connections.append(connection)
-        return connection
-
-    def statement(self, sql: str) -> None:
-        """See `Watch`."""
-        if self.nth is not None and sql:
-            self.nth.call("statement")
-
-    def committed(self, connection: Connection, rowids: set[int]) -> None:
-        """See `Watch`. Reads the rows without asking the disk."""
-        first = id(connection) not in self._opened
-        if not (first or rowids):
-            return
-        disk, self.disk.quiet = self.disk, True
-        try:
-            select = _ROWS if first else f"{_ROWS} WHERE rowid IN ({','.join(map(str, sorted(rowids)))})"
-            try:
-                rows = [Row(*row) for row in connection.apsw.execute(select)]
-            except Exception:  # noqa: BLE001 no such table yet
-                return
-        finally:
-            disk.quiet = False
-        self._opened.add(id(connection))
-        self.history.commit(rows, rowids, opened=first)
-
-    def doubtful(self, rowids: set[int]) -> None:
-        """See `Watch`."""
-        self.history.doubtful |= rowids
-
-
-def damage(file: Path, rng: random.Random) -> None:
-    """Invert bits of a few bytes next to each other."""
-    at = rng.randrange(file.stat().st_size)
-    with file.open("r+b") as opened:
-        opened.seek(at)
-        octets = opened.read(rng.randrange(1, 9))
-        opened.seek(at)
-        opened.write(bytes(octet ^ rng.randrange(1, 256) for octet in octets))
-
-
-class _Nobody:
-    """Watches the database that a salvage builds, which is not the outbox yet."""
-
-    def statement(self, sql: str) -> None:
-        """See `Watch`."""
-
-    def committed(self, connection: Connection, rowids: set[int]) -> None:
-        """See `Watch`."""
-
-    def doubtful(self, rowids: set[int]) -> None:
-        """See `Watch`."""
