@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edge_agent.reading import RecordKind
 from edge_agent.wire.batch import Batch
 from tests.campaign.facts import keys_of
+from tests.campaign.setup import DAMAGE_IS_TOLD
 
 if TYPE_CHECKING:
     from edge_agent.agent.report import RecordCounts
@@ -44,7 +45,7 @@ def check_end(history: History, *, every_reading: bool) -> None:
         if not arrived and row.kind == RecordKind.BATCH:
             readings |= dict.fromkeys(keys_of(row.message()), identity)
         unread = any(identity == sent.identity for sent in history.unread)
-        if not (arrived or told or lost or exposed or unread):
+        if not (arrived or told or lost or unread or (exposed and not DAMAGE_IS_TOLD)):
             history.violate("lost", f"{identity} with {row.readings} readings never arrived")
     for sent in history.unread:
         if not history.lost:

@@ -92,6 +92,7 @@ class Player:
             "broker wiped": (3, self._wiped),
             "disk fails once": (10, self._disk_once),
             "disk fails for a while": (4, self._disk_failing),
+            "sync fails before a power cut": (2, self._sync_then_cut),
             "bus fault": (12, self._bus_fault),
             "bus stuck": (3, self._bus_stuck),
             "clock steps": (6, self._clock_steps),
@@ -212,6 +213,11 @@ class Player:
         call = self._rng.choice(list(Call))
         code = self._rng.choice((errno.EIO, errno.ENOSPC, errno.EROFS))
         self._machine.disk.once = (self._rng.randrange(4), frozenset({call}), code)
+
+    def _sync_then_cut(self) -> None:
+        """What a failed sync gave up is readable until the power goes, and then it is not."""
+        self._machine.disk.once = (self._rng.randrange(3), frozenset({Call.SYNC}), errno.EIO)
+        self._machine.disk.ends = (self._rng.randrange(1, 80), "cut")
 
     def _disk_failing(self) -> None:
         disk = self._machine.disk

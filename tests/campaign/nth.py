@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_agent.simulate.i2c import SimulatedI2C
+    from tests.campaign.broker import SimulatedBroker
+    from tests.campaign.disk_plan import DiskPlan
 
 Make = "Callable[[], Exception]"
 
@@ -112,8 +114,12 @@ class Nth:
             error = error.__cause__ or error.__context__
         return False
 
-    def watch_bus(self, bus: SimulatedI2C) -> None:
-        """Count the transfers of a bus."""
+    def arm(self, bus: SimulatedI2C, clock: FailingClock, broker: SimulatedBroker, plan: DiskPlan) -> None:
+        """Count the calls of every seam but that of statements."""
+        clock.nth = self
+        broker.fail_call = lambda _call: self.call("link")
+        if self.seam == "disk":
+            plan.arm(self)
         transfer = bus.transfer
 
         def counted(address: int, write: bytes, read: int) -> bytes:

@@ -42,6 +42,12 @@ def missing(mutation: Mutation) -> str:
     return "" if found == 1 else f"its old text stands {found} times in edge_agent/{mutation.file}"
 
 
+def _nothing(check: str) -> Mutation:
+    """A mutation that changes nothing, so that its check must pass."""
+    line = "from __future__ import annotations\n"
+    return Mutation("nothing", "errors.py", line, line, check)
+
+
 def judge(mutation: Mutation) -> Judged:
     """Make one mutation, and run its check."""
     problem = missing(mutation)
@@ -82,6 +88,10 @@ def main() -> int:
     given = parser.parse_args()
     chosen = [each for each in MUTATIONS if given.only in each.name or given.only == each.check]
     fates: list[str] = []
+    broken = [name for name in sorted({each.check for each in chosen}) if judge(_nothing(name)).fate != "survived"]
+    if broken:
+        print(f"these checks fail without any mutation: {', '.join(broken)}")
+        return 2
     with multiprocessing.Pool(given.jobs) as pool:
         for judged in pool.imap(judge, chosen):
             fates.append(judged.fate)

@@ -22,8 +22,14 @@ RESTART_NS: Final = 3 * NS_PER_S
 BOOT_NS: Final = 20 * NS_PER_S
 DURABLE_NS: Final = 50 * NS_PER_S
 """A reading of that age must be durable when the process is killed: the configured 30 s, and a commit."""
+DAMAGE_IS_TOLD: Final = False
+"""Whether damaged bytes may cost nothing that is not told. False: the store does not do it yet. A damaged journal takes
+back commits; what was in them is then lost without a tombstone (rule 6 of the protocol of confirmation), and readings
+of a batch that was sent already come again from its segments, under another identity (rule 3). Both are counted."""
 ROT: Final = 0.05
 """Share of ends of the process after which stored bytes are damaged."""
+AT_START: Final = 0.15
+"""Share of ends of the process after which the next one ends while it starts, or soon after."""
 ATTEMPTS: Final = 3
 """Starts in the quiet end; a healthy one needs one."""
 

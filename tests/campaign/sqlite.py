@@ -59,7 +59,10 @@ class Cursor:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._cursor = connection.apsw.cursor()
+        try:
+            self._cursor = connection.apsw.cursor()
+        except apsw.ConnectionClosedError:
+            raise sqlite3.ProgrammingError("Cannot operate on a closed database.") from None
         self._sql = ""
 
     @property

@@ -34,6 +34,7 @@ from tests.campaign.faults import LifeEnds, Machine, Player
 from tests.campaign.history import History
 from tests.campaign.nth import FailingClock, Nth, guarded
 from tests.campaign.setup import (
+    AT_START,
     ATTEMPTS,
     BOOT_NS,
     DURABLE_NS,
@@ -134,7 +135,8 @@ class World:
             player = Player(machine, self._rng, self.faults, self._look, quiet=quiet)
             if before == "cut":
                 player.boot()
-            self._arm(bus)
+            if self.nth is not None:
+                self.nth.arm(bus, self._clock, self.broker, self.plan)
             sampled = sampled_buses(config(), buses, simulated_recovery(rig, config()))
             sampling = bus_sources(sampled, self._clock, random.Random(f"{self.seed}/{self._lives}/sampling"))
             try:
@@ -148,17 +150,6 @@ class World:
                 how = self._crashed(error)
         self._end(how)
         return how
-
-    def _arm(self, bus: SimulatedI2C) -> None:
-        """Let the n-th call fail."""
-        nth = self.nth
-        if nth is None:
-            return
-        nth.watch_bus(bus)
-        self._clock.nth = nth
-        self.broker.fail_call = lambda _call: nth.call("link")
-        if nth.seam == "disk":
-            self.plan.arm(nth)
 
     def _observed(self, source: Source) -> Source:
         """A source whose measurements are noted."""
@@ -258,8 +249,12 @@ class World:
         window_ns = None if self.plan.failed else 0 if how in {"stop", "end"} else DURABLE_NS
         self.history.process_ended(window_ns)
         self.disk.start()
-        if how in {"kill", "cut"} and self.nth is None and self._rng.random() < ROT:
-            self._rot()
+        if how in {"kill", "cut"} and self.nth is None:
+            if self._rng.random() < ROT:
+                self._rot()
+            if self._rng.random() < AT_START:
+                self.faults["process ends while it starts"] += 1
+                self.plan.ends = (self._rng.randrange(150), self._rng.choice(("kill", "cut")))
         self.plan.ends = self.plan.once = None
         self.disk.judge = self.plan.judge
 
