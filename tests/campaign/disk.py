@@ -95,6 +95,11 @@ class Disk:
         self.power = True
         self.quiet = False
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether a power cut would change nothing."""
+        return not any(shadow.unsynced or shadow.given_up for shadow in self._shadows.values())
+
     # ---- called before and after the calls of SQLite and of the segments
 
     def ask(self, call: Call, grows: bool = False) -> None:

@@ -34,6 +34,7 @@ class History:
 
     Attributes:
         now_ns: the campaign's own time.
+        look: reads the database again, if all that can be read is durable.
         stored: batches and events that were ever reported as durable.
         present: rows in the database as of the last commit.
         doubtful: rowids that a failed COMMIT concerned.
@@ -48,6 +49,7 @@ class History:
     """
 
     now_ns: Callable[[], int]
+    look: Callable[[], object] = lambda: None
     stored: dict[Identity, Row] = field(default_factory=dict)
     present: dict[int, Row] = field(default_factory=dict)
     doubtful: set[int] = field(default_factory=set)
@@ -253,6 +255,8 @@ class History:
             return
         if isinstance(message.content, Tombstone):
             return
+        if identity not in self.stored:
+            self.look()
         row = self.stored.get(identity)
         if row is None and identity in self.exposed:
             return

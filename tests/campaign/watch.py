@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import apsw
@@ -61,19 +62,41 @@ class StoreWatch:
         if not (first or rowids):
             return
         self._disk.quiet = True
+        rows: list[Row] = []
         try:
-            select = _ROWS if first else f"{_ROWS} WHERE rowid IN ({','.join(map(str, sorted(rowids)))})"
-            rows = [Row(*row) for row in connection.apsw.execute(select)]
-        except apsw.Error:  # no such table yet, or its bytes were damaged
-            return
+            rows = _read(connection, "") if first else []
+        except apsw.Error:  # no such table yet, or its bytes were damaged: try again at the next commit
+            first = False
+        else:
+            self._opened.add(id(connection))
+        try:
+            rows = rows if first else _touched(connection, rowids)
         finally:
             self._disk.quiet = False
-        self._opened.add(id(connection))
         self._history.commit(rows, rowids, opened=first)
+
+    def found(self) -> None:
+        """Look at all rows that a power cut would leave: a COMMIT that failed may have been durable nevertheless."""
+        if self._connections and self._disk.is_durable:
+            self._opened.discard(id(self._connections[-1]))
+            self.committed(self._connections[-1], set())
 
     def doubtful(self, rowids: set[int]) -> None:
         """See `Watch`."""
         self._history.doubtful |= rowids
+
+
+def _read(connection: Connection, where: str) -> list[Row]:
+    return [Row(*row) for row in connection.apsw.execute(_ROWS + where)]
+
+
+def _touched(connection: Connection, rowids: set[int]) -> list[Row]:
+    """Rows of these rowids, without those whose bytes were damaged."""
+    rows = []
+    for rowid in sorted(rowids):
+        with suppress(apsw.Error):
+            rows += _read(connection, f" WHERE rowid = {rowid}")
+    return rows
 
 
 class _Nobody:
