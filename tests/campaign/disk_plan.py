@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from tests.campaign.disk import Disk
     from tests.campaign.nth import Nth
 
-_WRITES: Final = frozenset({Call.WRITE, Call.SYNC, Call.TRUNCATE, Call.DELETE})
+WRITES: Final = frozenset({Call.WRITE, Call.SYNC, Call.TRUNCATE, Call.DELETE})
 
 
 class DiskPlan:
     """Decides which calls of a disk fail. The plan of a moment replaces the one before.
 
     Attributes:
-        failing: errno of every call that writes, for as long as it is set; ENOSPC concerns only growing files.
+        failing: errno of every one of `calls`, for as long as it is set; ENOSPC concerns only growing files.
+        calls: kinds of calls.
         ends: after how many calls the process ends, and how; None: it does not.
         once: after how many calls of a kind one fails, and how; None: none does.
         ended: how the process ended.
@@ -29,6 +30,7 @@ class DiskPlan:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self.failing = 0
+        self.calls = WRITES
         self.ends: tuple[int, str] | None = None
         self.once: tuple[int, frozenset[Call], int] | None = None
         self.ended = ""
@@ -65,7 +67,7 @@ class DiskPlan:
             if not calls:
                 self.failed += 1
                 return code
-        if self.failing and call in _WRITES and (grows or self.failing != errno.ENOSPC):
+        if self.failing and call in self.calls and (grows or self.failing != errno.ENOSPC):
             self.failed += 1
             return self.failing
         return 0

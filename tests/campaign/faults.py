@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edge_agent.clock import NS_PER_S, Anchor, ClockQuality
 from edge_agent.runtime import Inbox
 from tests.campaign.disk import Call
+from tests.campaign.disk_plan import WRITES
 from tests.campaign.network import Door, Network
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Player:
             "broker wiped": (3, self._wiped),
             "disk fails once": (10, self._disk_once),
             "disk fails for a while": (4, self._disk_failing),
+            "sync fails for a while": (2, self._sync_failing),
             "sync fails before a power cut": (2, self._sync_then_cut),
             "bus fault": (12, self._bus_fault),
             "bus stuck": (3, self._bus_stuck),
@@ -222,6 +224,13 @@ class Player:
     def _disk_failing(self) -> None:
         disk = self._machine.disk
         disk.failing = self._rng.choice((errno.EIO, errno.ENOSPC, errno.EROFS))
+        disk.calls = WRITES
+        self.after(self._while(60), lambda: setattr(disk, "failing", 0))
+
+    def _sync_failing(self) -> None:
+        """Writes reach the page cache, and can be read there, but not the card."""
+        disk = self._machine.disk
+        disk.failing, disk.calls = errno.EIO, frozenset({Call.SYNC})
         self.after(self._while(60), lambda: setattr(disk, "failing", 0))
 
     def _bus_fault(self) -> None:

@@ -34,6 +34,7 @@ class History:
 
     Attributes:
         now_ns: the campaign's own time.
+        broker_may_lose: whether an acknowledgement of the broker ends the agent's duty, as with `ack = "puback"`.
         look: reads the database again, if all that can be read is durable.
         stored: batches and events that were ever reported as durable.
         present: rows in the database as of the last commit.
@@ -50,6 +51,7 @@ class History:
 
     now_ns: Callable[[], int]
     look: Callable[[], object] = lambda: None
+    broker_may_lose: bool = True
     stored: dict[Identity, Row] = field(default_factory=dict)
     present: dict[int, Row] = field(default_factory=dict)
     doubtful: set[int] = field(default_factory=set)
@@ -190,9 +192,11 @@ class History:
         known = self.anchors.setdefault(self.boot, [])
         self.anchor_ended()
         best = max((each.anchor.quality for each in known), default=ClockQuality.NONE)
+        settled = [each for each in known if each.is_settled(self.now_ns())]
         if anchor.quality >= best:
             known.append(Held(anchor, self.now_ns()))
-        elif started:  # whether the better one was stored is not known
+        elif started or anchor.quality >= max((each.anchor.quality for each in settled), default=ClockQuality.NONE):
+            # Whether the better one was noticed, or stored by the process before, is not known.
             known.append(Held(anchor, self.now_ns(), ended_ns=0))
 
     def anchor_ended(self) -> None:
