@@ -12,6 +12,7 @@ from edge_agent.runtime import Inbox
 from tests.campaign.disk import Call
 from tests.campaign.disk_plan import WRITES
 from tests.campaign.network import Door, Network
+from tests.campaign.setup import SYNC_FAILS
 
 if TYPE_CHECKING:
     import random
@@ -93,7 +94,7 @@ class Player:
             "broker wiped": (3, self._wiped),
             "disk fails once": (10, self._disk_once),
             "disk fails for a while": (4, self._disk_failing),
-            "sync fails for a while": (2, self._sync_failing),
+            "sync fails for a while": (2 * SYNC_FAILS, self._sync_failing),
             "sync fails before a power cut": (2, self._sync_then_cut),
             "bus fault": (12, self._bus_fault),
             "bus stuck": (3, self._bus_stuck),

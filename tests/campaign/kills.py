@@ -216,7 +216,7 @@ def kill_agents(task: tuple[int, int]) -> Verdict:
         try:
             for _ in range(count):
                 plant.start()
-                plant.wait(plant.rng.uniform(0.0, 0.6))
+                plant.wait(plant.rng.uniform(0.0, 1.5))
                 plant.kill()
             plant.start()
             plant.finish()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.campaign.setup import Result
+from tests.campaign.setup import SYNC_FAILS, Result
 from tests.campaign.world import World
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def run(tasks: Sequence[tuple[int, float]], jobs: int) -> Iterable[Result]:
 
 def replay(result: Result, hours: float) -> str:
     """The line that repeats a campaign."""
-    return f"python tests/campaign/run.py --seed {result.seed} --hours {hours:g}"
+    return f"{'EDGE_AGENT_CAMPAIGN_SYNC=1 ' * SYNC_FAILS}python tests/campaign/run.py --seed {result.seed} --hours {hours:g}"
 
 
 def tell(result: Result, hours: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,9 @@ back commits; what was in them is then lost without a tombstone (rule 6 of the p
 of a batch that was sent already come again from its segments, under another identity (rule 3). Both are counted."""
 ROT: Final = 0.05
 """Share of ends of the process after which stored bytes are damaged."""
+SYNC_FAILS: Final = os.environ.get("EDGE_AGENT_CAMPAIGN_SYNC") == "1"
+"""Whether syncs alone fail for a while. Off until the store follows rule 5 of the protocol of confirmation: it takes for
+durable what it reads back after a failed sync, sends it, and a power cut undoes it. Then always on."""
 AT_START: Final = 0.15
 """Share of ends of the process after which the next one ends while it starts, or soon after."""
 ATTEMPTS: Final = 3
