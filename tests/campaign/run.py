@@ -88,7 +88,8 @@ def run(tasks: Sequence[tuple[int, float]], jobs: int) -> Iterable[Result]:
 
 def replay(result: Result, hours: float) -> str:
     """The line that repeats a campaign."""
-    return f"{'EDGE_AGENT_CAMPAIGN_SYNC=1 ' * SYNC_FAILS}python tests/campaign/run.py --seed {result.seed} --hours {hours:g}"
+    setting = "EDGE_AGENT_CAMPAIGN_SYNC=1 " if SYNC_FAILS else ""
+    return f"{setting}python tests/campaign/run.py --seed {result.seed} --hours {hours:g}"
 
 
 def tell(result: Result, hours: float) -> None:
