@@ -147,8 +147,8 @@ class Disk:
     def synced(self, shadow: Shadow) -> None:
         """A sync succeeded. What was given up stays lost, except where it was written again."""
         if shadow.given_up:
-            again = [(each.at, each.at + len(each.new)) for each in shadow.unsynced if each.new]
-            shadow.given_up = [each for each in shadow.given_up if not _covered(each, again)]
+            for later in shadow.unsynced:
+                shadow.given_up = [piece for each in shadow.given_up for piece in _outside(each, later)]
         shadow.unsynced.clear()
 
     def give_up(self, shadow: Shadow) -> None:
@@ -167,11 +167,10 @@ class Disk:
         self.power = False
         concerned = 0
         for shadow in self._shadows.values():
-            writes = [(each, True) for each in shadow.given_up] + [(each, False) for each in shadow.unsynced]
-            concerned += len(writes)
-            if writes:
-                self._undo([each for each, _ in writes], shadow.fd)
-                self._redo(writes, shadow.fd)
+            concerned += len(shadow.given_up) + len(shadow.unsynced)
+            _undo(shadow.unsynced, shadow.fd)
+            _forget(shadow.given_up, shadow.fd)
+            self._redo(shadow.unsynced, shadow.fd)
         return concerned
 
     def start(self) -> None:
@@ -187,19 +186,12 @@ class Disk:
         self.start()
         self.power = False
 
-    def _undo(self, writes: list[Write], fd: int) -> None:
-        for each in reversed(writes):
-            if os.fstat(fd).st_size != each.old_size:
-                os.ftruncate(fd, each.old_size)
-            if each.old:
-                os.pwrite(fd, each.old, each.at)
-
-    def _redo(self, writes: list[tuple[Write, bool]], fd: int) -> None:
+    def _redo(self, writes: list[Write], fd: int) -> None:
         """Write back any subset, in any order, each as a whole or torn at a sector; no truncation."""
         style = self._rng.random()
         if style < 0.25:
             return  # nothing had reached the card
-        kept = [each for each, given_up in writes if not given_up and each.new]
+        kept = [each for each in writes if each.new]
         if style < 0.5:
             kept = kept[: self._rng.randrange(len(kept) + 1)]  # in order, as far as it came
         else:
@@ -214,9 +206,34 @@ class Disk:
                 os.pwrite(fd, new, each.at)
 
 
-def _covered(write: Write, again: list[tuple[int, int]]) -> bool:
-    """Whether a later write replaced this one as a whole."""
-    return any(first <= write.at and write.at + len(write.new) <= last for first, last in again)
+def _undo(writes: list[Write], fd: int) -> None:
+    for each in reversed(writes):
+        if os.fstat(fd).st_size != each.old_size:
+            os.ftruncate(fd, each.old_size)
+        if each.old:
+            os.pwrite(fd, each.old, each.at)
+
+
+def _forget(writes: list[Write], fd: int) -> None:
+    """Put back what was there before writes that were given up. The size stays: later writes may be durable."""
+    for each in reversed(writes):
+        length = min(len(each.new), os.fstat(fd).st_size - each.at)
+        if length > 0:
+            os.pwrite(fd, each.old.ljust(length, b"\0")[:length], each.at)
+
+
+def _outside(write: Write, later: Write) -> list[Write]:
+    """The parts of a write that a later one did not replace."""
+    first, last = later.at, later.at + len(later.new)
+    end = write.at + len(write.new)
+    if not later.new or last <= write.at or end <= first:
+        return [write]
+    pieces = [(write.at, min(first, end)), (max(last, write.at), end)]
+    return [
+        Write(at, write.old[at - write.at : upto - write.at], write.new[at - write.at : upto - write.at], 0, 0)
+        for at, upto in pieces
+        if at < upto
+    ]
 
 
 class DiskFiles:
