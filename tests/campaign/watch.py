@@ -75,11 +75,20 @@ class StoreWatch:
             self._disk.quiet = False
         self._history.commit(rows, rowids, opened=first)
 
-    def found(self) -> None:
-        """Look at all rows that a power cut would leave: a COMMIT that failed may have been durable nevertheless."""
-        if self._connections and self._disk.is_durable:
-            self._opened.discard(id(self._connections[-1]))
-            self.committed(self._connections[-1], set())
+    def look(self, *, anyway: bool) -> bool:
+        """Look at all rows, if a power cut would leave them: a COMMIT that failed may have been durable nevertheless.
+
+        Args:
+            anyway: also if a power cut would not.
+
+        Returns:
+            Whether it did.
+        """
+        if not self._connections or not (anyway or self._disk.is_durable):
+            return False
+        self._opened.discard(id(self._connections[-1]))
+        self.committed(self._connections[-1], set())
+        return True
 
     def doubtful(self, rowids: set[int]) -> None:
         """See `Watch`."""

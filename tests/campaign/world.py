@@ -85,7 +85,7 @@ class World:
         self._boots = self._lives = 0
         self._files = DiskFiles(self.disk, self.history.secured)
         self._watch = StoreWatch(self._vfs_name, self.disk, self.history, self._statement)
-        self.history.look = self._watch.found
+        self.history.look = self._watch.look
 
     @property
     def _vfs_name(self) -> str:
