@@ -30,9 +30,9 @@ of a batch that was sent already come again from its segments, under another ide
 ROT: Final = 0.05
 """Share of ends of the process after which stored bytes are damaged."""
 SYNC_FAILS: Final = os.environ.get("EDGE_AGENT_CAMPAIGN_SYNC") == "1"
-"""Whether syncs alone fail for a while, and nothing may be sent that no sync has made durable. Off until the store keeps
-rule 5 of the protocol of confirmation: it takes for durable what it reads back after a failed sync, sends it, and a
-power cut undoes it. Until then this is counted. Then always on."""
+"""Whether syncs alone fail for a while, and nothing may be sent that no sync has made durable. Off, and counted, until
+the store keeps rule 5 of the protocol of confirmation: it takes for durable what it reads back after a failed sync,
+sends it, and a power cut undoes it."""
 AT_START: Final = 0.15
 """Share of ends of the process after which the next one ends while it starts, or soon after."""
 ATTEMPTS: Final = 3
