@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from edge_agent.reading import RecordKind
@@ -98,3 +99,9 @@ def _check_order(history: History) -> None:
                         history.violate("order", f"{channel} has {at_ns} in {identity} after {last_ns}")
                     last_ns = at_ns
                 stamps[channel] = last_ns
+
+
+def digest(history: History) -> str:
+    """SHA-256 of what was delivered, in its order, and of when it was measured."""
+    told = (list(history.delivered), sorted(history.readings.items()), sorted(history.sampled.items()))
+    return sha256(repr(told).encode()).hexdigest()

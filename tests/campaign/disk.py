@@ -236,66 +236,6 @@ def _outside(write: Write, later: Write) -> list[Write]:
     ]
 
 
-class DiskFiles:
-    """The file layer of the segments on a disk of this kind. Implements `edge_agent.outbox.schema.Files`.
-
-    Args:
-        disk: the disk.
-        wrote: called with path, offset and content of each write that has become durable.
-    """
-
-    def __init__(self, disk: Disk, wrote: Callable[[bytes], object] = lambda _octets: None) -> None:
-        self._disk = disk
-        self._wrote = wrote
-        self._open: dict[int, tuple[Shadow, bool]] = {}
-
-    def open(self, path: Path, flags: int, mode: int) -> int:
-        """See `Files`."""
-        self._disk.ask(Call.OPEN, not path.exists())
-        fd = os.open(path, flags, mode)
-        self._open[fd] = self._disk.shadow(path), bool(flags & os.O_DSYNC)
-        return fd
-
-    def pwrite(self, fd: int, octets: memoryview, at: int) -> int:
-        """See `Files`. With O_DSYNC the block is durable when this returns; if it fails, it may be there or not."""
-        shadow, dsync = self._open[fd]
-        octets_ = bytes(octets)
-        self._disk.ask(Call.WRITE, at + len(octets_) > os.fstat(fd).st_size)
-        self._disk.note(shadow, at, octets_)
-        written = os.pwrite(fd, octets_, at)
-        if dsync:
-            try:
-                self._disk.ask(Call.SYNC)
-            except OSError:
-                if self._disk.power:
-                    self._disk.give_up(shadow)
-                raise
-            self._disk.synced(shadow)
-            self._wrote(octets_)
-        return written
-
-    def close(self, fd: int) -> None:
-        """See `Files`."""
-        self._open.pop(fd, None)
-        os.close(fd)
-
-    def close_all(self) -> None:
-        """Close what a process left open that is gone."""
-        for fd in list(self._open):
-            self.close(fd)
-
-    def unlink(self, path: Path) -> None:
-        """See `Files`."""
-        self._disk.ask(Call.DELETE)
-        path.unlink()
-
-    def read_bytes(self, path: Path) -> bytes:
-        """See `Files`."""
-        if path.exists():
-            self._disk.ask(Call.READ)
-        return path.read_bytes()
-
-
 def damage(file: Path, rng: random.Random) -> None:
     """Invert bits of a few bytes next to each other."""
     at = rng.randrange(file.stat().st_size)

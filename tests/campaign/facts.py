@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from edge_agent.clock import Anchor, ClockQuality
 from edge_agent.reading import NOT_SENT, RecordKind
@@ -68,6 +68,12 @@ class Held:
         """Whether it was there long enough to be noticed and stored, so that no earlier one may be used at `now_ns`."""
         lasted_ns = (now_ns if self.ended_ns is None else self.ended_ns) - self.at_ns
         return lasted_ns >= SETTLED_NS and now_ns >= self.at_ns + SETTLED_NS
+
+
+class Look(Protocol):
+    """Reads the database."""
+
+    def __call__(self, *, anyway: bool) -> bool: ...  # noqa: D102 see the class
 
 
 def keys_of(message: Message) -> Iterator[ReadingKey]:

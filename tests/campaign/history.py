@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from edge_agent.clock import Anchor, ClockQuality
 from edge_agent.errors import UnknownReference, WireError
@@ -18,7 +17,7 @@ from edge_agent.pipeline.open_rows import promote_rows
 from edge_agent.reading import Event, Measurement, RecordKind
 from edge_agent.wire.batch import Tombstone
 from edge_agent.wire.codec import Known, decode_message, learn_stream
-from tests.campaign.facts import Held, Identity, ReadingKey, Row, Violation, keys_of
+from tests.campaign.facts import Held, Identity, Look, ReadingKey, Row, Violation, keys_of
 from tests.campaign.setup import DAMAGE_IS_TOLD, SYNC_FAILS
 
 if TYPE_CHECKING:
@@ -26,12 +25,6 @@ if TYPE_CHECKING:
 
     from edge_agent.wire.batch import Message
     from tests.campaign.network import Sent
-
-
-class Look(Protocol):
-    """Reads the database."""
-
-    def __call__(self, *, anyway: bool) -> bool: ...  # noqa: D102 see the class
 
 
 @dataclass
@@ -300,11 +293,6 @@ class History:
         allowed = [each.anchor for each in anchors if each.at_ns >= after_ns]
         if not any(abs(each.offset_ns - message.envelope.offset_ns) <= 1_000_000 for each in allowed):
             self.violate("wall time", f"{sent.identity} was sent with offset {message.envelope.offset_ns}")
-
-    def digest(self) -> str:
-        """SHA-256 of what was delivered, in its order, and of when it was measured."""
-        told = (list(self.delivered), sorted(self.readings.items()), sorted(self.sampled.items()))
-        return sha256(repr(told).encode()).hexdigest()
 
     def pending(self) -> int:
         """Batches and events in the database."""

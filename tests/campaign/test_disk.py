@@ -12,7 +12,8 @@ import pytest
 
 from edge_agent.outbox.recovery import DATABASE
 from edge_agent.outbox.schema import StoreSettings, open_database
-from tests.campaign.disk import Call, Disk, DiskFiles
+from tests.campaign.disk import Call, Disk
+from tests.campaign.disk_files import DiskFiles
 from tests.campaign.history import History
 from tests.campaign.vfs import DiskVfs
 from tests.campaign.watch import StoreWatch

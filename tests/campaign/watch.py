@@ -1,9 +1,9 @@
-"""Watches the databases of one agent through their connections, and tells the history."""
+"""Watches an agent from outside, through its connections to the database and its sensors, and tells the history."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from edge_agent.agent.build import Source
     from tests.campaign.disk import Disk
     from tests.campaign.history import History
 
@@ -106,6 +107,19 @@ def _touched(connection: Connection, rowids: set[int]) -> list[Row]:
         with suppress(apsw.Error):
             rows += _read(connection, f" WHERE rowid = {rowid}")
     return rows
+
+
+def observed(source: Source, history: History) -> Source:
+    """A source whose measurements are noted."""
+
+    def make(deliver: Callable[[Any], bool]) -> Any:
+        def noted(item: Any) -> bool:
+            history.measured(item)
+            return deliver(item)
+
+        return source(noted)
+
+    return make
 
 
 class _Nobody:

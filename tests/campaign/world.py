@@ -27,8 +27,9 @@ from edge_agent.outbox.schema import StoreSettings
 from edge_agent.runtime import Pace
 from edge_agent.simulate.i2c import SimulatedI2C
 from tests.campaign.broker import NetworkClock, SimulatedBroker
-from tests.campaign.checker import check_end, check_sums
-from tests.campaign.disk import Disk, DiskFiles, damage
+from tests.campaign.checker import check_end, check_sums, digest
+from tests.campaign.disk import Disk, damage
+from tests.campaign.disk_files import DiskFiles
 from tests.campaign.disk_plan import DiskPlan
 from tests.campaign.faults import LifeEnds, Machine, Player
 from tests.campaign.history import History
@@ -46,13 +47,12 @@ from tests.campaign.setup import (
     config,
 )
 from tests.campaign.vfs import DiskVfs
-from tests.campaign.watch import StoreWatch
+from tests.campaign.watch import StoreWatch, observed
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from edge_agent.agent.build import Source
     from edge_agent.uplink.mqtt import Link
 
 
@@ -119,9 +119,7 @@ class World:
             self._vfs.unregister()
             shutil.rmtree(self._directory, ignore_errors=True)
         hours = self.elapsed_ns() / NS_PER_S / 3600
-        return Result(
-            self.seed, hours, self.faults, self.history.counts, self.history.violations, self.history.digest()
-        )
+        return Result(self.seed, hours, self.faults, self.history.counts, self.history.violations, digest(self.history))
 
     # ---- lives
 
@@ -141,7 +139,9 @@ class World:
             sampled = sampled_buses(config(), buses, simulated_recovery(rig, config()))
             sampling = bus_sources(sampled, self._clock, random.Random(f"{self.seed}/{self._lives}/sampling"))
             try:
-                self._agent = self._make([lambda _: self.broker, lambda _: player, *map(self._observed, sampling)])
+                self._agent = self._make(
+                    [lambda _: self.broker, lambda _: player, *(observed(source, self.history) for source in sampling)]
+                )
                 how = self._work(player, end_ns, quiet=quiet)
             except Unavailable as error:
                 how = self._refused(error)
@@ -151,18 +151,6 @@ class World:
                 how = self._crashed(error)
         self._end(how)
         return how
-
-    def _observed(self, source: Source) -> Source:
-        """A source whose measurements are noted."""
-
-        def make(deliver: Callable[[Any], bool]) -> Any:
-            def noted(item: Any) -> bool:
-                self.history.measured(item)
-                return deliver(item)
-
-            return source(noted)
-
-        return make
 
     def _crashed(self, error: Exception) -> str:
         """The process ends by an exception."""
