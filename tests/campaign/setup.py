@@ -33,6 +33,8 @@ SYNC_FAILS: Final = os.environ.get("EDGE_AGENT_CAMPAIGN_SYNC") == "1"
 """Whether syncs alone fail for a while, and nothing may be sent that no sync has made durable. Off, and counted, until
 the store keeps rule 5 of the protocol of confirmation: it takes for durable what it reads back after a failed sync,
 sends it, and a power cut undoes it."""
+STARTS_ALWAYS: Final = False
+"""Whether the agent must start on a disk that fails. False: it refuses then, and is started again; this is counted."""
 AT_START: Final = 0.15
 """Share of ends of the process after which the next one ends while it starts, or soon after."""
 ATTEMPTS: Final = 3

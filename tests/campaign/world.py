@@ -43,6 +43,7 @@ from tests.campaign.setup import (
     RESTART_NS,
     ROT,
     START_WALL_NS,
+    STARTS_ALWAYS,
     Result,
     config,
 )
@@ -252,8 +253,9 @@ class World:
         if self.plan.ended:
             return self.plan.ended
         self.history.counts["starts refused"] += 1
-        if not self.plan.failed and not (self.nth is not None and self.nth.struck):
-            self.history.violate("start", f"the agent refuses to start on a healthy disk: {error}")
+        excused = self.plan.failed or (self.nth is not None and self.nth.struck)
+        if STARTS_ALWAYS or not excused:
+            self.history.violate("start", f"the agent refuses to start: {error}")
         self._clock.advance_to(self._clock.now_ns() + 5 * NS_PER_S)
         if self._rng.random() < 0.3:
             self.plan.failing = 0  # nobody else ends it while no process runs
