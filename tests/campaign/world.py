@@ -20,7 +20,7 @@ from edge_agent.agent.agent import Agent
 from edge_agent.agent.build import bus_sources, sampled_buses
 from edge_agent.agent.channels import channel_settings
 from edge_agent.cli.simulation import buses_of, simulated_recovery, simulated_rig
-from edge_agent.clock import NS_PER_S
+from edge_agent.clock import NS_PER_S, SimulatedClock
 from edge_agent.errors import Unavailable
 from edge_agent.outbox.boots import number_of
 from edge_agent.outbox.schema import StoreSettings
@@ -219,7 +219,7 @@ class World:
         new_boot = before == "cut"
         self._boots += new_boot
         start_ns = BOOT_NS if new_boot else self._clock.now_ns() + RESTART_NS
-        anchor = self._clock.anchor()
+        anchor = SimulatedClock.anchor(self._clock)  # not one of the calls that may fail
         self._clock = FailingClock(START_WALL_NS, boot_id=f"boot-{self.seed}-{self._boots}", start_ns=start_ns)
         self.base_ns = elapsed_ns + RESTART_NS - start_ns
         self._clock.set_anchor(anchor)
