@@ -203,23 +203,20 @@ class Agent:
 
     def drain(self, timeout_s: float) -> None:
         """Seal, commit, give what is on its way up to `timeout_s`, close. Workers must not run any more."""
-        self.pipeline.finish()
+        _attempt(self.pipeline.finish)
         network = self._network_clock
         deadline_ns = network.now_ns() + round(timeout_s * NS_PER_S)
         while True:
-            self.store.step()
-            self.uplink.step()
+            _attempt(self.store.step)
+            _attempt(self.uplink.step)
             if len(self.store.inbox):
                 continue
             online = self.uplink.session.state in {LinkState.ONLINE, LinkState.CONNECTING}
             if not online or self.uplink.session.idle or network.now_ns() >= deadline_ns:
                 break
             network.wait(self.uplink.inbox.arrival, deadline_ns)
-        self.uplink.stop()
-        try:
-            self.outbox.close()
-        except Exception:  # whatever is wrong with the disk, the rest is closed already
-            log.exception("the last commit failed")
+        _attempt(self.uplink.stop)
+        _attempt(self.outbox.close)
 
     # ---- what it is doing
 
@@ -297,6 +294,14 @@ class Agent:
         )
         if self._housekeeping is not None:
             self._housekeeping.reschedule()
+
+
+def _attempt(step: Callable[[], object]) -> None:
+    """Do a step of the end. If it fails, the following ones are done all the same: the last of them is a commit."""
+    try:
+        step()
+    except Exception:
+        log.exception("a step of the end failed")
 
 
 def _outbox_side(store: Inbox[StoreInput]) -> OutboxSide:
