@@ -36,12 +36,13 @@ from edge_agent.sampling.snapshot import bus_part
 from edge_agent.sampling.worker import BusWorker
 from edge_agent.uplink.dialect import Occasion
 from edge_agent.uplink.dialects.announcer import Announcer
+from edge_agent.uplink.mqtt import Link
 from edge_agent.uplink.session import LinkState
 from edge_agent.uplink.worker import Offered, OutboxSide, PublishStatus, Stored, UplinkWorker
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edge_agent.agent.build import Source
@@ -83,6 +84,9 @@ class Agent:
         store: how the outbox is kept; None: as configured.
         taps: who sees readings and events on their way.
         epoch: identity of this run; None: a new one. It must not be given to two runs.
+        link: makes a connection to the broker; a simulated network passes another factory.
+        network_clock: clock by which `drain` and `await_network` wait for the broker; None: that of the machine,
+            because a real broker answers in real time also while the other time is simulated.
     """
 
     def __init__(
@@ -97,10 +101,13 @@ class Agent:
         store: StoreSettings | None = None,
         taps: Iterable[Tap] = (),
         epoch: int | None = None,
+        link: Callable[..., Link] = Link,
+        network_clock: Clock | None = None,
     ) -> None:
         self.config = config
         self.clock = clock
         self._started_ns, self._real = clock.now_ns(), SystemClock()
+        self._network_clock = network_clock or self._real
         self._real_started_ns, self._written_before = self._real.now_ns(), storage_bytes_written()
         self._messages = Messages(config, [(name, [each.quantity for each in own]) for name, own in channels.items()])
         self._announcer = Announcer(self._announcement) if announces(config) else None
@@ -143,6 +150,7 @@ class Agent:
             clock=clock,
             command=self.commands.inbox.put,
             too_large=self._shorten_batches,
+            link=link,
         )
         self.monitor = ClockMonitor(clock, self._clock_changed)
         buses = [source for source in self.sources if isinstance(source, BusWorker)]
@@ -192,31 +200,33 @@ class Agent:
         run_simulated(workers, clock, fresh, end_ns=end_ns, stop=stop)
 
     def await_network(self, patience_s: float) -> None:
-        """Wait, in real time, for an answer of the broker if one is due; not again after it failed to come.
+        """Wait, by the network's clock, for an answer of the broker if one is due; not again after it failed to come.
 
         For simulated time, which stands still meanwhile: otherwise an hour would pass before a PUBACK.
         """
         if len(self.uplink.inbox):
             self._patient = True
         elif self._patient and not self.uplink.session.idle:
-            self._real.wait(self.uplink.inbox.arrival, self._real.now_ns() + round(patience_s * NS_PER_S))
+            network = self._network_clock
+            network.wait(self.uplink.inbox.arrival, network.now_ns() + round(patience_s * NS_PER_S))
             self._patient = len(self.uplink.inbox) > 0
 
     def drain(self, timeout_s: float) -> None:
         """Seal, commit, give what is on its way up to `timeout_s`, close. Workers must not run any more."""
-        self.pipeline.finish()
-        deadline_ns = self._real.now_ns() + round(timeout_s * NS_PER_S)
+        _attempt(self.pipeline.finish)
+        network = self._network_clock
+        deadline_ns = network.now_ns() + round(timeout_s * NS_PER_S)
         while True:
-            self.store.step()
-            self.uplink.step()
+            _attempt(self.store.step)
+            _attempt(self.uplink.step)
             if len(self.store.inbox):
                 continue
             online = self.uplink.session.state in {LinkState.ONLINE, LinkState.CONNECTING}
-            if not online or self.uplink.session.idle or self._real.now_ns() >= deadline_ns:
+            if not online or self.uplink.session.idle or network.now_ns() >= deadline_ns:
                 break
-            self._real.wait(self.uplink.inbox.arrival, deadline_ns)
-        self.uplink.stop()
-        self.store.close()
+            network.wait(self.uplink.inbox.arrival, deadline_ns)
+        _attempt(self.uplink.stop)
+        _attempt(self.store.close)
 
     # ---- what it is doing
 
@@ -284,6 +294,8 @@ class Agent:
         """Make an event of what people have to know about the outbox."""
         kind = EventKind.OUTBOX_RESET if news.state == "reset" else EventKind.OUTBOX_STATE
         self.pipeline.deliver(Event(kind, self.clock.now_ns(), "outbox", news.state, news.cause))
+        if news.state in {"volatile", "durable"}:
+            self._publish_status(Occasion.HEARTBEAT)
 
     def _jobs(self) -> list[Job]:
         return [
@@ -311,6 +323,14 @@ def fixes_of(boot: int, old: Anchor, pieces: Sequence[AnchorSince], now_ns: int)
     ends = [piece.since_ns - 1 for piece in pieces[1:]] + [now_ns]
     for piece, to_ns in zip(pieces, ends, strict=True):
         yield TimeFix(boot, piece.since_ns, to_ns, old.offset_ns, piece.anchor.offset_ns)
+
+
+def _attempt(step: Callable[[], object]) -> None:
+    """Do a step of the end. If it fails, the following ones are done all the same: the last of them is a commit."""
+    try:
+        step()
+    except Exception:
+        log.exception("a step of the end failed")
 
 
 def _outbox_side(store: Inbox[StoreInput]) -> OutboxSide:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from edge_agent.outbox.schema import Files
+
 _HEADER: Final = struct.Struct(">8I")
 """Magic, version, page size, number of the checkpoint, two salts, two checksums."""
 _FRAME: Final = struct.Struct(">6I")
@@ -72,7 +74,7 @@ def lost_commits(path: Path, page_bytes: int) -> bool:
     return False
 
 
-def rewrite(path: Path) -> None:
+def rewrite(path: Path, files: Files) -> None:
     """Write the journal again over itself, and wait until it is on the disk.
 
     After a failed flush the kernel takes pages for written that are not. What is read back then comes from memory, so
@@ -82,19 +84,16 @@ def rewrite(path: Path) -> None:
         OSError: it cannot be written.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        content = files.read_bytes(path)
     except FileNotFoundError:
         return
+    descriptor = files.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DSYNC, 0o600)
     try:
         at = 0
-        while octets := os.pread(descriptor, _PIECE, at):
-            view = memoryview(octets)
-            while view:
-                written = os.pwrite(descriptor, view, at)
-                view, at = view[written:], at + written
-        os.fsync(descriptor)
+        while at < len(content):
+            at += files.pwrite(descriptor, memoryview(content)[at : at + _PIECE], at)
     finally:
-        os.close(descriptor)
+        files.close(descriptor)
 
 
 def _content(path: Path) -> bytes:

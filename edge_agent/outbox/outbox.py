@@ -126,7 +126,7 @@ class Outbox:
         self._rng = rng
         self._wanted_epoch = epoch
         self._tombstones = Tombstones(encode.tombstone, self._next_rowid, self._next_seq)
-        self._segments: Segments = FileSegments(directory, rng, durable=settings.durable)
+        self._segments: Segments = FileSegments(directory, rng, durable=settings.durable, files=settings.files)
         self._store = Store(directory, settings)
         self._boots = Boots(boot_id, anchor)
         self._intake = Intake()
@@ -137,7 +137,7 @@ class Outbox:
         self._tally = Tally(0, 0, 0, 0, 0)
         self._begun = self._is_full = False
         self._aside_changed = False  # records that were set aside may have been dropped
-        self._salvaging = Salvaging(directory)
+        self._salvaging = Salvaging(directory, settings.files)
         self._check = Check(0)
         self.news: list[News] = []
         self.failure = ""
@@ -637,7 +637,7 @@ class Outbox:
         self._boots.load(db)
         self._epochs = Epochs(self.epoch, self._boots.current)
         self._epochs.load(db)
-        remaining = self._salvage_next(db, None)
+        remaining = self._salvage_next(db, self._epochs, None)
         # First, because a file at its limit takes no new rows until some are deleted.
         make_room(db, self._settings.max_bytes, (), self._tombstones, losses, changes)
         losses += self._rolled_back(db)
@@ -653,6 +653,7 @@ class Outbox:
         db.execute("COMMIT")
         self._tombstones.settle(durable=True)
         self._begun = True
+        self._segments.discard_damaged()
         self._check = Check(self._rowid)
         self._epochs.apply(changes)
         self._last_committed = self._rowid
@@ -700,23 +701,24 @@ class Outbox:
 
     def _continue(self, db: sqlite3.Connection) -> None:
         """Go on in a database that was opened again, or that took the place of a damaged one."""
-        live = self._epochs.open()
+        epochs = Epochs(self.epoch, self._boots.current)
         db.execute("BEGIN IMMEDIATE")
         self._boots.write_all(db)
-        self._epochs = Epochs(self.epoch, self._boots.current)
-        self._epochs.load(db)
-        self._salvage_next(db, live)
+        epochs.load(db)
+        self._salvage_next(db, epochs, self._epochs.open())
         db.execute("COMMIT")
         self._resolve_doubt(db)
+        # Not before all is done: what is known without the transaction in doubt is needed for another attempt.
+        self._epochs = epochs
 
-    def _salvage_next(self, db: sqlite3.Connection, live: Sequence[Epoch] | None) -> int:
+    def _salvage_next(self, db: sqlite3.Connection, epochs: Epochs, live: Sequence[Epoch] | None) -> int:
         """Begin or continue a salvage, if there is a damaged database. Returns what is to be found in it."""
         if (damage := self._store.damage) is not None:
             self.news.append(News("reset", f"{damage.reason}; what can be read of {damage.aside} goes on"))
         else:
             live = None
         self._store.damage = None
-        remaining = self._salvaging.resume(db, self._epochs, self._boots, live)
+        remaining = self._salvaging.resume(db, epochs, self._boots, live)
         last = int(db.execute("SELECT coalesce(max(rowid), 0) FROM record").fetchone()[0])
         # Above all rowids that the damaged database can have.
         self._rowid = max(self._rowid, last, self._salvaging.rowids_below())

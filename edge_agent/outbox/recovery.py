@@ -20,7 +20,7 @@ from edge_agent.outbox.schema import open_database
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_agent.outbox.schema import StoreSettings
+    from edge_agent.outbox.schema import Files, StoreSettings
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def open_or_set_aside(
             if not means_damage(error) or not path.exists():
                 raise
             damaged = str(error)
-    aside = _set_aside(path)
+    aside = _set_aside(path, settings.files)
     log.error("the outbox is damaged; a new one takes over reason=%r aside=%s", damaged, aside)
     return open_database(path, settings), Damage(aside, damaged)
 
@@ -87,12 +87,12 @@ def next_to_salvage(directory: Path) -> Path | None:
     return directory / f"{_ASIDE}{numbers[0]}.db" if numbers else None
 
 
-def mark_salvaged(path: Path) -> None:
+def mark_salvaged(path: Path, files: Files) -> None:
     """Rename a damaged database of which nothing more can be read, and delete earlier ones."""
     directory = path.parent
     for number in _numbers(directory, _DONE)[: -_KEPT + 1 or None]:
         remove(directory / f"{_DONE}{number}.db")
-    _rename(path, directory / path.name.replace(_ASIDE, _DONE))
+    _rename(path, directory / path.name.replace(_ASIDE, _DONE), files)
 
 
 def give_up_salvaged(directory: Path) -> bool:
@@ -133,18 +133,18 @@ def next_aside(directory: Path) -> Path:
     return directory / f"{_ASIDE}{max(numbers, default=0) + 1}.db"
 
 
-def _set_aside(path: Path) -> Path:
+def _set_aside(path: Path, files: Files) -> Path:
     """Rename the database with its journal. Returns the new path."""
     aside = next_aside(path.parent)
-    _rename(path, aside)
+    _rename(path, aside, files)
     return aside
 
 
-def _rename(path: Path, other: Path) -> None:
+def _rename(path: Path, other: Path, files: Files) -> None:
     # The database goes last: after a power cut before that, the next start finds it and repeats this.
     for part in reversed(_PARTS):
         with suppress(FileNotFoundError):
-            path.with_name(path.name + part).rename(other.with_name(other.name + part))
+            files.rename(path.with_name(path.name + part), other.with_name(other.name + part))
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edge_agent.outbox.boots import Boots
     from edge_agent.outbox.epochs import Epochs
     from edge_agent.outbox.rows import StoredRow
+    from edge_agent.outbox.schema import Files
     from edge_agent.outbox.tombstones import Tombstones
 
 log = logging.getLogger(__name__)
@@ -62,14 +63,16 @@ class Salvaging:
 
     Args:
         directory: the directory.
+        files: calls of the file system.
 
     Attributes:
         confirmed: rowids of records that were confirmed before they were found.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, files: Files) -> None:
         self.confirmed: set[int] = set()
         self._directory = directory
+        self._files = files
         self._salvage: Salvage | None = None
         self._urgent: frozenset[int] = frozenset()
         self._salvaged = self._lost = 0
@@ -101,7 +104,7 @@ class Salvaging:
         path = next_to_salvage(self._directory)
         progress = _stored_progress(db)
         if path is not None and progress is not None and progress.finished and progress.name == path.name:
-            mark_salvaged(path)
+            mark_salvaged(path, self._files)
             path = next_to_salvage(self._directory)
         if path is None:
             return 0
@@ -191,7 +194,7 @@ class Salvaging:
         path = salvage.path
         self.close()
         self.confirmed.clear()
-        mark_salvaged(path)
+        mark_salvaged(path, self._files)
         log.warning("a damaged outbox was salvaged path=%s records=%d lost=%d", path, found, outcome.tombstoned)
         return f"{found} records of the damaged outbox go on, {outcome.tombstoned} are lost"
 

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from zlib import crc32
 
 from edge_agent.errors import Unavailable
@@ -55,6 +56,56 @@ Connect = Callable[..., sqlite3.Connection]
 """Type of `sqlite3.connect`; tests with failing disks pass another function."""
 
 
+class Files(Protocol):
+    """Calls of the file system beside those of SQLite; tests with failing disks pass others."""
+
+    def open(self, path: Path, flags: int, mode: int) -> int:
+        """As `os.open`."""
+
+    def pwrite(self, fd: int, octets: memoryview, at: int) -> int:
+        """As `os.pwrite`."""
+
+    def close(self, fd: int) -> None:
+        """As `os.close`."""
+
+    def unlink(self, path: Path) -> None:
+        """As `os.unlink`."""
+
+    def rename(self, path: Path, other: Path) -> None:
+        """As `os.rename`."""
+
+    def read_bytes(self, path: Path) -> bytes:
+        """As `Path.read_bytes`."""
+
+
+class SystemFiles:
+    """The calls of the kernel. Implements `Files`."""
+
+    def open(self, path: Path, flags: int, mode: int) -> int:
+        """See `Files`."""
+        return os.open(path, flags, mode)
+
+    def pwrite(self, fd: int, octets: memoryview, at: int) -> int:
+        """See `Files`."""
+        return os.pwrite(fd, octets, at)
+
+    def close(self, fd: int) -> None:
+        """See `Files`."""
+        os.close(fd)
+
+    def unlink(self, path: Path) -> None:
+        """See `Files`."""
+        path.unlink()
+
+    def rename(self, path: Path, other: Path) -> None:
+        """See `Files`."""
+        path.rename(other)
+
+    def read_bytes(self, path: Path) -> bytes:
+        """See `Files`."""
+        return path.read_bytes()
+
+
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
     """Settings of the database.
@@ -65,6 +116,7 @@ class StoreSettings:
         reserve_bytes: size of the file that is given up first when the disk is full; 0: none.
         durable: whether a commit waits until the disk has stored it; False only for a store that is deleted afterwards.
         connect: opens the file.
+        files: calls of the file system beside those of SQLite.
     """
 
     max_bytes: int
@@ -72,6 +124,7 @@ class StoreSettings:
     reserve_bytes: int = 0
     durable: bool = True
     connect: Connect = sqlite3.connect
+    files: Files = field(default_factory=SystemFiles)
 
 
 def settings_within(total_bytes: int, *, durable: bool = True) -> StoreSettings:

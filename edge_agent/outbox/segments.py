@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 from zlib import crc32
 
-from edge_agent.outbox.schema import REPLACE_STATE
+from edge_agent.outbox.schema import REPLACE_STATE, Files, SystemFiles
 
 if TYPE_CHECKING:
     import random
@@ -84,6 +84,9 @@ class Segments(Protocol):
     def marks(self) -> dict[int, int]:
         """Highest seq per epoch of which the segments know that it was committed, whatever the database says."""
 
+    def discard_damaged(self) -> None:
+        """Delete a file of which the first segment cannot be read, when this was told."""
+
     def has_damage(self) -> bool:
         """Whether the first segment of the batch that was open last cannot be read."""
 
@@ -98,10 +101,14 @@ class FileSegments:
         directory: directory of the file.
         rng: draws the first generation, so that it differs from those of earlier runs.
         durable: whether `secure` waits until the disk has stored the segment.
+        files: calls of the file system.
     """
 
-    def __init__(self, directory: Path, rng: random.Random, *, durable: bool = True) -> None:
+    def __init__(
+        self, directory: Path, rng: random.Random, *, durable: bool = True, files: Files | None = None
+    ) -> None:
         self._path = directory / FILE
+        self._files: Files = files or SystemFiles()
         self._flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_DSYNC if durable else 0)
         self._generation = rng.getrandbits(48) << _RUN_BITS  # the high bits differ from those of earlier runs
         self._number = 0
@@ -127,7 +134,7 @@ class FileSegments:
         block += bytes(-len(block) % BLOCK_BYTES)
         try:
             fd = self._open(self._at + len(block))
-            _write(fd, block, self._at)
+            self._write(fd, block, self._at)
         except OSError:
             self.close()
             raise
@@ -159,6 +166,12 @@ class FileSegments:
             _save_generation(db, generation)
         return old + found
 
+    def discard_damaged(self) -> None:
+        """See `Segments`."""
+        with suppress(OSError):
+            if self._fd is None and self.has_damage():
+                self._files.unlink(self._path)
+
     def has_damage(self) -> bool:
         """See `Segments`."""
         content = self._content()
@@ -179,7 +192,7 @@ class FileSegments:
         """See `Segments`."""
         if self._fd is not None:
             with suppress(OSError):
-                os.close(self._fd)
+                self._files.close(self._fd)
             self._fd = None
 
     def _open(self, size: int) -> int:
@@ -190,20 +203,28 @@ class FileSegments:
         """
         if self._fd is None:
             if not self._number:
-                self._path.unlink(missing_ok=True)
-            self._fd = os.open(self._path, self._flags, 0o600)
+                with suppress(FileNotFoundError):
+                    self._files.unlink(self._path)
+            self._fd = self._files.open(self._path, self._flags, 0o600)
             self._size = os.fstat(self._fd).st_size
         if size > self._size:
             grown = max(size, 2 * self._size, FIRST_BLOCKS * BLOCK_BYTES) // BLOCK_BYTES * BLOCK_BYTES
             # Block by block: the kernel handles one large write as a unit, and would write all of it back later.
             for at in range(self._size, grown, BLOCK_BYTES):
-                _write(self._fd, bytes(BLOCK_BYTES), at)
+                self._write(self._fd, bytes(BLOCK_BYTES), at)
             self._size = grown
         return self._fd
 
+    def _write(self, fd: int, octets: bytes, at: int) -> None:
+        """Write all octets; one call of the kernel may write fewer."""
+        view = memoryview(octets)
+        while view:
+            written = self._files.pwrite(fd, view, at)
+            view, at = view[written:], at + written
+
     def _content(self) -> bytes:
         try:
-            return self._path.read_bytes()
+            return self._files.read_bytes(self._path)
         except FileNotFoundError:
             return b""
 
@@ -247,14 +268,6 @@ def _block_at(content: bytes, at: int) -> tuple[int, int, Segment] | None:
     body = content[end + _CRC.size : end + _CRC.size + length]
     intact = len(body) == length and crc32(body) == crc
     return generation, number, Segment(boot, readings, first_ns, last_ns, body, *identity, intact=intact)
-
-
-def _write(fd: int, octets: bytes, at: int) -> None:
-    """Write all octets; one call of the kernel may write fewer."""
-    view = memoryview(octets)
-    while view:
-        written = os.pwrite(fd, view, at)
-        view, at = view[written:], at + written
 
 
 def _save_generation(db: sqlite3.Connection, generation: int) -> None:

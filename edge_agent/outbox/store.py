@@ -79,7 +79,7 @@ class Store:
         if self._is_first:
             self.lost_commits = journal.lost_commits(self._journal, PAGE_BYTES)
         if self._settings.durable:
-            journal.rewrite(self._journal)
+            journal.rewrite(self._journal, self._settings.files)
         if self._damaged is None and (problem := header_problem(self._path)):
             self._damaged = problem
         self.db, damage = open_or_set_aside(self.directory, self._settings, self._damaged)

@@ -201,3 +201,20 @@ def test_importing_the_package_loads_no_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name for name in done.stdout.split() if name.split(".")[0] not in sys.stdlib_module_names}
     assert loaded == {"edge_agent", "edge_agent.version"}
+
+
+def test_what_fails_while_stopping_does_not_keep_the_last_readings_from_being_stored(
+    agent: Agent, clock: SimulatedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable() -> Anchor:
+        raise PermissionError("the clock cannot be read")
+
+    run_until(agent, clock, 11 * NS_PER_S)
+    agent.pipeline.deliver(Measurement("air", 11 * NS_PER_S, ("temperature_c",), (21.5,)))
+    with monkeypatch.context() as broken:
+        broken.setattr(clock, "anchor", unreadable)
+        broken.setattr(agent.pipeline, "_save", unreadable)
+        agent.drain(0)
+    again = Agent(parse_config(CONFIG), {}, clock=clock, rng=random.Random(1), directory=tmp_path)
+    assert again.report().records.carried_over == 1
+    again.drain(0)
