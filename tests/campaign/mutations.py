@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.campaign.mutation import Mutation
-from tests.campaign.mutations_store import LOSSES, STORE
+from tests.campaign.mutations_store import LOSSES, RECOVERY, STORE
 
 _SESSION: Final = "uplink/session.py"
 _WORKER: Final = "uplink/worker.py"
@@ -22,30 +22,30 @@ UPLINK: Final = (
         "if link:",
         "directed",
     ),
-    Mutation("every PUBACK confirms", _SESSION, "        if code == _SUCCESS:", "        if code >= 0:"),
+    Mutation("every PUBACK confirms", _SESSION, "        if code == SUCCESS:\n", "        if code >= 0:\n"),
     Mutation(
         "no subscriber counts as delivered",
         _SESSION,
-        "        if code == _SUCCESS:",
-        "        if code in {_SUCCESS, NO_MATCHING_SUBSCRIBERS}:",
+        "        if code == SUCCESS:\n",
+        "        if code in {SUCCESS, 0x10}:\n",
     ),
     Mutation(
         "a record is confirmed when it is sent",
         _SESSION,
-        "        self._actions.append(Send(lane, record))\n",
-        "        self._actions += [Send(lane, record), Confirm(record)]\n",
+        "            self._actions.append(Send(*held))\n",
+        "            self._actions += [Send(*held), Confirm(held[1])]\n",
     ),
     Mutation(
         "a record that the broker never takes is confirmed",
         _SESSION,
-        '            self._refuse(record, f"refused by the broker: {_HOPELESS[code]} ({code:#04x})")',
-        "            self._succeed(record, way)",
+        '            self._set_aside(now_ns, record, f"refused by the broker: {HOPELESS[code]} ({code:#04x})")',
+        "            self._succeed(now_ns, record, way)",
     ),
     Mutation(
         "gateways come back in step",
-        _SESSION,
-        "self._rng.uniform(0.05, 1.0) * cap_s",
-        "cap_s",
+        "uplink/ends.py",
+        "round(rng.uniform(0.05, 1.0) * cap_s * NS_PER_S)",
+        "round(cap_s * NS_PER_S)",
         "directed",
     ),
     Mutation(
@@ -56,14 +56,14 @@ UPLINK: Final = (
     ),
     Mutation(
         "records in flight stay in flight over a break",
-        _SESSION,
-        "        self._in_flight.clear()\n",
-        "",
+        "uplink/flow.py",
+        "        self.in_flight.clear()\n        self.ready_ns = None\n",
+        "        self.ready_ns = None\n",
     ),
     Mutation(
         "an acknowledgement is awaited for ever",
         _SESSION,
-        "if any(now_ns >= due_ns for _record, due_ns, _way in self._in_flight.values()):",
+        "if overdue_ns is not None and now_ns >= overdue_ns:",
         "if False:",
     ),
     Mutation(
@@ -74,9 +74,9 @@ UPLINK: Final = (
     ),
     Mutation(
         "a commit wakes nobody",
-        _SESSION,
-        "        self._drained = False\n        self._request()",
-        "        self._request()",
+        "uplink/requests.py",
+        '        """Handle that there may be new records."""\n        self._drained.clear()\n',
+        '        """Handle that there may be new records."""\n',
     ),
 )
 
@@ -84,14 +84,16 @@ TIME: Final = (
     Mutation(
         "stored records keep a wrong wall time",
         "agent/agent.py",
-        "        self.store.inbox.put_always(SetAnchor(anchor))\n",
+        "            self.store.inbox.put_always(SetAnchor(tuple(pieces)))\n",
         "",
+        "agent",
     ),
     Mutation(
         "a worse anchor replaces a better one",
         "outbox/boots.py",
-        "if anchor.quality < known.quality or anchor == known:",
-        "if anchor == known:",
+        "        if new.quality < last.quality or (",
+        "        if (",
+        "outbox",
     ),
     Mutation(
         "steps of an hour are not noticed",
@@ -128,4 +130,4 @@ TIME: Final = (
     ),
 )
 
-MUTATIONS: Final = UPLINK + STORE + LOSSES + TIME
+MUTATIONS: Final = UPLINK + STORE + LOSSES + RECOVERY + TIME

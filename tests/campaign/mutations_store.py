@@ -39,22 +39,22 @@ STORE: Final = (
         "",
     ),
     Mutation(
-        "records of segments share their seqs with new ones",
-        _OUTBOX,
-        "self._seq, damaged = promote_segments(",
-        "_seq, damaged = promote_segments(",
+        "segments of a batch have another seq than the batch",
+        "outbox/outbox.py",
+        "            seq, self._open_seq = self._open_seq, 0\n",
+        "            seq, self._open_seq = self._next_seq(), 0\n",
     ),
     Mutation(
         "rowids begin anew",
-        _OUTBOX,
-        "            self._rowid = int(self._db",
-        "            self._last_committed = int(self._db",
+        "outbox/outbox.py",
+        "        self._rowid = max(self._rowid, last, self._salvaging.rowids_below())\n",
+        "        self._rowid = max(self._rowid, self._salvaging.rowids_below())\n",
     ),
     Mutation(
         "the oldest records are never sent again",
-        _OUTBOX,
-        "        self._backlog_after = 0\n        self._live_after",
-        "        self._live_after",
+        "outbox/lanes.py",
+        "        self._backlog_after = self._nothing_upto if self.aside else 0\n",
+        "",
     ),
     Mutation(
         "a failed COMMIT counts as durable",
@@ -77,17 +77,17 @@ STORE: Final = (
     ),
     Mutation(
         "a failed read skips records",
-        _OUTBOX,
-        "        live, live_after = self._select(self._live_after, 1 << 62, ordinary, self._urgent)\n",
-        "        live, self._live_after = self._select(self._live_after, 1 << 62, ordinary, self._urgent)\n"
+        "outbox/lanes.py",
+        "        live, live_after = select(self._live_after, _LAST_ROWID, ordinary, skipped)\n",
+        "        live, self._live_after = select(self._live_after, _LAST_ROWID, ordinary, skipped)\n"
         "        live_after = self._live_after\n",
         "outbox",
     ),
     Mutation(
         "damaged bytes are sent",
-        _OUTBOX,
-        "or not isinstance(body, bytes) or crc32(body) != crc:",
-        "or not isinstance(body, bytes):",
+        "outbox/outbox.py",
+        "                if not row.is_intact():\n",
+        "                if row.body is None:\n",
         "outbox",
     ),
     Mutation(
@@ -102,12 +102,56 @@ STORE: Final = (
     ),
 )
 
+RECOVERY: Final = (
+    Mutation(
+        "what is read back after a failed sync is durable",
+        "outbox/store.py",
+        "        if self._settings.durable:\n            journal.rewrite(self._journal, self._settings.files)\n",
+        "",
+    ),
+    Mutation(
+        "what a damaged file lost is not told",
+        "outbox/salvage.py",
+        "    tell(ranges)\n",
+        "",
+        "outbox",
+    ),
+    Mutation(
+        "a lost journal is not told",
+        "outbox/store.py",
+        "            self.lost_commits = journal.lost_commits(self._journal, PAGE_BYTES)\n",
+        "            pass\n",
+        "outbox",
+    ),
+    Mutation(
+        "a salvage begins anew at each start",
+        "outbox/salvage.py",
+        "                self.progress.after = item.rowid\n",
+        "",
+        "outbox",
+    ),
+    Mutation(
+        "records in memory are stored with the first failed attempt forgotten",
+        "outbox/outbox.py",
+        "                self._intake = self._intake.followed_by(later)\n",
+        "                self._intake = later\n",
+        "outbox",
+    ),
+    Mutation(
+        "a full disk keeps its reserve",
+        "outbox/store.py",
+        "        if self._reserve.give_up():\n",
+        "        if False:\n",
+        "outbox",
+    ),
+)
+
 LOSSES: Final = (
     Mutation(
         "a full outbox drops in silence",
-        _TOMBSTONES,
-        "        if not was_tombstone or reason == DAMAGED:",
-        "        if reason == DAMAGED:",
+        "outbox/tombstones.py",
+        "        if not was_tombstone:\n            append_loss",
+        "        if was_tombstone:\n            append_loss",
     ),
     Mutation(
         "a tombstone changes after it was sent",
@@ -125,8 +169,8 @@ LOSSES: Final = (
     ),
     Mutation(
         "confirmed tombstones are counted",
-        _TRANSACTION,
-        "confirmed += row[0] != RecordKind.TOMBSTONE",
+        "outbox/transaction.py",
+        "confirmed += row[1] != RecordKind.TOMBSTONE",
         "confirmed += 1",
     ),
     Mutation(
@@ -137,10 +181,9 @@ LOSSES: Final = (
     ),
     Mutation(
         "a salvage copies bytes that changed",
-        _RECOVERY,
-        "                if crc is not None and not (isinstance(row[-1], bytes) and crc32(row[-1]) == row[crc]):\n"
-        "                    continue\n",
-        "",
+        "outbox/salvage.py",
+        "    return row if row.is_intact() else None",
+        "    return row",
         "directed",
     ),
     Mutation(
