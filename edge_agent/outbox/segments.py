@@ -112,6 +112,7 @@ class FileSegments:
         self._flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_DSYNC if durable else 0)
         self._generation = rng.getrandbits(48) << _RUN_BITS  # the high bits differ from those of earlier runs
         self._number = 0
+        self._is_used = False
         self._at = 0
         self._size = 0
         self._fd: int | None = None
@@ -134,6 +135,7 @@ class FileSegments:
         block += bytes(-len(block) % BLOCK_BYTES)
         try:
             fd = self._open(self._at + len(block))
+            self._is_used = True  # a write that fails may have written
             self._write(fd, block, self._at)
         except OSError:
             self.close()
@@ -143,14 +145,15 @@ class FileSegments:
 
     def mark_sealed(self, db: sqlite3.Connection) -> None:
         """See `Segments`. Nothing is written if nothing was secured."""
-        if self._number:
+        if self._is_used:
             _save_generation(db, self._generation)
 
     def start_batch(self) -> None:
         """See `Segments`."""
-        if self._number:
+        if self._is_used:
             self._generation += 1
             self._number = self._at = 0
+            self._is_used = False
 
     def take_all(self, db: sqlite3.Connection) -> list[Segment]:
         """See `Segments`. Releases before 0.2 kept theirs in a table of the database."""

@@ -41,7 +41,7 @@ class History:
         accepted, delivered: what the broker acknowledged, and what the subscriber got.
         lost: accepted, and lost by the broker.
         buried: covered by a tombstone that is durable.
-        volatile: epochs of which records were in memory only, and from when to when the agent had said so.
+        volatile: epochs of which records were in memory only, and from when to when the agent said so.
         volatile_since: those of which they are now.
         in_damaged: rowids of records that are in a damaged database, which is being salvaged.
         ended_volatile: those of which some were when their process ended.
@@ -146,11 +146,11 @@ class History:
             else:
                 self.volatile.append((epoch, self.volatile_since.pop(epoch), self.now_ns()))
 
-    def was_volatile(self, epoch: int, at_ns: int) -> bool:
-        """Whether the agent had said at that time that records of the epoch are in memory only."""
+    def was_volatile(self, at_ns: int) -> bool:
+        """Whether the agent had said at that time that it cannot store anything: what it reads may not be durable."""
         now_ns = self.now_ns()
         periods = [*self.volatile, *((own, since_ns, now_ns) for own, since_ns in self.volatile_since.items())]
-        return any(own == epoch and since_ns <= at_ns <= until_ns for own, since_ns, until_ns in periods)
+        return any(since_ns <= at_ns <= until_ns for _own, since_ns, until_ns in periods)
 
     def process_ended(self, window_ns: int | None) -> None:
         """What the blocks since the last batch hold must go on as records, and so must older readings.
@@ -299,7 +299,7 @@ class History:
         row = self.stored.get(identity)
         if row is None and identity in self.exposed:
             return
-        if row is None and self.was_volatile(identity[0], sent.at_ns):
+        if row is None and self.was_volatile(sent.at_ns):
             self.counts["sent from memory, as the status says"] += 1
             self._check_readings(identity, message)
             return

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.outbox.schema import StoreSettings, open_database
+from edge_agent.outbox.schema import StoreSettings, SystemFiles, open_database
 from edge_agent.outbox.segments import BLOCK_BYTES, FILE, FIRST_BLOCKS, FileSegments, Segment
 
 if TYPE_CHECKING:
@@ -152,3 +152,26 @@ def test_a_failed_write_is_raised_and_can_be_tried_again(
     segments.secure(rows(2))
     segments.close()
     assert left_by(tmp_path, db) == [rows(1), rows(2)]
+
+
+class WritesAndFails(SystemFiles):
+    """A disk whose flush fails: the block is there nevertheless."""
+
+    def pwrite(self, fd: int, octets: memoryview, at: int) -> int:
+        """Write, and fail."""
+        super().pwrite(fd, octets, at)
+        if bytes(octets).strip(b"\0"):
+            raise OSError(errno.EIO, "Input/output error")
+        return len(octets)
+
+
+def test_rows_whose_write_failed_but_is_there_are_not_found_after_their_batch_was_sealed(
+    tmp_path: Path, db: sqlite3.Connection
+) -> None:
+    segments = FileSegments(tmp_path, random.Random(1), files=WritesAndFails())
+    with pytest.raises(OSError, match="Input/output error"):
+        segments.secure(rows(1))
+    segments.mark_sealed(db)
+    segments.start_batch()
+    segments.close()
+    assert left_by(tmp_path, db) == []
