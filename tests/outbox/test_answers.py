@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,8 @@ from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
     from edge_agent.outbox.outbox import Content, Outbox
     from edge_agent.reading import Record
