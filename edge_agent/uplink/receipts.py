@@ -169,8 +169,11 @@ class Receipts:
         found = False
         for seqs in ask.missing:
             for seq, rowid in self._rowids.get(seqs.epoch, {}).items():
+                if seq not in seqs:
+                    continue
                 sent = self._sent[rowid]
-                if sent.taken and seq in seqs and now_ns - sent.sent_ns >= RESEND_NS:
+                sent.by.discard(ask.receiver)  # it was restored from a backup since
+                if sent.taken and now_ns - sent.sent_ns >= RESEND_NS:
                     self._untake(sent)
                     found = True
         return found

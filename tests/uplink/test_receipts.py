@@ -171,6 +171,17 @@ def test_who_is_not_required_is_not_answered_either() -> None:
     assert session.ignored_receivers == ("stranger",)
 
 
+def test_a_receiver_that_lacks_what_it_confirmed_has_to_confirm_it_again() -> None:
+    session = online(("lab", "cloud"))
+    sent(session, 1, 2)
+    session.confirmed(1, ack(2))
+    session.asked(2, Ask("lab", (Seqs(1, 0, ((2, 2),)),), teach=False))
+    session.confirmed(3, ack(2, receiver="cloud"))
+    assert confirms(session.take_actions()) == [1]
+    session.confirmed(4, ack(2))
+    assert confirms(session.take_actions()) == [2]
+
+
 def test_what_was_sent_by_announcement_comes_again_if_a_receiver_lacks_it() -> None:
     session = online()
     sent(session, 1, 2)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from edge_agent.reading import Lane
 from edge_agent.uplink.action import Confirm, Send, SetAside
 from edge_agent.uplink.dialect import Publication
 from edge_agent.uplink.mqtt import TooLarge
@@ -16,7 +17,7 @@ from edge_agent.uplink.session import Session
 from tests.uplink.records import ACK_TIMEOUT_NS, ROOMY, offer, record
 
 if TYPE_CHECKING:
-    from edge_agent.reading import Lane, Record
+    from edge_agent.reading import Record
     from edge_agent.uplink.mqtt import Link
 
 LIMIT_BYTES = 100
@@ -110,6 +111,16 @@ def test_parts_follow_one_another_and_the_last_puback_confirms_the_record(bench:
     assert len(bench.link.payloads) == 3
     assert bench.sending.bytes_sent == 270
     assert bench.shares == [pytest.approx(120 / 170)], "later batches are sealed earlier"
+
+
+def test_what_is_sent_again_stands_alone(bench: Bench) -> None:
+    bench.link.limit_bytes = 1000
+    bench.start()
+    bench.sending.disconnected()
+    bench.sending.send(0, cast("Link", bench.link), Send(Lane.BACKLOG, record(1), again=True))
+    assert bench.link.payloads == [b"x" * 150, b"alone" * 40]
+    bench.puback(2)
+    assert bench.outcome() == [Confirm(record(1))]
 
 
 def test_every_part_has_the_full_time(bench: Bench) -> None:
