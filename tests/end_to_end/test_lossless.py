@@ -240,6 +240,33 @@ def test_what_a_restored_receiver_asks_for_is_declared_gone(bench: Bench) -> Non
 
 
 @pytest.mark.broker
+def test_a_receiver_that_lacks_the_announcement_is_taught(
+    start_mosquitto: Callable[[str], Mosquitto], tmp_path: Path
+) -> None:
+    bench = Bench(start_mosquitto("allow_anonymous true"), tmp_path, "heartbeat_s = 86_400\n")
+    bench.receive()
+    bench.start(speed=20, duration_s=36_000)  # one batch in 64 teaches: in half a minute
+    try:
+        bench.wait_for(lambda: bench.stored() >= 4)
+        bench.kill_receiver()
+        for path in tmp_path.glob("received.db*"):
+            path.unlink()
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        client.connect("127.0.0.1", bench.broker.port)
+        client.loop_start()
+        client.publish("edge/greenhouse/status", b"", qos=1, retain=True).wait_for_publish(5)
+        client.disconnect()
+        client.loop_stop()
+        bench.receive()
+        bench.wait_for(lambda: bench.stored() >= 4, seconds=10)
+        bench.check_each_reading_once()
+        assert "announcement" in status_of(bench), "it was said again"
+    finally:
+        bench.kill_agent()
+        bench.kill_receiver()
+
+
+@pytest.mark.broker
 def test_batches_that_are_larger_than_the_broker_takes_arrive_in_parts(
     start_mosquitto: Callable[[str], Mosquitto], record: Callable[..., Recorder], tmp_path: Path
 ) -> None:
