@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from edge_agent.clock import SimulatedClock
 from edge_agent.outbox import answers
 from edge_agent.outbox.answers import ANSWERED_NS, GONE, MOST_ANSWERS, MOST_REQUESTS, UNKNOWN, Asked, _Pieces
+from edge_agent.outbox.intake import PIECE_BYTES
 from edge_agent.outbox.worker import Answer, Commit, Store, StoreWorker
 from edge_agent.reading import RecordKind
 
@@ -111,6 +112,19 @@ def test_an_earlier_epoch_is_known_up_to_its_mark_and_others_are_not(
         f"{first.epoch} 5 6 0 0 {UNKNOWN}",
         f"77 1 {END - 1} 0 0 {UNKNOWN}",
     ]
+
+
+def test_an_answer_is_told_once_though_many_records_are_stored_with_it(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content]
+) -> None:
+    outbox = open_outbox()
+    outbox.ask((Asked(7, ((1, 2),)),))
+    for number in range(4):
+        outbox.add(batch(number, size=PIECE_BYTES // 2))
+    assert not outbox.answer(0)
+    outbox.commit()
+    assert [each.body.decode() for each in tombstones(outbox)] == [f"7 1 2 0 0 {UNKNOWN}"]
+    assert not outbox.dirty
 
 
 def test_the_same_is_answered_once_a_minute_however_it_is_asked_for(
