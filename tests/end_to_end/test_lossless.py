@@ -175,7 +175,7 @@ def test_receiver_and_gateway_may_be_killed_at_any_moment(bench: Bench) -> None:
     starts = 0
     for round_ in range(30):
         if bench.agent is None:
-            bench.start(speed=20, duration_s=3600)
+            bench.start(speed=60, duration_s=36_000)
             starts += 1
         bench.receive()
         if round_ % 3 == 0:
@@ -185,7 +185,7 @@ def test_receiver_and_gateway_may_be_killed_at_any_moment(bench: Bench) -> None:
             bench.kill_agent()
     bench.kill_agent()
     bench.receive()
-    bench.start(speed=20, duration_s=60)
+    bench.start(speed=60, duration_s=180)
     told = bench.finish()
     epochs = received(bench.database)
     assert [each["state"] for each in epochs] == ["complete"] * len(epochs)
@@ -276,7 +276,7 @@ def test_batches_that_are_larger_than_the_broker_takes_arrive_in_parts(
     bench.config.write_text(f"{RIG}\n[batch]\nperiod_s = 300\n{CONFIRMED}")
     bench.receive()
     ended = edge_agent(
-        *("--simulate", "--speed", "max", "--duration", 1200, "--config", bench.config, "--broker", broker.url),
+        *("--simulate", "--speed", "max", "--duration", 650, "--config", bench.config, "--broker", broker.url),
         *("--report", bench.report),
     )
     bench.wait_for(lambda: bench.stored() > 0)
@@ -316,7 +316,7 @@ def test_with_a_key_only_the_receiver_that_has_it_confirms(
     bench.kill_receiver()
     bench.options = ("--ack-key-file", str(key))
     bench.receive()
-    ended = edge_agent(*arguments, "--duration", 120)
+    ended = edge_agent(*arguments, "--duration", 30)
     bench.kill_receiver()
     assert ended.code == 0, ended.err
     assert report_of(bench.report)["records"]["pending"] == 0
