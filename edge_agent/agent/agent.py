@@ -16,8 +16,9 @@ from edge_agent.agent.messages import BODIES, Messages
 from edge_agent.agent.report import report_of
 from edge_agent.agent.snapshot import ClockPart, Snapshot, process_part, storage_bytes_written
 from edge_agent.clock import NS_PER_S, SystemClock, restated
+from edge_agent.outbox.answers import Asked
 from edge_agent.outbox.outbox import Outbox
-from edge_agent.outbox.worker import Confirm, HandOut, Readmit, Rewind, SetAnchor, SetAside, StoreWorker
+from edge_agent.outbox.worker import Answer, Confirm, HandOut, Readmit, Rewind, SetAnchor, SetAside, StoreWorker
 from edge_agent.pipeline.pipeline import RULES, STAGES, Pipeline
 from edge_agent.pipeline.rules import Surroundings
 from edge_agent.reading import Event, EventKind, RecordKind, TimeFix
@@ -263,6 +264,7 @@ class Agent:
             status=self._status,
             wall_ns=lambda: self.clock.now_ns() + self.clock.anchor().offset_ns,
             announcer=self._announcer,
+            divide=self._messages.parts,
         )
 
     def _surroundings(self) -> Surroundings:
@@ -344,4 +346,5 @@ def _outbox_side(store: Inbox[StoreInput]) -> OutboxSide:
         confirm=lambda record: store.put_always(Confirm(record)),
         set_aside=lambda record: store.put_always(SetAside(record)),
         readmit=lambda: store.put_always(Readmit()),
+        answer=lambda missing: store.put(Answer(tuple(Asked(each.epoch, each.ranges) for each in missing))),
     )

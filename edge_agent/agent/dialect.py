@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from edge_agent.errors import Unavailable
 from edge_agent.uplink.dialects.own_topics import OwnTopics
+from edge_agent.uplink.secret import read_password
 from edge_agent.version import install_command
 from edge_agent.wire.formats.registry import find_format, known_formats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from edge_agent.config.model import Config
     from edge_agent.reading import Record
@@ -43,6 +44,7 @@ def dialect_of(
     status: Callable[[str, int], bytes],
     wall_ns: Callable[[], int],
     announcer: Announcer | None = None,
+    divide: Callable[[Record, int], Sequence[tuple[int, bytes]]] | None = None,
 ) -> Dialect:
     """The dialect that the configuration asks for.
 
@@ -52,9 +54,10 @@ def dialect_of(
         status: the JSON of the retained status, given its state (`online`, `stopped`, `offline`) and its largest size.
         wall_ns: UNIX time as far as it is known.
         announcer: chooses the form of our own messages; None: each stands alone.
+        divide: divides a batch into our own messages of at most so many bytes, each with its first row.
 
     Raises:
-        Unavailable: a library that it needs is not installed.
+        Unavailable: a library that it needs is not installed, or the key of receivers cannot be read.
     """
     uplink, gateway = config.uplink, config.gateway
     load = format_of(config).load
@@ -67,6 +70,8 @@ def dialect_of(
             status=status,
             announcer=announcer,
             receivers=uplink.ack == "receiver",
+            key=read_password(uplink.ack_key_file, None),
+            divide=divide if format_of(config).may_refer else None,
         )
     try:
         from edge_agent.uplink.dialects.sparkplug_node import SparkplugNode  # noqa: PLC0415 an extra

@@ -5,7 +5,7 @@ status.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.agent.status import status_message
 from edge_agent.clock import NS_PER_S, Anchor
@@ -15,6 +15,7 @@ from edge_agent.wire.announcement import make_announcement
 from edge_agent.wire.batch import Tombstone
 from edge_agent.wire.encode import encode_message, encode_tombstone
 from edge_agent.wire.envelope import Envelope
+from edge_agent.wire.parts import split_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from edge_agent.outbox.outbox import Dropped
     from edge_agent.reading import Record
     from edge_agent.wire.announcement import Announcement
+
+_ROWS_BYTES: Final = 24
+"""Most bytes that name the rows of a part: nil, and an array of four numbers of up to 32 bits."""
 
 
 class Messages:
@@ -43,6 +47,18 @@ class Messages:
         """A record in its envelope, with its wall time by the best that is known now."""
         anchor = Anchor(record.offset_ns, record.time_quality, 0)
         return encode_message(record.kind, self._envelope(record.epoch, record.seq, record.boot, anchor), record.body)
+
+    def parts(self, record: Record, most_bytes: int) -> list[tuple[int, bytes]]:
+        """A batch as messages of at most `most_bytes`, each with the first of its rows.
+
+        Raises:
+            WireError: it cannot be divided into such small ones.
+        """
+        anchor = Anchor(record.offset_ns, record.time_quality, 0)
+        envelope = self._envelope(record.epoch, record.seq, record.boot, anchor)
+        around_bytes = len(encode_message(record.kind, envelope, b"")) + _ROWS_BYTES
+        parts = split_batch(record.body, most_bytes - around_bytes)
+        return [(rows.first, encode_message(record.kind, envelope, body, rows=rows)) for rows, body in parts]
 
     def announcement(self, epoch: int, boot: int, anchor: Anchor) -> Announcement:
         """What holds for the batches of this run."""

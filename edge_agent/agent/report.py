@@ -96,6 +96,21 @@ class OutboxReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiversReport:
+    """What receivers said. All 0 and empty with `ack = "puback"`.
+
+    `unconfirmed`: records that the broker has and no receiver has confirmed. `unheard`: a sentence if none has ever
+    confirmed anything. `ignored`: names of those that are not among the required ones. `ignored_messages`: messages
+    that cannot be read, or lack a valid signature.
+    """
+
+    unconfirmed: int
+    unheard: str
+    ignored: tuple[str, ...]
+    ignored_messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class ByteCounts:
     """`wire`: payloads published. `outbox_written`: what this process made the kernel write to storage."""
 
@@ -131,6 +146,7 @@ class Report:
     anomalies: Mapping[str, int]
     outbox: OutboxReport
     backlog: BacklogReport
+    receivers: ReceiversReport
 
     def to_json(self) -> str:
         """JSON text, one key per line at the top."""
@@ -178,6 +194,9 @@ def report_of(snapshot: Snapshot, seed: int | None) -> Report:
         anomalies=pipeline.anomalies,
         outbox=_outbox_report(store),
         backlog=BacklogReport(snapshot.backlog, snapshot.backlog_eta_s, uplink.bytes_per_s),
+        receivers=ReceiversReport(
+            uplink.unconfirmed, uplink.unheard, uplink.ignored_receivers, uplink.ignored_messages
+        ),
     )
 
 

@@ -91,9 +91,21 @@ def _counts(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "backlog": {"records": snapshot.backlog, "eta_s": None if eta_s is None else round(eta_s, 1)},
         "records": asdict(snapshot.store.tally) | {"set_aside": snapshot.store.set_aside},
-        **({"unconfirmed": snapshot.uplink.unconfirmed} if snapshot.uplink.unconfirmed else {}),
+        **_receivers(snapshot),
         **({"set_aside_reason": reason} if reason else {}),
     }
+
+
+def _receivers(snapshot: Snapshot) -> dict[str, Any]:
+    """What is said of receivers; nothing if they are not awaited, or nothing is wrong."""
+    uplink = snapshot.uplink
+    said = {
+        "unconfirmed": uplink.unconfirmed,
+        "unheard": uplink.unheard,
+        "ignored_receivers": list(uplink.ignored_receivers),
+        "ignored_messages": uplink.ignored_messages,
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def _told(snapshot: Snapshot) -> Sequence[Epoch]:

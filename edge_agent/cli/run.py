@@ -217,7 +217,8 @@ def _run_to_the_end(
     try:
         agent.run_simulated(clock, pace, end_ns=end_ns, stop=stop)
     finally:
-        agent.drain(SIMULATED_DRAIN_S)
+        # A receiver confirms once a second.
+        agent.drain(SIMULATED_DRAIN_S if agent.config.uplink.ack == "puback" else PATIENCE_S)
         picture.close()
         told = agent.report(asked.seed)
         if report is not None:

@@ -189,6 +189,7 @@ class Uplink:
     url: str = "mqtt://127.0.0.1:1883"
     ack: Literal["puback", "receiver"] = "puback"
     receivers: tuple[Receiver, ...] = ()
+    ack_key_file: AbsolutePath | None = None
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     format: str = "batch"
     sparkplug_group: TopicLevel = "edge-agent"

@@ -180,12 +180,17 @@ def check_uplink(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:
         yield ("uplink", "prefix"), f"the topics of {form.name} are given; leave it out, and name sparkplug_group"
     if form is not None and form.load is None and uplink.ack == "receiver":
         yield ("uplink", "ack"), f'{form.name} has no confirmations of receivers; use ack = "puback"'
-    if uplink.receivers and uplink.ack != "receiver":
-        yield ("uplink", "receivers"), 'means something only with ack = "receiver"'
+    yield from _check_receivers(uplink)
     for name in ("prefix", "client_id"):
         value = getattr(uplink, name)
         if value is not None and (not value or any(char in value for char in "+#\0") or value.strip("/") != value):
             yield ("uplink", name), f"expected text without +, # and outer slashes, found {value!r}"
+
+
+def _check_receivers(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    for name in ("receivers", "ack_key_file"):
+        if getattr(uplink, name) and uplink.ack != "receiver":
+            yield ("uplink", name), 'means something only with ack = "receiver"'
 
 
 def _check_url(uplink: Uplink) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -60,6 +60,7 @@ class Intake:
         sealed: whether a batch among `rows` holds the readings of all segments secured before.
         finished: rowids of confirmed records (None) and of refused ones (the reason).
         losses: records that were dropped before they were stored.
+        answers: what receivers asked for and does not wait here; told like losses, and counted nowhere.
         anchor: whether the anchor of the current boot has changed.
         states: saved states of stages, by name.
         size_bytes: memory that `rows` take.
@@ -70,6 +71,7 @@ class Intake:
     sealed: bool = False
     finished: dict[int, str | None] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
+    answers: list[Loss] = field(default_factory=list)
     anchor: bool = False
     states: dict[str, bytes] = field(default_factory=dict)
     size_bytes: int = 0
@@ -77,7 +79,7 @@ class Intake:
     @property
     def for_database(self) -> bool:
         """Whether there is anything besides segments and a few confirmations."""
-        changes = self.rows or self.sealed or self.losses or self.anchor or self.states
+        changes = self.rows or self.sealed or self.losses or self.answers or self.anchor or self.states
         return bool(changes) or len(self.finished) >= MANY_FINISHED or any(self.finished.values())
 
     @property
@@ -126,9 +128,10 @@ class Intake:
             segments=self.segments,
             sealed=self.sealed,
             losses=self.losses,
+            answers=self.answers,
             size_bytes=self.size_bytes - size_bytes,
         )
-        self.rows, self.segments, self.losses = self.rows[:index], [], []
+        self.rows, self.segments, self.losses, self.answers = self.rows[:index], [], [], []
         self.sealed, self.size_bytes = False, size_bytes
         return later
 
@@ -167,6 +170,7 @@ class Intake:
             sealed=self.sealed or later.sealed,
             finished=dict(self.finished),
             losses=self.losses + later.losses,
+            answers=self.answers + later.answers,
             anchor=self.anchor or later.anchor,
             states=self.states | later.states,
             size_bytes=self.size_bytes + later.size_bytes,

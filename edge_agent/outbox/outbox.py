@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.errors import Unavailable
+from edge_agent.outbox.answers import MOST_WAITING, Answers, Asked, Present
 from edge_agent.outbox.boots import Boots
 from edge_agent.outbox.check import Check
 from edge_agent.outbox.epochs import Changes, Epoch, Epochs, draw_epoch, last_epoch, mark_of, used_epochs
@@ -139,6 +140,7 @@ class Outbox:
         self._aside_changed = False  # records that were set aside may have been dropped
         self._salvaging = Salvaging(directory, settings.files)
         self._check = Check(0)
+        self._answers = Answers()
         self.news: list[News] = []
         self.failure = ""
         self.volatile = False
@@ -364,6 +366,7 @@ class Outbox:
             sqlite3.Error, OSError, Unavailable: it cannot be opened.
         """
         is_new = False
+        self._answers.cancel()  # records may come back from a damaged database
         while True:
             db = self._store.open()
             try:
@@ -438,6 +441,39 @@ class Outbox:
             self._store.note(error)
             raise error if isinstance(error, sqlite3.Error) else sqlite3.DatabaseError(str(error)) from error
         return False
+
+    def ask(self, asked: tuple[Asked, ...]) -> None:
+        """Take in what a receiver lacks: `answer` tells what of it does not wait here. It may be ignored."""
+        told = sum(epoch.waiting - epoch.pending for epoch in self._epochs.open())
+        if self._begun and not self._salvaging.is_active and told < MOST_WAITING:
+            self._answers.ask(asked)
+
+    def answer(self, now_ns: int) -> bool:
+        """Work on the answer to a receiver; the next commit stores its tombstones. Returns whether to go on.
+
+        Args:
+            now_ns: now, nanoseconds since boot.
+
+        Raises:
+            sqlite3.Error: the records cannot be read; the next commit opens the store again.
+        """
+        if self.failure or self._in_doubt is not None or self._salvaging.is_active:
+            self._answers.cancel()
+        if not self._answers.is_active:
+            return False
+        try:
+            self._intake.answers += self._answers.step(self._store.writable(), now_ns, self._present)
+        except sqlite3.Error as error:
+            self._store.note(error)
+            raise
+        return self._answers.is_active
+
+    def _present(self) -> Present:
+        """What holds when an answer begins. A batch that is open, and what failed, may have seqs below the mark."""
+        seqs = [self._open_seq, *(row.seq for row in self._intake.rows), *self._tombstones.unsettled()]
+        lost = [(each.dropped.first_seq, each.dropped.last_seq or 0) for each in self._intake.losses]
+        unsettled = (*((seq, seq) for seq in seqs), *lost)
+        return Present(self.epoch, self._boots.current, self._last_committed, unsettled)
 
     def _correct_numbers(self) -> None:
         """Compare the numbers of records with a count."""

@@ -210,6 +210,10 @@ class Tombstones:
             rowid = self._insert(db, epoch, self._seq(), nothing, changes)
         return rowid
 
+    def unsettled(self) -> list[int]:
+        """Seqs that were drawn and are not known to be stored."""
+        return self._drawn + self._spare
+
     def settle(self, *, durable: bool) -> None:
         """Note whether the last transaction is durable. If not, the next one uses the seqs that it drew."""
         if not durable:

@@ -143,7 +143,8 @@ class Transaction:
         if intake.sealed:
             self._segments.mark_sealed(db)
         evicted = self._store(intake.rows, losses)
-        stored = self._tombstones.write(db, self._epoch, self._boots.current, losses, changes) or (
+        told = losses + intake.answers
+        stored = self._tombstones.write(db, self._epoch, self._boots.current, told, changes) or (
             intake.rows[-1].rowid if intake.rows else None
         )
         if stored is not None:

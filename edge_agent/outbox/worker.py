@@ -15,6 +15,7 @@ from edge_agent.runtime import Inbox
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from edge_agent.outbox.answers import Asked
     from edge_agent.outbox.epochs import Epoch
     from edge_agent.outbox.outbox import Content, News, Outbox, Tally
     from edge_agent.outbox.salvaging import SalvagePart
@@ -31,7 +32,7 @@ RETRY_NS: Final = 5 * NS_PER_S
 _LOOK_NS: Final = 60 * NS_PER_S
 """Time between two looks whether the files are still there, nanoseconds."""
 _PAUSE_NS: Final = NS_PER_S // 20
-"""Time between two steps of a salvage, nanoseconds, so that other work goes on."""
+"""Time between two steps of a salvage, a check or an answer, nanoseconds, so that other work goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +95,21 @@ class Readmit:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """A receiver lacks these records: tell it by tombstones which of them do not wait here."""
+
+    asked: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SetAnchor:
     """Wall time is restated: which anchor holds from when on, ascending."""
 
     anchors: tuple[AnchorSince, ...]
 
 
-StoreInput = Store | StoreSegment | SaveState | Commit | HandOut | Rewind | Confirm | SetAside | Readmit | SetAnchor
+Serve = HandOut | Rewind | Confirm | SetAside | Readmit | Answer
+StoreInput = Store | StoreSegment | SaveState | Commit | SetAnchor | Serve
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +213,7 @@ class StoreWorker:
         for message in self.inbox.take_all():
             commit = self._handle(message) or commit
         now_ns = self._clock.now_ns()
+        answer_due_ns = self._answer(now_ns)
         if self._commit_due_ns is None and self.outbox.dirty:
             self._commit_due_ns = now_ns + self._durability_ns
         if self._confirmed_due_ns is None and self.outbox.has_confirmed:
@@ -217,7 +227,7 @@ class StoreWorker:
         salvage_due_ns = self._salvage(now_ns)
         while self.outbox.news:
             self._tell(self.outbox.news.pop(0))
-        dues = (self._commit_due_ns, None if self._failing else self._confirmed_due_ns, salvage_due_ns)
+        dues = (self._commit_due_ns, None if self._failing else self._confirmed_due_ns, salvage_due_ns, answer_due_ns)
         return min([due for due in dues if due is not None], default=None)
 
     def close(self) -> None:
@@ -234,6 +244,14 @@ class StoreWorker:
                     readings,
                     reason_of(error),
                 )
+
+    def _answer(self, now_ns: int) -> int | None:
+        """Work on the answer to a receiver. Returns when to go on."""
+        try:
+            return now_ns + _PAUSE_NS if not self._failing and self.outbox.answer(now_ns) else None
+        except sqlite3.Error as error:
+            self._fail(error, now_ns)
+            return None
 
     def _salvage(self, now_ns: int) -> int | None:
         """Move some records of a damaged database, and look after the files. Returns when to go on."""
@@ -271,7 +289,7 @@ class StoreWorker:
                 self._serve_uplink(message)
         return False
 
-    def _serve_uplink(self, message: HandOut | Rewind | Confirm | SetAside | Readmit) -> None:
+    def _serve_uplink(self, message: Serve) -> None:
         match message:
             case HandOut(limit, backlog):
                 self._offer(self._hand_out(limit, backlog))
@@ -283,6 +301,8 @@ class StoreWorker:
                 self.outbox.set_aside(record)
             case Readmit():
                 self.outbox.readmit()
+            case Answer(asked):
+                self.outbox.ask(asked)
 
     def _hand_out(self, limit: int, backlog: int | None) -> Sequence[tuple[Lane, Record]]:
         try:

@@ -10,6 +10,7 @@ from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
     from edge_agent.reading import Lane, Record
+    from edge_agent.uplink.confirmation import Seqs
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,16 @@ class HandOut:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Publish a record on the topic of its lane."""
+    """Publish a record on the topic of its lane.
+
+    Attributes:
+        again: whether it was sent before and nobody has confirmed it: then it stands alone, because what it referred to
+            may have been lost, too.
+    """
 
     lane: Lane
     record: Record
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,19 @@ class Readmit:
     """Hand out the records that were set aside again, after the next `Rewind`."""
 
 
-Action = Open | Drop | Rewind | HandOut | Send | Confirm | SetAside | Readmit
+@dataclass(frozen=True, slots=True)
+class Teach:
+    """Publish again what messages refer to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A receiver lacks these records: it is to learn which of them do not wait here."""
+
+    missing: tuple[Seqs, ...]
+
+
+Action = Open | Drop | Rewind | HandOut | Send | Confirm | SetAside | Readmit | Teach | Answer
 
 
 class Way(Enum):

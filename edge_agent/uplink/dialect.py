@@ -21,6 +21,8 @@ class Occasion(Enum):
     """The link is up, before any record is sent; or a host requested a birth."""
     HEARTBEAT = "heartbeat"
     """The period of status messages has passed."""
+    TEACH = "teach"
+    """A receiver lacks what messages refer to."""
     FAREWELL = "farewell"
     """The agent is about to close the link."""
 
@@ -42,6 +44,7 @@ class Publication:
         topic, payload: topic and content of the message.
         content_type, user_properties: properties of the message in MQTT 5.
         before: notices that must be published before it.
+        refers: whether it can be read only with an announcement.
     """
 
     topic: str
@@ -49,6 +52,7 @@ class Publication:
     content_type: str
     user_properties: Sequence[tuple[str, str]]
     before: Sequence[Notice] = ()
+    refers: bool = False
 
 
 class Dialect(Protocol):
@@ -56,10 +60,14 @@ class Dialect(Protocol):
 
     Attributes:
         topics: filters of the topics on which commands and confirmations arrive.
+        ignored: number of messages there that cannot be read, or lack a valid signature.
     """
 
     @property
     def topics(self) -> Sequence[str]: ...  # noqa: D102 see the class
+
+    @property
+    def ignored(self) -> int: ...  # noqa: D102 see the class
 
     def will(self) -> Will:
         """Build the will of a new connection; called once per connection."""
@@ -73,8 +81,26 @@ class Dialect(Protocol):
                 are still larger are not sent. Also holds for what comes before records.
         """
 
-    def publication(self, lane: Lane, record: Record) -> Publication:
-        """Build the message of a record. Any exception makes the record undeliverable."""
+    def publication(self, lane: Lane, record: Record, *, alone: bool = False) -> Publication:
+        """Build the message of a record. Any exception makes the record undeliverable.
+
+        Args:
+            lane: lane of the record.
+            record: the record.
+            alone: whether the message must not refer to others.
+        """
+
+    def parts(self, lane: Lane, record: Record, most_bytes: int) -> Sequence[Publication]:
+        """Build messages that hold some of the rows of a batch each, and together all of them.
+
+        Args:
+            lane: lane of the record.
+            record: the record.
+            most_bytes: largest payload.
+
+        Returns:
+            The messages; none if the record or the format cannot be divided, or not into so small ones.
+        """
 
     def answered(self, record: Record, *, taken: bool) -> None:
         """Handle the result of a publication.

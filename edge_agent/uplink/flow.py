@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.uplink.action import way_of
@@ -116,6 +116,13 @@ class Flow:
         if record.rowid in self.in_flight:
             self._bytes.take(now_ns, size_bytes - self._expected_bytes(record))
             self.pace.measured(record.rowid, len(record.body), size_bytes)
+
+    def progressed(self, now_ns: int, rowid: int) -> None:
+        """Handle that a part of a record in flight was acknowledged: its other parts have the full time again."""
+        known = self.in_flight.get(rowid)
+        if known is not None:
+            due_ns = now_ns + self._ack_timeout_ns + self.pace.in_flight_bytes * _SLOWEST_NS_PER_BYTE
+            self.in_flight[rowid] = replace(known, due_ns=due_ns)
 
     def acknowledged(self, now_ns: int, rowid: int) -> InFlight | None:
         """Handle the PUBACK of a record, with any code. Returns what is known of it; None if it is not in flight."""

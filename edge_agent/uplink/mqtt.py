@@ -91,11 +91,12 @@ class TooLarge(ValueError):
     Attributes:
         size_bytes: size of the packet.
         limit_bytes: what the broker accepts.
+        overhead_bytes: those of the packet besides the payload.
     """
 
-    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+    def __init__(self, size_bytes: int, limit_bytes: int, overhead_bytes: int = 0) -> None:
         super().__init__(f"{size_bytes} bytes, and the broker takes {limit_bytes}")
-        self.size_bytes, self.limit_bytes = size_bytes, limit_bytes
+        self.size_bytes, self.limit_bytes, self.overhead_bytes = size_bytes, limit_bytes, overhead_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +262,7 @@ class Link:
             packed: bytes = properties.pack()  # type: ignore[no-untyped-call]
             size = publish_bytes(topic, payload, len(packed), with_identifier=True)
             if size > self._maximum_packet:
-                raise TooLarge(size, self._maximum_packet)
+                raise TooLarge(size, self._maximum_packet, size - len(payload))
         return self._client.publish(topic, payload, qos=1, properties=properties).mid
 
     def notify(self, topic: str, payload: bytes, *, retain: bool) -> None:

@@ -25,6 +25,8 @@ _BACKLOG_SHARE: Final = 0.75
 RESEND_NS: Final = 60 * NS_PER_S
 _LAST_RESEND_NS: Final = 3600 * NS_PER_S
 _MOST_NAMES: Final = 16
+_TEACH_NS: Final = 10 * NS_PER_S
+"""Time in which a request for an announcement is followed once."""
 
 
 @dataclass(slots=True)
@@ -35,12 +37,14 @@ class _Sent:
         record: the record, without its body.
         sent_ns: when it was published last.
         taken: whether the broker has acknowledged it, so that it is not sent again for now.
+        refers: whether it was sent in a form that needs an announcement.
         by: required receivers that have confirmed it.
     """
 
     record: Record
     sent_ns: int
     taken: bool = False
+    refers: bool = False
     by: set[str] = field(default_factory=set)
 
 
@@ -64,6 +68,7 @@ class Receipts:
         self._taken = 0
         self._wait_ns = RESEND_NS
         self._resend_ns: int | None = None
+        self._teach_ns: int | None = None  # when a request for an announcement was followed last
 
     @property
     def unconfirmed(self) -> int:
@@ -90,16 +95,26 @@ class Receipts:
         most = MOST_UNCONFIRMED * (_BACKLOG_SHARE if backlog else 1)
         return self._taken + in_flight < most
 
-    def published(self, now_ns: int, record: Record) -> None:
-        """Handle that a record is sent: from now on an ack counts for it, also before the PUBACK."""
+    def published(self, now_ns: int, record: Record) -> bool:
+        """Handle that a record is sent: from now on an ack counts for it, also before the PUBACK.
+
+        Returns:
+            Whether it was sent before.
+        """
         known = self._sent.get(record.rowid)
         if known is not None:
-            known.sent_ns = now_ns
-            return
+            known.sent_ns, known.refers = now_ns, False
+            return True
         if len(self._sent) >= 2 * MOST_UNCONFIRMED:  # some were dropped by the outbox meanwhile
             self._forget(next(rowid for rowid, sent in self._sent.items() if not sent.taken))
         self._sent[record.rowid] = _Sent(replace(record, body=b""), now_ns)
         self._rowids.setdefault(record.epoch, {})[record.seq] = record.rowid
+        return False
+
+    def refers(self, rowid: int) -> None:
+        """Note that a record was sent in a form that needs an announcement."""
+        if rowid in self._sent:
+            self._sent[rowid].refers = True
 
     def taken(self, now_ns: int, rowid: int) -> None:
         """Handle a successful PUBACK."""
@@ -116,11 +131,17 @@ class Receipts:
         if sent is not None and not sent.taken and not sent.by:
             self._forget(rowid)
 
+    def heeds(self, receiver: str) -> bool:
+        """Whether what this receiver says counts; otherwise its name is remembered."""
+        if not self._receivers or receiver in self._receivers:
+            return True
+        if len(self.others) < _MOST_NAMES:
+            self.others.add(receiver)
+        return False
+
     def confirmed(self, now_ns: int, ack: Ack) -> list[Record]:
         """Handle an ack. Returns the records that can leave the outbox, without their bodies."""
-        if self._receivers and ack.receiver not in self._receivers:
-            if len(self.others) < _MOST_NAMES:
-                self.others.add(ack.receiver)
+        if not self.heeds(ack.receiver):
             return []
         done: list[Record] = []
         progress = False
@@ -146,15 +167,29 @@ class Receipts:
         Only records that were sent longer ago than the time of a resend count: others may still be on their way.
         """
         found = False
-        if self._receivers and ask.receiver not in self._receivers:
-            return found
         for seqs in ask.missing:
             for seq, rowid in self._rowids.get(seqs.epoch, {}).items():
+                if seq not in seqs:
+                    continue
                 sent = self._sent[rowid]
-                if sent.taken and seq in seqs and now_ns - sent.sent_ns >= RESEND_NS:
+                sent.by.discard(ask.receiver)  # it was restored from a backup since
+                if sent.taken and now_ns - sent.sent_ns >= RESEND_NS:
                     self._untake(sent)
                     found = True
         return found
+
+    def teach(self, now_ns: int) -> bool:
+        """Handle that a receiver lacks an announcement. Returns whether to follow that now.
+
+        Then what needs an announcement is to be sent again, and stands alone.
+        """
+        if self._teach_ns is not None and now_ns - self._teach_ns < _TEACH_NS:
+            return False
+        self._teach_ns = now_ns
+        for sent in self._sent.values():
+            if sent.refers:
+                self._untake(sent)
+        return True
 
     def resend(self, now_ns: int) -> bool:
         """Return whether it is time to send all unconfirmed records again; the next time is later, up to an hour."""

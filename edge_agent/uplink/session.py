@@ -26,7 +26,20 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.clock import NS_PER_S
-from edge_agent.uplink.action import Action, Confirm, Drop, Open, Readmit, Rewind, Send, SetAside, Way, way_of
+from edge_agent.uplink.action import (
+    Action,
+    Answer,
+    Confirm,
+    Drop,
+    Open,
+    Readmit,
+    Rewind,
+    Send,
+    SetAside,
+    Teach,
+    Way,
+    way_of,
+)
 from edge_agent.uplink.codes import HOPELESS, OF_ONE_TOPIC, REASONS, SUCCESS
 from edge_agent.uplink.ends import Ending, Ends
 from edge_agent.uplink.flow import Flow
@@ -185,9 +198,15 @@ class Session:
         self._send_held(now_ns)
         self._explain()
 
-    def published(self, now_ns: int, record: Record, size_bytes: int) -> None:
-        """Handle the size of the payload of a `Send` action."""
+    def published(self, now_ns: int, record: Record, size_bytes: int, *, refers: bool = False) -> None:
+        """Handle the size of the payload of a `Send` action, and whether it needs an announcement."""
         self._flow.measured(now_ns, record, size_bytes)
+        if refers and self._receipts is not None:
+            self._receipts.refers(record.rowid)
+
+    def progressed(self, now_ns: int, record: Record) -> None:
+        """Handle that a part of the record of a `Send` action was acknowledged, and that the next part is sent."""
+        self._flow.progressed(now_ns, record.rowid)
 
     def confirmed(self, now_ns: int, ack: Ack) -> None:
         """Handle what a receiver has confirmed."""
@@ -198,8 +217,16 @@ class Session:
             self._explain()
 
     def asked(self, now_ns: int, ask: Ask) -> None:
-        """Handle what a receiver lacks."""
-        if self._receipts is not None and self._receipts.asked(now_ns, ask) and self._may_send:
+        """Handle what a receiver lacks: what waits is sent again, and the outbox tells of what does not."""
+        if self._receipts is None or not self._receipts.heeds(ask.receiver):
+            return
+        again = self._receipts.asked(now_ns, ask)
+        if ask.teach and self._receipts.teach(now_ns):
+            self._actions.append(Teach())
+            again = True
+        if ask.missing:
+            self._actions.append(Answer(ask.missing))
+        if again and self._may_send:
             self._restart(now_ns, self._limit)
 
     def refused(self, now_ns: int, record: Record, reason: str) -> None:
@@ -279,6 +306,11 @@ class Session:
         return 0 if self._receipts is None else self._receipts.unconfirmed
 
     @property
+    def ignored_receivers(self) -> tuple[str, ...]:
+        """Names of receivers that are heard, and ignored because others are required."""
+        return () if self._receipts is None else tuple(sorted(self._receipts.others))
+
+    @property
     def idle(self) -> bool:
         """Whether no answer is pending that a short wait would bring."""
         waiting = self.in_flight or self.unconfirmed or (self._requests.open and self._may_send)
@@ -354,9 +386,8 @@ class Session:
             if held is None:
                 break
             self._flow.send(now_ns, held)
-            if self._receipts is not None:
-                self._receipts.published(now_ns, held[1])
-            self._actions.append(Send(*held))
+            again = self._receipts is not None and self._receipts.published(now_ns, held[1])
+            self._actions.append(Send(*held, again))
             self.sent += 1
         self._request()
 
@@ -383,8 +414,8 @@ class Session:
             self._set_aside(now_ns, oldest.record, "the link broke whenever it was sent")
 
     @property
-    def _unheard(self) -> str:
-        """Reason if records were sent a second time and no receiver has ever confirmed one."""
+    def unheard(self) -> str:
+        """Sentence if records were sent a second time and no receiver has ever confirmed one."""
         silent = self._receipts is not None and self._receipts.is_silent
         return 'ack = "receiver" and no receiver has confirmed anything yet' if silent else ""
 
@@ -393,7 +424,7 @@ class Session:
         if self._requests.drained and not self.in_flight and not self._flow.lanes:
             self._topics.emptied()
         if self.state in {LinkState.ONLINE, LinkState.PAUSED}:
-            self.reason = self._pause_reason or self._ends.duplicate or self._topics.reason or self._unheard
+            self.reason = self._pause_reason or self._ends.duplicate or self._topics.reason or self.unheard
             if not self._pause_reason and not self._topics.reason:
                 self.state = LinkState.ONLINE
 

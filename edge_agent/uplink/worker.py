@@ -7,11 +7,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.runtime import Inbox
-from edge_agent.uplink.action import Action, Confirm, Drop, HandOut, Open, Readmit, Rewind, Send, SetAside
+from edge_agent.uplink.action import (
+    Action,
+    Answer,
+    Confirm,
+    Drop,
+    HandOut,
+    Open,
+    Readmit,
+    Rewind,
+    Send,
+    SetAside,
+    Teach,
+)
 from edge_agent.uplink.confirmation import Ack, Ask
 from edge_agent.uplink.dialect import Occasion
-from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, Received, TooLarge
+from edge_agent.uplink.mqtt import Link, LinkDown, LinkEvent, LinkUp, Puback, Received
 from edge_agent.uplink.notices import Notices
+from edge_agent.uplink.sending import Sending
 from edge_agent.uplink.session import LinkState, Session
 
 if TYPE_CHECKING:
@@ -20,7 +33,8 @@ if TYPE_CHECKING:
     from edge_agent.clock import Clock
     from edge_agent.reading import Lane, Record
     from edge_agent.uplink.command import Command
-    from edge_agent.uplink.dialect import Dialect, Notice, Publication
+    from edge_agent.uplink.confirmation import Seqs
+    from edge_agent.uplink.dialect import Dialect, Notice
     from edge_agent.uplink.mqtt import Broker
 
 log = logging.getLogger(__name__)
@@ -71,6 +85,7 @@ class OutboxSide:
     confirm: Callable[[Record], object]
     set_aside: Callable[[Record], object]
     readmit: Callable[[], object]
+    answer: Callable[[tuple[Seqs, ...]], object] = lambda _missing: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +102,9 @@ class UplinkPart:
         bytes_per_s: measured rate at which payloads of records arrive; None if it is not known.
         records_per_s: records that arrive in a second at that rate, within the configured limits; None if not known.
         unconfirmed: number of records that the broker has and no receiver has confirmed yet.
+        unheard: sentence if receivers are awaited and none has ever confirmed anything; empty otherwise.
+        ignored_receivers: names of receivers that are ignored because others are required.
+        ignored_messages: number of messages of receivers that cannot be read, or lack a valid signature.
     """
 
     state: LinkState
@@ -98,6 +116,9 @@ class UplinkPart:
     bytes_per_s: float | None = None
     records_per_s: float | None = None
     unconfirmed: int = 0
+    unheard: str = ""
+    ignored_receivers: tuple[str, ...] = ()
+    ignored_messages: int = 0
 
 
 class UplinkWorker:
@@ -132,7 +153,6 @@ class UplinkWorker:
     ) -> None:
         self.inbox: Inbox[UplinkInput] = Inbox(INBOX_LIMIT)
         self.session = session
-        self._bytes_sent = 0
         self._broker = broker
         self._dialect = dialect
         self._notices = Notices(dialect)
@@ -141,12 +161,11 @@ class UplinkWorker:
         self._outbox = outbox
         self._clock = clock
         self._command = command
-        self._too_large = too_large
+        self._sending = Sending(dialect, self._notices, session, too_large)
         self._make_link = link
         self._link: Link | None = None
         self._links = 0
         self._silent_ends = 0
-        self._mids: dict[int, Record] = {}
         self._logged: set[str] = set()
         self._logged_aside: set[str] = set()
 
@@ -172,11 +191,14 @@ class UplinkWorker:
             session.reason,
             session.sent,
             session.acknowledged_count,
-            self._bytes_sent,
+            self._sending.bytes_sent,
             session.aside_reason,
             session.bytes_per_s,
             session.records_per_s,
             session.unconfirmed,
+            session.unheard,
+            session.ignored_receivers,
+            self._dialect.ignored,
         )
 
     def stop(self) -> None:
@@ -212,11 +234,7 @@ class UplinkWorker:
                 self._forget_link()
                 self.session.disconnected(now_ns, event.reason, event.ending)
             case Puback(mid, code):
-                record = self._mids.pop(mid, None)
-                if record is not None:
-                    self._notices.acknowledged()
-                    self._dialect.answered(record, taken=code == 0)
-                    self.session.acknowledged(now_ns, record, code)
+                self._sending.acknowledged(now_ns, self._link, mid, code)
             case Received(topic, payload):
                 for heard in self._dialect.heard(topic, payload):
                     self._hear(heard, now_ns)
@@ -254,12 +272,20 @@ class UplinkWorker:
                 if self._link is not None:
                     self._link.abandon()
                 self._forget_link()
+            case Send():
+                if self._link is not None:  # else it went down within this step; the record is sent on the next one
+                    self._sending.send(self._clock.now_ns(), self._link, action)
+            case Teach():
+                self._notify(Occasion.TEACH)
+            case _:
+                self._tell_outbox(action)
+
+    def _tell_outbox(self, action: Rewind | HandOut | Confirm | SetAside | Readmit | Answer) -> None:
+        match action:
             case Rewind():
                 self._outbox.rewind()
             case HandOut(limit, backlog):
                 self._outbox.hand_out(limit, backlog)
-            case Send(lane, record):
-                self._send(lane, record)
             case Confirm(record):
                 self._outbox.confirm(record)
             case SetAside(record, reason):
@@ -268,6 +294,8 @@ class UplinkWorker:
             case Readmit():
                 self._logged_aside.clear()
                 self._outbox.readmit()
+            case Answer(missing):
+                self._outbox.answer(missing)
 
     def _open(self) -> None:
         self._links += 1
@@ -290,40 +318,7 @@ class UplinkWorker:
     def _forget_link(self) -> None:
         self._link = None
         self._notices.disconnected(self._clock.now_ns())
-        self._mids.clear()
-
-    def _send(self, lane: Lane, record: Record) -> None:
-        if self._link is None:
-            return  # the link went down within this step; the record is sent again on the next one
-        try:
-            publication = self._dialect.publication(lane, record)
-            try:
-                self._publish(self._link, record, publication)
-            except TooLarge:  # perhaps only because of the announcement in it
-                self._dialect.answered(record, taken=False)
-                smaller = self._dialect.publication(lane, record)
-                if len(smaller.payload) >= len(publication.payload):
-                    raise
-                self._publish(self._link, record, smaller)
-        except TooLarge as error:
-            self._dialect.answered(record, taken=False)
-            reason = f"larger than the {error.limit_bytes} bytes that the broker takes"
-            self.session.refused(self._clock.now_ns(), record, reason)
-            self._too_large(record, error.limit_bytes / error.size_bytes)
-        except Exception as error:
-            # A record that cannot be encoded must not block the following ones.
-            log.debug("a record cannot be encoded epoch=%d seq=%d", record.epoch, record.seq, exc_info=True)
-            self._dialect.answered(record, taken=False)
-            self.session.refused(self._clock.now_ns(), record, f"it cannot be encoded: {error}")
-
-    def _publish(self, link: Link, record: Record, publication: Publication) -> None:
-        self._publish_notices(self._notices.sendable(publication.before))
-        mid = link.publish(
-            publication.topic, publication.payload, publication.content_type, publication.user_properties
-        )
-        self._mids[mid] = record
-        self.session.published(self._clock.now_ns(), record, len(publication.payload))
-        self._bytes_sent += len(publication.payload)
+        self._sending.disconnected()
 
     def _notify(self, occasion: Occasion) -> None:
         if self.session.state in {LinkState.ONLINE, LinkState.PAUSED}:

@@ -50,8 +50,9 @@ def message(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         uplink=replace(snapshot.uplink, aside_reason="too large"),
     )
 
-    def make(most_bytes: int, state: str = "online") -> dict[str, Any]:
-        encoded = status_message(state, config, snapshot, announcement, most_bytes)
+    def make(most_bytes: int, state: str = "online", **uplink: Any) -> dict[str, Any]:
+        with_uplink = replace(snapshot, uplink=replace(snapshot.uplink, **uplink))
+        encoded = status_message(state, config, with_uplink, announcement, most_bytes)
         told: dict[str, Any] = json.loads(encoded)
         return told | {"bytes": len(encoded)}
 
@@ -85,3 +86,11 @@ def test_the_status_is_shortened_in_stages_and_says_so(message: Callable[..., di
 
 def test_who_is_gone_says_no_more_than_that(message: Callable[..., dict[str, Any]]) -> None:
     assert message(1, "stopped").keys() == {"state", "node", "epoch", "bytes"}
+
+
+def test_of_receivers_is_said_what_is_wrong_and_nothing_else(message: Callable[..., dict[str, Any]]) -> None:
+    names = {"unconfirmed", "unheard", "ignored_receivers", "ignored_messages"}
+    assert message(1_000_000).keys().isdisjoint(names)
+    wrong = {"unconfirmed": 2, "unheard": "nobody", "ignored_receivers": ("lab", "x"), "ignored_messages": 7}
+    said = message(1_000_000, **wrong)
+    assert {name: said[name] for name in names} == wrong | {"ignored_receivers": ["lab", "x"]}

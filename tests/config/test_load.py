@@ -277,7 +277,8 @@ def test_the_sample_says_the_same_with_its_defaults_uncommented() -> None:
 @pytest.mark.parametrize("example", [line for line in SAMPLE.splitlines() if line.startswith("#: ")])
 def test_every_example_of_the_sample_is_well_formed(example: str) -> None:
     for problem in problems(SPELLED_OUT.replace(example, example.removeprefix("#: "), 1)):
-        assert "go together" in problem or "a password is given" in problem, problem
+        excused = ("go together", "a password is given", "only with ack")
+        assert any(each in problem for each in excused), problem
 
 
 # Whatever it is given, it refuses or it reads

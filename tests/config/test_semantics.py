@@ -338,4 +338,7 @@ def test_confirmations_need_a_format_that_has_them_and_receivers_need_confirmati
     assert [problem.split(": ")[1] for problem in caught.value.problems] == ["uplink.ack", "uplink.prefix"]
     with pytest.raises(ConfigError, match="only with ack"):
         parse_config(base + 'receivers = ["lab"]\n')
+    with pytest.raises(ConfigError, match="ack_key_file: means something only with ack"):
+        parse_config(base + 'ack_key_file = "/key"\n')
+    assert parse_config(base + 'ack = "receiver"\nack_key_file = "/key"\n').uplink.ack_key_file == "/key"
     assert parse_config(base + 'ack = "receiver"\nreceivers = ["lab"]\n').uplink.receivers == ("lab",)

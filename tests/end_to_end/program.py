@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_agent.wire.batch import Message
+    from tests.conftest import Mosquitto
 
 
 @dataclass(frozen=True)
@@ -128,3 +129,32 @@ def report_of(path: Path) -> dict[str, Any]:
     assert records["committed"] == records["confirmed"] + records["tombstoned"] + records["pending"]
     assert readings["sampled"] == sum(readings[name] for name in ("good", "estimated", "suspect", "bad"))
     return report
+
+
+def start_receiver(broker: Mosquitto, database: Path, *options: str) -> subprocess.Popen[bytes]:
+    """Start `edge-agent receive` under the name hq, and return when it is connected."""
+    command = [sys.executable, "-m", "edge_agent", "receive", "--broker", broker.url, "--name", "hq", *options]
+    log = database.with_suffix(".log")
+    with log.open("wb") as out:
+        process = subprocess.Popen([*command, "--to", f"sqlite:{database}"], stderr=out)
+    clock, never = SystemClock(), threading.Event()
+    end_ns = clock.now_ns() + 30 * NS_PER_S
+    while b"connected" not in log.read_bytes():
+        assert process.poll() is None, log.read_text()
+        assert clock.now_ns() < end_ns, log.read_text()
+        clock.wait(never, clock.now_ns() + NS_PER_S // 100)
+    return process
+
+
+def received(database: Path) -> list[dict[str, Any]]:
+    """What `edge-agent receive --report` says of the epochs of the one node."""
+    ended = edge_agent("receive", "--report", "--json", "--to", f"sqlite:{database}")
+    nodes = json.loads(ended.out)["nodes"]
+    epochs: list[dict[str, Any]] = nodes[0]["epochs"] if nodes else []
+    return epochs
+
+
+def wait_s(seconds: float) -> None:
+    """Let real time pass for programs that are running."""
+    clock = SystemClock()
+    clock.wait(threading.Event(), clock.now_ns() + round(seconds * NS_PER_S))

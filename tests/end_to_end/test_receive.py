@@ -13,27 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_agent.clock import NS_PER_S, SystemClock
-from tests.end_to_end.program import edge_agent, report_of
+from tests.end_to_end.program import edge_agent, report_of, start_receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import Mosquitto
-
-
-def start_receiver(broker: Mosquitto, database: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "edge_agent", "receive", "--broker", broker.url, "--name", "hq"]
-    log = database.with_suffix(".log")
-    with log.open("wb") as out:
-        process = subprocess.Popen([*command, "--to", f"sqlite:{database}"], stderr=out)
-    clock, never = SystemClock(), threading.Event()
-    end_ns = clock.now_ns() + 30 * NS_PER_S
-    while b"connected" not in log.read_bytes():
-        assert process.poll() is None, log.read_text()
-        assert clock.now_ns() < end_ns, log.read_text()
-        clock.wait(never, clock.now_ns() + NS_PER_S // 100)
-    return process
 
 
 @pytest.mark.broker

@@ -27,6 +27,7 @@ class Stretching:
     """Makes a status of 1000 bytes, or as large as it may be, but never smaller than 50 bytes."""
 
     topics = ()
+    ignored = 0
 
     def __init__(self, full_bytes: int = 1000) -> None:
         self.full_bytes = full_bytes
@@ -39,8 +40,12 @@ class Stretching:
         """The status."""
         return (Notice("n/status", bytes(max(50, min(self.full_bytes, most_bytes - OVERHEAD_BYTES - 3))), retain=True),)
 
-    def publication(self, lane: Lane, record: Record) -> Publication:
+    def publication(self, lane: Lane, record: Record, *, alone: bool = False) -> Publication:
         """None is asked for."""
+        raise NotImplementedError
+
+    def parts(self, lane: Lane, record: Record, most_bytes: int) -> Sequence[Publication]:
+        """None are asked for."""
         raise NotImplementedError
 
     def answered(self, record: Record, *, taken: bool) -> None:

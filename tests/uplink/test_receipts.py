@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.reading import Lane
-from edge_agent.uplink.action import Confirm, Drop, HandOut, Open, Rewind, Send
+from edge_agent.uplink.action import Answer, Confirm, Drop, HandOut, Open, Rewind, Send, Teach
 from edge_agent.uplink.confirmation import Ack, Ask, Seqs
 from edge_agent.uplink.receipts import MOST_UNCONFIRMED, RESEND_NS, Receipts
 from edge_agent.uplink.session import ACK_WAIT_NS, Session
@@ -154,11 +154,67 @@ def test_what_a_receiver_lacks_is_sent_again_if_it_was_sent_long_ago() -> None:
     session.take_actions()
     ask = Ask("lab", (Seqs(1, 0, ((2, 2), (7, 8))),), teach=False)
     session.asked(RESEND_NS - 1, ask)
-    assert session.take_actions() == []
+    assert session.take_actions() == [Answer(ask.missing)], "the outbox tells what it does not have"
     session.asked(RESEND_NS, ask)
-    assert session.take_actions() == [Rewind(), HandOut(4, 4)]
+    assert session.take_actions() == [Answer(ask.missing), Rewind(), HandOut(4, 4)]
     session.offered(RESEND_NS, offer(1, 2, 3))
-    assert [action.record.rowid for action in session.take_actions() if isinstance(action, Send)] == [2]
+    sends = [action for action in session.take_actions() if isinstance(action, Send)]
+    assert [(each.record.rowid, each.again) for each in sends] == [(2, True)], "it stands alone now"
+
+
+def test_who_is_not_required_is_not_answered_either() -> None:
+    session = online(("lab",))
+    sent(session, 1)
+    session.take_actions()
+    session.asked(RESEND_NS, Ask("stranger", (Seqs(1, 0, ((1, 1),)),), teach=True))
+    assert session.take_actions() == []
+    assert session.ignored_receivers == ("stranger",)
+
+
+def test_a_receiver_that_lacks_what_it_confirmed_has_to_confirm_it_again() -> None:
+    session = online(("lab", "cloud"))
+    sent(session, 1, 2)
+    session.confirmed(1, ack(2))
+    session.asked(2, Ask("lab", (Seqs(1, 0, ((2, 2),)),), teach=False))
+    session.confirmed(3, ack(2, receiver="cloud"))
+    assert confirms(session.take_actions()) == [1]
+    session.confirmed(4, ack(2))
+    assert confirms(session.take_actions()) == [2]
+
+
+def test_what_was_sent_by_announcement_comes_again_if_a_receiver_lacks_it() -> None:
+    session = online()
+    sent(session, 1, 2)
+    session.stored()
+    session.offered(0, offer(3))
+    session.published(0, record(3), 10, refers=True)
+    session.acknowledged(0, record(3), 0)
+    session.offered(0, [])
+    session.take_actions()
+    teach = Ask("lab", (), teach=True)
+    session.asked(1, teach)
+    assert session.take_actions() == [Teach(), Rewind(), HandOut(4, 4)]
+    session.offered(1, offer(1, 2, 3))
+    assert [each for each in session.take_actions() if isinstance(each, Send)] == [Send(Lane.BACKLOG, record(3), True)]
+    session.published(1, record(3), 30)
+    session.acknowledged(1, record(3), 0)
+    session.offered(1, [])
+    session.take_actions()
+    session.asked(10 * NS_PER_S, teach)
+    assert session.take_actions() == [], "once in ten seconds"
+    session.asked(10 * NS_PER_S + 1, teach)
+    assert Teach() in session.take_actions()
+    assert session.unconfirmed == 3, "what stands alone already needs not be sent again"
+
+
+def test_a_silent_receiver_is_said_until_one_confirms() -> None:
+    session = online()
+    sent(session, 1)
+    assert session.unheard == ""
+    session.tick(RESEND_NS)
+    assert session.unheard == session.reason == 'ack = "receiver" and no receiver has confirmed anything yet'
+    session.confirmed(RESEND_NS + 1, ack(1))
+    assert session.unheard == ""
 
 
 def test_a_quarter_of_what_may_be_unconfirmed_is_for_live_records() -> None:
@@ -227,6 +283,8 @@ class _World(RuleBasedStateMachine):
                 self.sends += 1
                 if self.up:
                     self.on_wire.append(sent_record)
+            case Answer(missing):
+                assert missing
             case Confirm(done):
                 assert all(done.rowid in have for have in self.have.values()), "it would be lost"
                 self.pending.remove(done.rowid)

@@ -371,6 +371,7 @@ class Talkative:
     """Says something before every record, takes every message for a command, and counts what was missed."""
 
     topics = ("edge/n/cmd",)
+    ignored = 0
 
     def __init__(self) -> None:
         self.misses = 0
@@ -384,7 +385,11 @@ class Talkative:
         """What the occasion is."""
         return [self._notice(occasion.value.encode())]
 
-    def publication(self, _lane: Lane, record: Record) -> Publication:
+    def parts(self, _lane: Lane, _record: Record, _most_bytes: int) -> tuple[Publication, ...]:
+        """It divides nothing."""
+        return ()
+
+    def publication(self, _lane: Lane, record: Record, *, alone: bool = False) -> Publication:  # noqa: ARG002
         """Its body; record 7 is too large for anybody, and record 9 at first."""
         too_large = record.rowid == 7 or (record.rowid == 9 and not self.misses)
         payload = record.body * (10_000 if too_large else 1)

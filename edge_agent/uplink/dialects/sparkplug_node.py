@@ -102,6 +102,11 @@ class SparkplugNode:
                 self._learn(f"{name}/{feature}", DataType.INT64 if feature == "count" else DataType.DOUBLE)
 
     @property
+    def ignored(self) -> int:
+        """Nothing is ignored."""
+        return 0
+
+    @property
     def topics(self) -> Sequence[str]:
         """Topic on which a host requests a rebirth."""
         return (self._topic("NCMD"),)
@@ -119,10 +124,10 @@ class SparkplugNode:
                 return (self._birth(),)
             case Occasion.FAREWELL:
                 return (Notice(self._topic("NDEATH"), self._death(), retain=False),)
-            case Occasion.HEARTBEAT:
+            case Occasion.HEARTBEAT | Occasion.TEACH:
                 return ()
 
-    def publication(self, lane: Lane, record: Record) -> Publication:
+    def publication(self, lane: Lane, record: Record, *, alone: bool = False) -> Publication:  # noqa: ARG002 it always does
         """The record as NDATA. Records of the backlog lane are marked as historical."""
         metrics = metrics_of(decode_message(self._encode(record)))
         for metric in metrics:
@@ -138,6 +143,10 @@ class SparkplugNode:
                 self._known[metric.name].last = metric
         identity = (("epoch", str(record.epoch)), ("seq", str(record.seq)), ("n", str(record.readings)))
         return Publication(self._topic("NDATA"), encoded, CONTENT_TYPE, (*identity, ("v", NAMESPACE)), before)
+
+    def parts(self, lane: Lane, record: Record, most_bytes: int) -> Sequence[Publication]:  # noqa: ARG002 there are none
+        """Nothing: a metric without its others would look like a message of its own."""
+        return ()
 
     def answered(self, record: Record, *, taken: bool) -> None:  # noqa: ARG002 it is the same of all
         """After a failure, send a new birth: hosts miss a sequence number, and perhaps the birth."""
