@@ -13,7 +13,11 @@ _PIPELINE: Final = "pipeline/pipeline.py"
 
 UPLINK: Final = (
     Mutation(
-        "mids of an earlier connection are kept", _WORKER, "        self._mids.clear()\n", "        pass\n", "directed"
+        "mids of an earlier connection are kept",
+        "uplink/sending.py",
+        "        self._mids.clear()\n",
+        "        pass\n",
+        "directed",
     ),
     Mutation(
         "events of an earlier connection are believed",
@@ -32,8 +36,8 @@ UPLINK: Final = (
     Mutation(
         "a record is confirmed when it is sent",
         _SESSION,
-        "            self._actions.append(Send(*held))\n",
-        "            self._actions += [Send(*held), Confirm(held[1])]\n",
+        "            self._actions.append(Send(*held, again))\n",
+        "            self._actions += [Send(*held, again), Confirm(held[1])]\n",
     ),
     Mutation(
         "a record that the broker never takes is confirmed",
