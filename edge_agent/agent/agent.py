@@ -9,6 +9,7 @@ import logging
 import random
 from typing import TYPE_CHECKING, Final
 
+from edge_agent.agent.binding import bind_node
 from edge_agent.agent.build import alert_settings, batch_settings, broker_of, session_of, store_settings
 from edge_agent.agent.commands import CommandWorker
 from edge_agent.agent.dialect import announces, dialect_of
@@ -114,6 +115,7 @@ class Agent:
             encode=BODIES,
             epoch=epoch,
         )
+        bind_node(self.outbox, config.gateway.id)
         self.store = StoreWorker(
             self.outbox,
             clock,

@@ -159,6 +159,14 @@ class FileSegments:
             _save_generation(db, generation)
         return old + found
 
+    def unsealed(self, sealed: int) -> list[Segment]:
+        """Segments that are not in a record yet, oldest first; changes nothing.
+
+        Args:
+            sealed: generation that was sealed last, as the database says; -1: it does not.
+        """
+        return self._read(sealed)[1]
+
     def has_damage(self) -> bool:
         """See `Segments`."""
         content = self._content()
