@@ -10,7 +10,7 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.agent.binding import bind_node
-from edge_agent.agent.build import alert_settings, batch_settings, broker_of, session_of, store_settings
+from edge_agent.agent.build import alert_settings, batch_settings, broker_of, evict_policy, session_of, store_settings
 from edge_agent.agent.commands import CommandWorker
 from edge_agent.agent.dialect import announces, dialect_of
 from edge_agent.agent.messages import BODIES, Messages
@@ -114,6 +114,7 @@ class Agent:
             rng=random.SystemRandom(),  # a seed would give two runs one identity
             encode=BODIES,
             epoch=epoch,
+            evict=evict_policy(config),
         )
         bind_node(self.outbox, config.gateway.id)
         self.store = StoreWorker(

@@ -12,6 +12,7 @@ from edge_agent.bus.base import BusKind
 from edge_agent.bus.mux import MuxAdapter
 from edge_agent.clock import NS_PER_S
 from edge_agent.drivers.identify import locate_lost
+from edge_agent.outbox.eviction import Evict, EvictPolicy
 from edge_agent.outbox.schema import StoreSettings, settings_within
 from edge_agent.pipeline.settings import MAX_OPEN_CELLS, BatchSettings
 from edge_agent.sampling.recovery import RecoveryStep
@@ -215,6 +216,12 @@ def batch_settings(config: model.Config) -> BatchSettings:
 def store_settings(config: model.Config, *, durable: bool = True) -> StoreSettings:
     """How the outbox is kept. `durable` false: for one that nobody keeps."""
     return settings_within(round(config.outbox.max_mib * 1_048_576), durable=durable)
+
+
+def evict_policy(config: model.Config) -> EvictPolicy:
+    """What goes when the outbox is full."""
+    own = {sensor.id: Evict(sensor.evict) for sensor in config.sensors if sensor.evict is not None}
+    return EvictPolicy(Evict(config.outbox.evict), own)
 
 
 def session_of(config: model.Config, rng: random.Random) -> Session:

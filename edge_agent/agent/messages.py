@@ -4,7 +4,7 @@ status.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from edge_agent.agent.status import status_message
@@ -65,7 +65,7 @@ def record_message(record: Record, node: str, time_step_ns: int) -> bytes:
     """
     anchor = Anchor(record.offset_ns, record.time_quality, 0)
     identity = (record.epoch, record.seq, record.boot)
-    return encode_message(record.kind, _envelope(node, time_step_ns, identity, anchor), record.body)
+    return encode_message(record.kind, _envelope(node, time_step_ns, identity, anchor), record.body, rows=record.rows)
 
 
 def _envelope(node: str, step_ns: int, identity: tuple[int, int, int], anchor: Anchor) -> Envelope:
@@ -75,7 +75,7 @@ def _envelope(node: str, step_ns: int, identity: tuple[int, int, int], anchor: A
 
 
 def _tombstone(dropped: Dropped) -> bytes:
-    return encode_tombstone(Tombstone(**asdict(dropped)))
+    return encode_tombstone(Tombstone(**{each.name: getattr(dropped, each.name) for each in fields(dropped)}))
 
 
 BODIES = Encode(_tombstone, promote_rows)

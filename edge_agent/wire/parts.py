@@ -133,6 +133,12 @@ def keep_rows(body: bytes, step_of: Callable[[str], int], rows: RowsOfBatch | No
     )
 
 
+def other_rows(rows: RowsOfBatch) -> tuple[RowRange, ...]:
+    """The rows of the batch that `rows` does not hold."""
+    held = set(rows.numbers())
+    return tuple(_runs([row for row in range(rows.total) if row not in held]))
+
+
 def _opened(body: bytes, rows: RowsOfBatch | None) -> tuple[Batch, RowsOfBatch]:
     batch = decode_batch(body)
     count = sum(len(group.times_ns) for group in batch.groups)
