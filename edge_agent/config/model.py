@@ -186,6 +186,7 @@ class Outbox:
     durability_s: Annotated[float, Bounds(at_least=0.1, at_most=3600)] = 10.0
     max_mib: Annotated[float, Bounds(at_least=1, at_most=1_048_576)] = 256.0
     evict: Evict = "oldest"
+    max_mib_per_day: Annotated[float, Bounds(at_least=1, at_most=1_048_576)] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from edge_agent.outbox.segments import FileSegments, Segment
 from edge_agent.outbox.store import Store, is_full, reason_of
 from edge_agent.outbox.tombstones import DAMAGED, ROLLED_BACK, Dropped, Loss, Tombstones
 from edge_agent.outbox.transaction import Outcome, Tally, Transaction
+from edge_agent.outbox.wear import Written
 from edge_agent.reading import Lane, Record, RecordKind
 
 if TYPE_CHECKING:
@@ -349,6 +350,7 @@ class Outbox:
                 db.execute("ROLLBACK")
             raise
         self._in_doubt = None
+        self._store.meter.note_commit()
         self._tombstones.settle(durable=True)
         self._epochs.apply(outcome.changes)
         self._apply(intake, outcome)
@@ -481,6 +483,10 @@ class Outbox:
         """Number of records that are in memory only, and of readings in them."""
         rows = self._intake.rows
         return len(rows), sum(row.content.readings for row in rows)
+
+    def written(self) -> Written:
+        """What was written since the start, by our own count of blocks."""
+        return Written(self._store.meter.written_bytes, self._segments.written_bytes, self._segments.secured)
 
     def tally(self) -> Tally:
         """Counts of the records of this run, as of the last commit."""
