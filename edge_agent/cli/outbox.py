@@ -231,7 +231,7 @@ def _time(wall_ns: int | None) -> str | None:
 
 def _export(target: IO[bytes], form: str, config_path: Path | None, state_dir: Path | None) -> bool:
     """Write all records. Returns whether all could be read."""
-    from edge_agent.outbox.inspect import Unreadable, contents_of, waiting_records
+    from edge_agent.outbox.inspect import Unreadable, contents_of, database_state, waiting_records
     from edge_agent.pipeline.open_rows import promote_rows
     from edge_agent.wire.codec import decode_message
     from edge_agent.wire.rows import objects
@@ -244,7 +244,7 @@ def _export(target: IO[bytes], form: str, config_path: Path | None, state_dir: P
     if contents.process is not None:
         click.echo(f"{_holder(contents.process)}: what it commits meanwhile may be missing", err=True)
     message_of = _messages(contents.node, config)
-    good = True
+    good, before = True, database_state(directory)
     for item in waiting_records(directory, promote_rows if contents.process is None else None):
         if isinstance(item, Unreadable):
             good = False
@@ -256,6 +256,11 @@ def _export(target: IO[bytes], form: str, config_path: Path | None, state_dir: P
             continue
         for row in objects(decode_message(message)):
             target.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    if database_state(directory) != before:
+        click.echo(
+            "the agent wrote to the database while it was read, so records may be missing; repeat this", err=True
+        )
+        return False
     return good
 
 

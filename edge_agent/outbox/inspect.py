@@ -164,13 +164,11 @@ def steadily(directory: Path, read: Callable[[Path], T]) -> tuple[T, bool]:
         DataError: there is no outbox.
         Unavailable: it may not be read.
     """
-    path = directory / DATABASE
     try:
         for _ in range(_TRIES):
-            before = path.stat()
+            before = database_state(directory)
             result = read(directory)
-            after = path.stat()
-            if (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino):
+            if database_state(directory) == before:
                 return result, True
     except FileNotFoundError:
         raise DataError(f"{directory} holds no outbox; give the directory of one with --state-dir") from None
@@ -179,6 +177,16 @@ def steadily(directory: Path, read: Callable[[Path], T]) -> tuple[T, bool]:
             f"{error.filename}: permission denied; run this as root or as the user of the agent"
         ) from None
     return result, False
+
+
+def database_state(directory: Path) -> tuple[int, int]:
+    """Which file the database is, and when it was last written; a commit that only the journal holds changes neither.
+
+    Raises:
+        OSError: it is not there.
+    """
+    status = (directory / DATABASE).stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 def rows_in(path: Path, after: int = 0) -> Iterator[StoredRow | Unreadable]:

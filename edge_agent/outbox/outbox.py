@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.errors import Unavailable
 from edge_agent.outbox.boots import Boots
 from edge_agent.outbox.check import Check
-from edge_agent.outbox.epochs import Changes, Epoch, Epochs, draw_epoch, last_epoch, mark_of, used_epochs
+from edge_agent.outbox.epochs import Changes, Epoch, Epochs, draw_epoch, used_epochs
 from edge_agent.outbox.eviction import Eviction, EvictPolicy, Room
 from edge_agent.outbox.intake import Content, Intake, Row
 from edge_agent.outbox.lanes import Lanes
-from edge_agent.outbox.opening import promote_segments, store_promoted, stored_state, urgent_rowids
+from edge_agent.outbox.opening import promote_segments, rolled_back, store_promoted, stored_state, urgent_rowids
 from edge_agent.outbox.salvage import expected_of
 from edge_agent.outbox.salvaging import SalvagePart, Salvaging
 from edge_agent.outbox.schema import used_bytes
 from edge_agent.outbox.segments import FileSegments, Segment
 from edge_agent.outbox.store import Store, is_full, reason_of
-from edge_agent.outbox.tombstones import DAMAGED, ROLLED_BACK, Dropped, Loss, Tombstones
+from edge_agent.outbox.tombstones import DAMAGED, Dropped, Loss, Tombstones
 from edge_agent.outbox.transaction import Outcome, Tally, Transaction
 from edge_agent.outbox.wear import Written
 from edge_agent.reading import Lane, Record, RecordKind
@@ -693,20 +693,11 @@ class Outbox:
         )
 
     def _rolled_back(self, db: sqlite3.Connection) -> list[Loss]:
-        """What the segments or the journal prove to have been committed, though the database does not know of it."""
-        proved = {epoch: mark for epoch, mark in self._segments.marks().items() if mark > mark_of(db, epoch)}
-        if (self._store.lost_commits or self._segments.has_damage()) and (
-            last := last_epoch(db, self.epoch)
-        ) is not None:
-            proved.setdefault(last, 0)
-        self._store.lost_commits = False
-        losses = []
-        for epoch, mark in proved.items():
-            known = mark_of(db, epoch)
-            lost = Dropped(epoch, known + 1, None, max(0, mark - known), 0, 0, 0, ROLLED_BACK)
-            losses.append(Loss(self._boots.current, lost))
-            self.news.append(News("rolled-back", f"records of epoch {epoch} above seq {known} may be lost"))
-            log.error("records of an interrupted run may be lost epoch=%d seqs=%d and above", epoch, known + 1)
+        """What is proved to have been committed, though the database does not know of it."""
+        losses = rolled_back(db, self._segments, self._store, self.epoch, self._boots.current)
+        for lost in [loss.dropped for loss in losses]:
+            cause = f"records of epoch {lost.epoch} above seq {lost.first_seq - 1} may be lost"
+            self.news.append(News("rolled-back", cause))
         return losses
 
     def _continue(self, db: sqlite3.Connection) -> None:
