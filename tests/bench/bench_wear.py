@@ -1,6 +1,6 @@
 """Bytes that reach the device: four sensors at 1 Hz on ext4, by the sector counter of a loop device.
 
-    python -m tests.bench.bench_wear [SECONDS]
+    python -m tests.bench.bench_wear [SECONDS [MOUNT_OPTIONS]]
 
 Needs root, mkfs.ext4 and loop devices. Runs in real time (default 240 s for each interval, all at the same time, each
 on an image of its own), because the commits of the file system every 5 s and its write-back count. The journal of the
@@ -46,7 +46,7 @@ class Figure(NamedTuple):
 
 
 @contextmanager
-def image() -> Iterator[Path]:
+def image(options: str) -> Iterator[Path]:
     """An empty ext4 file system on a loop device of its own."""
     with tempfile.TemporaryDirectory() as folder:
         file, mounted = Path(folder) / "card.img", Path(folder) / "card"
@@ -54,7 +54,7 @@ def image() -> Iterator[Path]:
         with file.open("wb") as made:
             made.truncate(IMAGE_MIB * 1_048_576)
         subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", file], check=True)
-        subprocess.run(["mount", "-o", "loop,noatime", file, mounted], check=True)
+        subprocess.run(["mount", "-o", f"loop,{options}", file, mounted], check=True)
         try:
             yield mounted
         finally:
@@ -100,9 +100,10 @@ def run(folder: Path, durability_s: float, seconds: int) -> Figure:
 def main() -> int:
     """Run, print, and judge."""
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 240
+    options = sys.argv[2] if len(sys.argv) > 2 else "noatime"
     figures: dict[float, Figure] = {}
     with ExitStack() as stack:
-        folders = {durability_s: stack.enter_context(image()) for durability_s in MOST_MB_PER_DAY}
+        folders = {durability_s: stack.enter_context(image(options)) for durability_s in MOST_MB_PER_DAY}
 
         def work(durability_s: float) -> None:
             figures[durability_s] = run(folders[durability_s], durability_s, seconds)

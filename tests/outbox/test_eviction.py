@@ -14,6 +14,7 @@ from edge_agent.clock import NS_PER_S, Anchor, ClockQuality
 from edge_agent.outbox.eviction import Evict, EvictPolicy
 from edge_agent.outbox.outbox import Content, Outbox
 from edge_agent.outbox.part import Told, told_by, with_rows, without_rows
+from edge_agent.outbox.recovery import DATABASE
 from edge_agent.outbox.schema import StoreSettings, used_bytes
 from edge_agent.reading import RecordKind, RowRange, RowsOfBatch
 from edge_agent.receiver.ledger import Ledger
@@ -85,13 +86,19 @@ class Outage:
             assert tally.committed == tally.confirmed + tally.tombstoned + tally.pending
             assert tally.pending == self.outbox.count_pending()
 
+    def some(self, limit: int) -> list[Record]:
+        """Records that arrive now."""
+        records = [record for _, record in self.outbox.hand_out(limit)]
+        for record in records:
+            self.messages.append(decode_message(record_message(record, "n", 1)))
+            self.outbox.confirm(record)
+        self.outbox.commit()
+        return records
+
     def drain(self) -> None:
         self.outbox.rewind()
-        while records := self.outbox.hand_out(50):
-            for _, record in records:
-                self.messages.append(decode_message(record_message(record, "n", 1)))
-                self.outbox.confirm(record)
-            self.outbox.commit()
+        while self.some(50):
+            pass
         tally = self.outbox.tally()
         assert (tally.pending, tally.committed) == (0, tally.confirmed + tally.tombstoned)
 
@@ -193,10 +200,7 @@ def test_restarts_and_partial_drains_change_nothing_of_that(tmp_path: Path, evic
     made = Outage(tmp_path, EvictPolicy(evict, {"soil": Evict.THIN}))
     for piece in range(4):
         made.add(BATCHES // 4, piece * BATCHES // 4)
-        for _, record in made.outbox.hand_out(7):
-            made.messages.append(decode_message(record_message(record, "n", 1)))
-            made.outbox.confirm(record)
-        made.outbox.commit()
+        made.some(7)
         made.restart()
     made.drain()
     assert all(not ledger.missing() for ledger in made.ledgers().values())
@@ -210,3 +214,30 @@ def test_the_stored_form_of_some_rows_is_read_back() -> None:
         assert without_rows(stored) == (rows, b"\x92body")
         assert told_by(stored) == Told(7, (1 << 53) - 1, 9)
     assert without_rows(b"\x92body") == (None, b"\x92body")
+
+
+def test_a_damaged_database_of_thinned_records_goes_on(tmp_path: Path) -> None:
+    made = Outage(tmp_path, EvictPolicy(Evict.THIN))
+    made.add(BATCHES)
+    thinned = sum(rows.startswith(b"\xc1row") for (rows,) in _bodies(made.outbox))
+    assert thinned > BATCHES // 4
+    made.outbox.close()
+    path = tmp_path / DATABASE
+    content = bytearray(path.read_bytes())
+    content[:100] = bytes(100)  # the header
+    path.write_bytes(content)
+    made.outbox = made.opened()
+    found = 0
+    while made.outbox.salvage() or made.outbox.salvage_part().name:
+        found += sum(record.rows is not None for record in made.some(50))  # the salvage goes on when there is room
+    while records := made.some(50):
+        found += sum(record.rows is not None for record in records)
+    made.drain()
+    assert found == thinned
+    assert all(not ledger.missing() for ledger in made.ledgers().values())
+    assert sum(map(len, made.rows().values())) + made.told() == BATCHES * (3 * ROWS + 1)
+    made.outbox.close()
+
+
+def _bodies(outbox: Outbox) -> list[tuple[bytes]]:
+    return outbox._store.writable().execute("SELECT body FROM record").fetchall()
