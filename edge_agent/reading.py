@@ -174,6 +174,52 @@ class RecordKind(IntEnum):
     TOMBSTONE = 2
 
 
+class RowRange(NamedTuple):
+    """Rows `first`, `first + step` and so on, up to `last`; counted as in `RowsOfBatch`."""
+
+    first: int
+    last: int
+    step: int = 1
+
+    def numbers(self) -> range:
+        """These rows."""
+        return range(self.first, self.last + 1, self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOfBatch:
+    """Which rows of a batch a message holds. Rows are counted from 0 over the groups in their order.
+
+    Attributes:
+        total: rows of the whole batch, all groups together; 1..MAX_CELLS.
+        first: the first row that the message holds.
+        step: 1, or more in a thinned copy: the message holds every `step`-th row from `first` on.
+        count: how many rows that are; 1 or more.
+        more: further rows that the message holds, ascending, all of them after those.
+    """
+
+    total: int
+    first: int
+    step: int
+    count: int
+    more: tuple[RowRange, ...] = ()
+
+    @property
+    def last(self) -> int:
+        """The last row before `more`."""
+        return self.first + (self.count - 1) * self.step
+
+    @property
+    def size(self) -> int:
+        """Number of rows that the message holds."""
+        return self.count + sum(len(each.numbers()) for each in self.more)
+
+    def numbers(self) -> Sequence[int]:
+        """The rows that the message holds."""
+        own = range(self.first, self.last + 1, self.step)
+        return own if not self.more else [*own, *(row for each in self.more for row in each.numbers())]
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A batch, event or tombstone as it leaves the outbox, identified by (node, epoch, seq).
@@ -187,6 +233,7 @@ class Record:
         time_quality: quality of that anchor.
         readings: how many readings it holds or, for a tombstone, tells of.
         body: encoded content, without the envelope.
+        rows: which rows of its batch the body holds; None: all.
     """
 
     rowid: int
@@ -198,6 +245,7 @@ class Record:
     time_quality: ClockQuality
     readings: int
     body: bytes
+    rows: RowsOfBatch | None = None
 
 
 class Lane(Enum):

@@ -9,8 +9,18 @@ import logging
 import random
 from typing import TYPE_CHECKING, Final
 
-from edge_agent.agent.build import alert_settings, batch_settings, broker_of, session_of, store_settings
+from edge_agent.agent.binding import bind_node
+from edge_agent.agent.build import (
+    alert_settings,
+    batch_settings,
+    broker_of,
+    evict_policy,
+    session_of,
+    store_settings,
+    wear_budget,
+)
 from edge_agent.agent.commands import CommandWorker
+from edge_agent.agent.device import Device
 from edge_agent.agent.dialect import announces, dialect_of
 from edge_agent.agent.messages import BODIES, Messages
 from edge_agent.agent.report import report_of
@@ -122,7 +132,10 @@ class Agent:
             rng=random.SystemRandom(),  # a seed would give two runs one identity
             encode=BODIES,
             epoch=epoch,
+            evict=evict_policy(config),
         )
+        self._device = Device(directory)
+        bind_node(self.outbox, config.gateway.id)
         self.store = StoreWorker(
             self.outbox,
             clock,
@@ -130,6 +143,8 @@ class Agent:
             offer=lambda records: self.uplink.inbox.put(Offered(records)),
             committed=lambda: self.uplink.inbox.put(Stored()),
             tell=self._tell,
+            budget=wear_budget(config),
+            paced=self._secure_every,
         )
         self.pipeline = Pipeline(
             channels,
@@ -242,6 +257,7 @@ class Agent:
             store=self.store.snapshot(),
             uplink=self.uplink.snapshot(),
             process=process_part(self._real.now_ns() - self._real_started_ns, self._written_before),
+            device=self._device.part(),
         )
 
     def report(self, seed: int | None = None) -> Report:
@@ -284,6 +300,9 @@ class Agent:
             cells = int(record.readings * share * _FITTING)
             if self.pipeline.limit_cells(cells):
                 log.warning("batches are too large for the broker and are sealed earlier readings=%d", cells)
+
+    def _secure_every(self, durability_ns: int) -> None:
+        self.pipeline.secure_every(durability_ns)
 
     def _publish_status(self, occasion: Occasion) -> None:
         self.uplink.inbox.put(PublishStatus(occasion))

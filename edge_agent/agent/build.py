@@ -12,7 +12,9 @@ from edge_agent.bus.base import BusKind
 from edge_agent.bus.mux import MuxAdapter
 from edge_agent.clock import NS_PER_S
 from edge_agent.drivers.identify import locate_lost
+from edge_agent.outbox.eviction import Evict, EvictPolicy
 from edge_agent.outbox.schema import StoreSettings, settings_within
+from edge_agent.outbox.wear import Budget
 from edge_agent.pipeline.settings import MAX_OPEN_CELLS, BatchSettings
 from edge_agent.sampling.recovery import RecoveryStep
 from edge_agent.sampling.sensor import SensorOnBus
@@ -215,6 +217,20 @@ def batch_settings(config: model.Config) -> BatchSettings:
 def store_settings(config: model.Config, *, durable: bool = True) -> StoreSettings:
     """How the outbox is kept. `durable` false: for one that nobody keeps."""
     return settings_within(round(config.outbox.max_mib * 1_048_576), durable=durable)
+
+
+def wear_budget(config: model.Config) -> Budget:
+    """What the outbox may write."""
+    most = config.outbox.max_mib_per_day
+    period_ns = round(config.batch.period_s * NS_PER_S)
+    durability_ns = round(config.outbox.durability_s * NS_PER_S)
+    return Budget(None if most is None else most * 1_048_576, durability_ns, max(durability_ns, period_ns))
+
+
+def evict_policy(config: model.Config) -> EvictPolicy:
+    """What goes when the outbox is full."""
+    own = {sensor.id: Evict(sensor.evict) for sensor in config.sensors if sensor.evict is not None}
+    return EvictPolicy(Evict(config.outbox.evict), own)
 
 
 def session_of(config: model.Config, rng: random.Random) -> Session:

@@ -4,7 +4,7 @@ status.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.agent.status import status_message
@@ -45,8 +45,7 @@ class Messages:
 
     def record(self, record: Record) -> bytes:
         """A record in its envelope, with its wall time by the best that is known now."""
-        anchor = Anchor(record.offset_ns, record.time_quality, 0)
-        return encode_message(record.kind, self._envelope(record.epoch, record.seq, record.boot, anchor), record.body)
+        return record_message(record, self._config.gateway.id, self._time_step_ns)
 
     def parts(self, record: Record, most_bytes: int) -> list[tuple[int, bytes]]:
         """A batch as messages of at most `most_bytes`, each with the first of its rows.
@@ -57,7 +56,7 @@ class Messages:
         anchor = Anchor(record.offset_ns, record.time_quality, 0)
         envelope = self._envelope(record.epoch, record.seq, record.boot, anchor)
         around_bytes = len(encode_message(record.kind, envelope, b"")) + _ROWS_BYTES
-        parts = split_batch(record.body, most_bytes - around_bytes)
+        parts = split_batch(record.body, most_bytes - around_bytes, record.rows)
         return [(rows.first, encode_message(record.kind, envelope, body, rows=rows)) for rows, body in parts]
 
     def announcement(self, epoch: int, boot: int, anchor: Anchor) -> Announcement:
@@ -69,19 +68,30 @@ class Messages:
         return status_message(state, self._config, snapshot, announcement, most_bytes)
 
     def _envelope(self, epoch: int, seq: int, boot: int, anchor: Anchor) -> Envelope:
-        step_ns = self._time_step_ns  # finer than the stamps themselves means nothing
-        return Envelope(
-            node=self._config.gateway.id,
-            epoch=epoch,
-            seq=seq,
-            boot=boot,
-            offset_ns=(anchor.offset_ns + step_ns // 2) // step_ns * step_ns,
-            time_quality=anchor.quality,
-        )
+        return _envelope(self._config.gateway.id, self._time_step_ns, (epoch, seq, boot), anchor)
+
+
+def record_message(record: Record, node: str, time_step_ns: int) -> bytes:
+    """A record in its envelope, with its wall time by the best that is known now.
+
+    Args:
+        record: the record.
+        node: id of the gateway.
+        time_step_ns: stamps are multiples of this.
+    """
+    anchor = Anchor(record.offset_ns, record.time_quality, 0)
+    identity = (record.epoch, record.seq, record.boot)
+    return encode_message(record.kind, _envelope(node, time_step_ns, identity, anchor), record.body, rows=record.rows)
+
+
+def _envelope(node: str, step_ns: int, identity: tuple[int, int, int], anchor: Anchor) -> Envelope:
+    # Finer than the stamps themselves means nothing.
+    offset_ns = (anchor.offset_ns + step_ns // 2) // step_ns * step_ns
+    return Envelope(node, *identity, offset_ns=offset_ns, time_quality=anchor.quality)
 
 
 def _tombstone(dropped: Dropped) -> bytes:
-    return encode_tombstone(Tombstone(**asdict(dropped)))
+    return encode_tombstone(Tombstone(**{each.name: getattr(dropped, each.name) for each in fields(dropped)}))
 
 
 BODIES = Encode(_tombstone, promote_rows)

@@ -111,8 +111,26 @@ class ReceiversReport:
 
 
 @dataclass(frozen=True, slots=True)
+class WearReport:
+    """What is written to the device of the outbox.
+
+    `outbox_written`: bytes by the outbox's own count of blocks, and `outbox_mib_per_day` at that rate. `device`: name
+    of the device, empty if not known; `device_written` and `device_mib_per_day`: what all programs wrote to it.
+    `durability_s`: interval at which open rows are secured, longer than configured `because` of something, or empty.
+    """
+
+    outbox_written: int
+    outbox_mib_per_day: float | None
+    device: str
+    device_written: int | None
+    device_mib_per_day: float | None
+    durability_s: float
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class ByteCounts:
-    """`wire`: payloads published. `outbox_written`: what this process made the kernel write to storage."""
+    """`wire`: payloads published. `outbox_written`: what /proc/self/io says, which may be off by a factor of five."""
 
     wire: int
     outbox_written: int
@@ -147,6 +165,7 @@ class Report:
     outbox: OutboxReport
     backlog: BacklogReport
     receivers: ReceiversReport
+    wear: WearReport
 
     def to_json(self) -> str:
         """JSON text, one key per line at the top."""
@@ -197,6 +216,7 @@ def report_of(snapshot: Snapshot, seed: int | None) -> Report:
         receivers=ReceiversReport(
             uplink.unconfirmed, uplink.unheard, uplink.ignored_receivers, uplink.ignored_messages
         ),
+        wear=_wear_report(snapshot, is_simulated=seed is not None),
     )
 
 
@@ -212,3 +232,21 @@ def _outbox_report(store: StorePart) -> OutboxReport:
         salvage_lost=store.salvage.lost,
         salvage_remaining=store.salvage.remaining,
     )
+
+
+def _wear_report(snapshot: Snapshot, *, is_simulated: bool) -> WearReport:
+    """A device has no days of simulated time."""
+    wear, device = snapshot.store.wear, snapshot.device
+    return WearReport(
+        outbox_written=wear.written_bytes,
+        outbox_mib_per_day=_rounded(snapshot.outbox_mib_per_day),
+        device=device.name,
+        device_written=device.written_bytes,
+        device_mib_per_day=None if is_simulated else _rounded(snapshot.device_mib_per_day),
+        durability_s=wear.durability_ns / NS_PER_S,
+        because=wear.because,
+    )
+
+
+def _rounded(mib: float | None) -> float | None:
+    return None if mib is None else round(mib, 2)

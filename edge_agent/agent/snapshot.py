@@ -8,16 +8,22 @@ from __future__ import annotations
 import resource
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from edge_agent.clock import NS_PER_S
+from edge_agent.outbox.wear import DAY_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge_agent.agent.device import DevicePart
     from edge_agent.clock import ClockQuality
     from edge_agent.outbox.worker import StorePart
     from edge_agent.pipeline.snapshot import PipelinePart
     from edge_agent.sampling.snapshot import BusPart, SensorPart
     from edge_agent.uplink.worker import UplinkPart
+
+_SETTLED_NS: Final = 60 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class Snapshot:
 
     Attributes:
         node: id of the gateway.
-        clock, buses, pipeline, store, uplink, process: one part each.
+        clock, buses, pipeline, store, uplink, process, device: one part each.
     """
 
     node: str
@@ -77,6 +83,17 @@ class Snapshot:
     store: StorePart
     uplink: UplinkPart
     process: ProcessPart
+    device: DevicePart
+
+    @property
+    def outbox_mib_per_day(self) -> float | None:
+        """What the outbox writes by its own count, at the rate since the start; None: not yet known."""
+        return _per_day(self.store.wear.written_bytes, self.clock.running_ns)
+
+    @property
+    def device_mib_per_day(self) -> float | None:
+        """What everyone writes to its device, at the rate since the start; None: not known."""
+        return _per_day(self.device.written_bytes, self.process.real_ns)
 
     @property
     def backlog(self) -> int:
@@ -93,6 +110,13 @@ class Snapshot:
         """The sensors of all buses."""
         for bus in self.buses:
             yield from bus.sensors
+
+
+def _per_day(octets: int | None, elapsed_ns: int) -> float | None:
+    """Mebibytes a day; None before a minute is over, because the start writes more."""
+    if octets is None or elapsed_ns < _SETTLED_NS:
+        return None
+    return octets / 1_048_576 * DAY_NS / elapsed_ns
 
 
 def process_part(real_ns: int, written_before: int) -> ProcessPart:

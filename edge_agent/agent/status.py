@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from edge_agent.clock import NS_PER_S
 from edge_agent.quantity import QUANTITIES
 from edge_agent.version import __version__
 
@@ -90,6 +91,7 @@ def _counts(snapshot: Snapshot) -> dict[str, Any]:
     reason, eta_s = snapshot.uplink.aside_reason, snapshot.backlog_eta_s
     return {
         "backlog": {"records": snapshot.backlog, "eta_s": None if eta_s is None else round(eta_s, 1)},
+        "wear": _wear(snapshot),
         "records": asdict(snapshot.store.tally) | {"set_aside": snapshot.store.set_aside},
         **_receivers(snapshot),
         **({"set_aside_reason": reason} if reason else {}),
@@ -106,6 +108,18 @@ def _receivers(snapshot: Snapshot) -> dict[str, Any]:
         "ignored_messages": uplink.ignored_messages,
     }
     return {name: value for name, value in said.items() if value}
+
+
+def _wear(snapshot: Snapshot) -> dict[str, Any]:
+    """What is written, and how often open rows are secured."""
+    wear, outbox, device = snapshot.store.wear, snapshot.outbox_mib_per_day, snapshot.device_mib_per_day
+    return {
+        "durability_s": round(wear.durability_ns / NS_PER_S, 1),
+        **({"because": wear.because} if wear.because else {}),
+        "outbox_mib_per_day": None if outbox is None else round(outbox, 2),
+        "device": snapshot.device.name or "unknown",
+        "device_mib_per_day": None if device is None else round(device, 2),
+    }
 
 
 def _told(snapshot: Snapshot) -> Sequence[Epoch]:

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "decode": "Captured messages to readings.",
     "replay": "Recorded readings through the same pipeline.",
     "receive": "The other end: stores what gateways send, and confirms it.",
+    "outbox": "What waits in the outbox: list, copy, check.",
     "docs": "The manual; needs no internet.",
 }
 """Name → help. The module of that name in this package defines the command; it is loaded when it is called."""

@@ -36,6 +36,8 @@ Receiver = Annotated[str, Matches("[A-Za-z0-9_.-]{1,64}", "1 to 64 letters, digi
 TopicLevel = Annotated[str, Matches("[^/+#\x00-\x1f]{1,128}", "text without /, + and #")]
 Positive = Annotated[float, Bounds(above=0)]
 Day = Annotated[str, Matches("[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])", "a day such as 2026-11-23")]
+Evict = Literal["oldest", "newest", "thin"]
+"""What of a sensor goes when the outbox is full: its oldest batches, its newest ones, or most rows of the oldest."""
 Line = Annotated[int, Bounds(at_least=0, at_most=1023)]
 """Number of a line on a GPIO chip."""
 
@@ -132,6 +134,7 @@ class Sensor:
         channels: settings by quantity, measured ones first, then derived ones.
         derive: quantities that are computed from the measured ones.
         location: where it is, for people; sent in the status message.
+        evict: what of it goes when the outbox is full; None: as `[outbox]` says.
     """
 
     id: str
@@ -145,6 +148,7 @@ class Sensor:
     mux_channel: int | None = None
     derive: tuple[str, ...] = ()
     location: str = ""
+    evict: Evict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,7 @@ class SensorKeys:
     derive: tuple[str, ...] = ()
     location: str = ""
     period_s: Annotated[float, Bounds(at_least=0.01, at_most=86_400)] | None = None
+    evict: Evict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +185,8 @@ class Outbox:
     directory: AbsolutePath = "/var/lib/edge-agent"
     durability_s: Annotated[float, Bounds(at_least=0.1, at_most=3600)] = 10.0
     max_mib: Annotated[float, Bounds(at_least=1, at_most=1_048_576)] = 256.0
+    evict: Evict = "oldest"
+    max_mib_per_day: Annotated[float, Bounds(at_least=1, at_most=1_048_576)] | None = None
 
 
 @dataclass(frozen=True, slots=True)

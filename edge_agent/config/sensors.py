@@ -67,6 +67,7 @@ class SensorTables:
             mux_channel=keys.mux_channel,
             derive=keys.derive,
             location=keys.location,
+            evict=keys.evict,
         )
 
     def _check_id(self, path: KeyPath, sensor_id: Any) -> None:

@@ -26,11 +26,13 @@ class Lanes:
 
     Attributes:
         handed_out: rowids of the records that are being sent; each is handed out once per `rewind`.
+        sent: rowids of the records that were handed out in this run and have not arrived for certain.
         aside: rowids of records that no link takes for now; they are skipped.
     """
 
     def __init__(self, watermark: int = 0, urgent: Collection[int] = ()) -> None:
         self.handed_out: set[int] = set()
+        self.sent: set[int] = set()
         self.aside: set[int] = set()
         self._nothing_upto = 0  # no record up to this rowid is to be handed out, before the next `readmit`
         self._urgent = set(urgent)
@@ -58,6 +60,7 @@ class Lanes:
     def finish(self, rowid: int) -> None:
         """Note that a record needs not be sent any more."""
         self.handed_out.discard(rowid)
+        self.sent.discard(rowid)
         self.aside.discard(rowid)
         self._urgent.discard(rowid)
 
@@ -93,5 +96,7 @@ class Lanes:
             self._nothing_upto = backlog[0].rowid - 1 if backlog else backlog_after
         self._live_after, self._backlog_after = live_after, backlog_after
         live = urgent + live
-        self.handed_out.update(record.rowid for record in live + backlog)
+        rowids = [record.rowid for record in live + backlog]
+        self.handed_out.update(rowids)
+        self.sent.update(rowids)
         return [(Lane.LIVE, record) for record in live] + [(Lane.BACKLOG, record) for record in backlog]

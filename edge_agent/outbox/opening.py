@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from edge_agent.errors import WireError
+from edge_agent.outbox.epochs import last_epoch, mark_of
 from edge_agent.outbox.schema import INSERT_RECORD, checksum
-from edge_agent.outbox.tombstones import DAMAGED, Dropped, Loss
+from edge_agent.outbox.tombstones import DAMAGED, ROLLED_BACK, Dropped, Loss
 from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from edge_agent.outbox.epochs import Changes
-    from edge_agent.outbox.segments import Segment
+    from edge_agent.outbox.segments import Segment, Segments
+    from edge_agent.outbox.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +97,29 @@ def store_promoted(db: sqlite3.Connection, record: Promoted, rowid: int, changes
     columns = (record.epoch, record.seq, int(RecordKind.BATCH), *about)
     db.execute(INSERT_RECORD, (rowid, *columns, checksum(columns, record.body), record.body))
     changes.stored(record.epoch, record.seq, RecordKind.BATCH)
+
+
+def rolled_back(db: sqlite3.Connection, segments: Segments, store: Store, current: int, boot: int) -> list[Loss]:
+    """What the segments or the journal prove to have been committed, though the database does not know of it.
+
+    Args:
+        db: database, in the transaction of the start.
+        segments: as the interrupted run left them.
+        store: its journal was looked at.
+        current: epoch of this run.
+        boot: number of the current boot.
+    """
+    proved = {epoch: mark for epoch, mark in segments.marks().items() if mark > mark_of(db, epoch)}
+    if (store.lost_commits or segments.has_damage()) and (last := last_epoch(db, current)) is not None:
+        proved.setdefault(last, 0)
+    store.lost_commits = False
+    losses = []
+    for epoch, mark in proved.items():
+        known = mark_of(db, epoch)
+        lost = Dropped(epoch, known + 1, None, max(0, mark - known), 0, 0, 0, ROLLED_BACK)
+        losses.append(Loss(boot, lost))
+        log.error("records of an interrupted run may be lost epoch=%d seqs=%d and above", epoch, known + 1)
+    return losses
 
 
 def _span(segments: Sequence[Segment]) -> tuple[int, int, int]:

@@ -25,17 +25,19 @@ from edge_agent.errors import Unavailable
 from edge_agent.outbox.answers import MOST_WAITING, Answers, Asked, Present
 from edge_agent.outbox.boots import Boots
 from edge_agent.outbox.check import Check
-from edge_agent.outbox.epochs import Changes, Epoch, Epochs, draw_epoch, last_epoch, mark_of, used_epochs
+from edge_agent.outbox.epochs import Changes, Epoch, Epochs, draw_epoch, used_epochs
+from edge_agent.outbox.eviction import Eviction, EvictPolicy, Room
 from edge_agent.outbox.intake import Content, Intake, Row
 from edge_agent.outbox.lanes import Lanes
-from edge_agent.outbox.opening import promote_segments, store_promoted, stored_state, urgent_rowids
+from edge_agent.outbox.opening import promote_segments, rolled_back, store_promoted, stored_state, urgent_rowids
 from edge_agent.outbox.salvage import expected_of
 from edge_agent.outbox.salvaging import SalvagePart, Salvaging
 from edge_agent.outbox.schema import used_bytes
 from edge_agent.outbox.segments import FileSegments, Segment
 from edge_agent.outbox.store import Store, is_full, reason_of
-from edge_agent.outbox.tombstones import DAMAGED, ROLLED_BACK, Dropped, Loss, Tombstones
-from edge_agent.outbox.transaction import Outcome, Tally, Transaction, make_room
+from edge_agent.outbox.tombstones import DAMAGED, Dropped, Loss, Tombstones
+from edge_agent.outbox.transaction import Outcome, Tally, Transaction
+from edge_agent.outbox.wear import Written
 from edge_agent.reading import Lane, Record, RecordKind
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING_BYTES: Final = 16 * 1_048_576
 """Memory for records that wait because the disk fails; beyond it the oldest batches are dropped."""
+_OLDEST: Final = EvictPolicy()
 _SALVAGE_UP_TO: Final = 0.9
 """Share of the limit of the tables up to which a salvage fills them."""
 
@@ -98,6 +101,7 @@ class Outbox:
         encode: makes bodies of records.
         epoch: epoch of all records added to this object; None: a new one. It must not be given to two runs.
         max_waiting_bytes: memory for records that wait for a commit; beyond it the oldest batches are dropped.
+        evict: what goes when the tables reach their largest size.
 
     Attributes:
         epoch: epoch of all records added to this object.
@@ -120,6 +124,7 @@ class Outbox:
         encode: Encode,
         epoch: int | None = None,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
+        evict: EvictPolicy = _OLDEST,
     ) -> None:
         self._settings = settings
         self._max_waiting_bytes = max_waiting_bytes
@@ -130,6 +135,7 @@ class Outbox:
         self._segments: Segments = FileSegments(directory, rng, durable=settings.durable, files=settings.files)
         self._store = Store(directory, settings)
         self._boots = Boots(boot_id, anchor)
+        self._eviction = Eviction(evict)
         self._intake = Intake()
         self._in_doubt: tuple[Intake, Outcome] | None = None
         self._lanes = Lanes()
@@ -346,6 +352,7 @@ class Outbox:
                 db.execute("ROLLBACK")
             raise
         self._in_doubt = None
+        self._store.meter.note_commit()
         self._tombstones.settle(durable=True)
         self._epochs.apply(outcome.changes)
         self._apply(intake, outcome)
@@ -513,6 +520,10 @@ class Outbox:
         rows = self._intake.rows
         return len(rows), sum(row.content.readings for row in rows)
 
+    def written(self) -> Written:
+        """What was written since the start, by our own count of blocks."""
+        return Written(self._store.meter.written_bytes, self._segments.written_bytes, self._segments.secured)
+
     def tally(self) -> Tally:
         """Counts of the records of this run, as of the last commit."""
         return self._tally
@@ -554,6 +565,7 @@ class Outbox:
     def _finish(self, rowid: int, reason: str | None) -> None:
         self._intake.finish({rowid: reason})
         self._lanes.handed_out.discard(rowid)
+        self._lanes.sent.discard(rowid)
         self._lanes.aside.discard(rowid)
 
     def _forget_dropped(self) -> None:
@@ -614,15 +626,13 @@ class Outbox:
         return records
 
     def _transaction(self, db: sqlite3.Connection) -> Transaction:
-        return Transaction(
-            db,
-            self.epoch,
-            self._epochs,
-            self._boots,
-            self._tombstones,
-            self._segments,
-            max_bytes=self._settings.max_bytes,
-            spared=self._lanes.handed_out,
+        room = self._room(db, self._lanes.handed_out, [], Changes())
+        parts = (self._epochs, self._boots, self._tombstones, self._segments)
+        return Transaction(db, self.epoch, *parts, self._eviction, room)
+
+    def _room(self, db: sqlite3.Connection, handed_out: Collection[int], losses: list[Loss], changes: Changes) -> Room:
+        return Room(
+            db, self.epoch, self._settings.max_bytes, handed_out, self._lanes.sent, self._tombstones, losses, changes
         )
 
     def _apply(self, intake: Intake, outcome: Outcome) -> None:
@@ -634,9 +644,10 @@ class Outbox:
             self._lanes.finish(rowid)
         self._tally = self._tally.after(outcome)
         self._aside_changed |= outcome.tombstoned > 0
-        if outcome.evicted and not self._is_full:
-            log.warning("the outbox is full: the oldest records are dropped, and tombstones tell of them")
-        self._is_full = bool(outcome.evicted) or (self._is_full and not outcome.confirmed)
+        is_full = outcome.evicted + outcome.thinned > 0
+        if is_full and not self._is_full:
+            log.warning("the outbox is full: records or rows are dropped as configured, and tombstones tell of them")
+        self._is_full = is_full or (self._is_full and not outcome.confirmed)
         self._last_committed = max(self._last_committed, outcome.last_rowid)
         if self._salvaging.is_active:
             self._salvaging.confirmed.update(outcome.absent)
@@ -675,7 +686,7 @@ class Outbox:
         self._epochs.load(db)
         remaining = self._salvage_next(db, self._epochs, None)
         # First, because a file at its limit takes no new rows until some are deleted.
-        make_room(db, self._settings.max_bytes, (), self._tombstones, losses, changes)
+        self._eviction.make_room(self._room(db, (), losses, changes))
         losses += self._rolled_back(db)
         promoted, damaged = promote_segments(
             self._segments.take_all(db), fresh=lambda: (self.epoch, self._next_seq()), encode=self._encode.segments
@@ -719,20 +730,11 @@ class Outbox:
         )
 
     def _rolled_back(self, db: sqlite3.Connection) -> list[Loss]:
-        """What the segments or the journal prove to have been committed, though the database does not know of it."""
-        proved = {epoch: mark for epoch, mark in self._segments.marks().items() if mark > mark_of(db, epoch)}
-        if (self._store.lost_commits or self._segments.has_damage()) and (
-            last := last_epoch(db, self.epoch)
-        ) is not None:
-            proved.setdefault(last, 0)
-        self._store.lost_commits = False
-        losses = []
-        for epoch, mark in proved.items():
-            known = mark_of(db, epoch)
-            lost = Dropped(epoch, known + 1, None, max(0, mark - known), 0, 0, 0, ROLLED_BACK)
-            losses.append(Loss(self._boots.current, lost))
-            self.news.append(News("rolled-back", f"records of epoch {epoch} above seq {known} may be lost"))
-            log.error("records of an interrupted run may be lost epoch=%d seqs=%d and above", epoch, known + 1)
+        """What is proved to have been committed, though the database does not know of it."""
+        losses = rolled_back(db, self._segments, self._store, self.epoch, self._boots.current)
+        for lost in [loss.dropped for loss in losses]:
+            cause = f"records of epoch {lost.epoch} above seq {lost.first_seq - 1} may be lost"
+            self.news.append(News("rolled-back", cause))
         return losses
 
     def _continue(self, db: sqlite3.Connection) -> None:

@@ -87,6 +87,12 @@ def next_to_salvage(directory: Path) -> Path | None:
     return directory / f"{_ASIDE}{numbers[0]}.db" if numbers else None
 
 
+def asides(directory: Path) -> list[tuple[Path, bool]]:
+    """Damaged databases, oldest first, each with whether something is to be found in it yet."""
+    waiting = [(directory / f"{_ASIDE}{number}.db", True) for number in _numbers(directory, _ASIDE)]
+    return [(directory / f"{_DONE}{number}.db", False) for number in _numbers(directory, _DONE)] + waiting
+
+
 def mark_salvaged(path: Path, files: Files) -> None:
     """Rename a damaged database of which nothing more can be read, and delete earlier ones."""
     directory = path.parent

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from edge_agent.outbox.pages import Found, PageFile
+from edge_agent.outbox.part import without_rows
 from edge_agent.outbox.schema import PAGE_BYTES, is_intact
 from edge_agent.reading import Record, RecordKind
 
@@ -39,7 +40,8 @@ class StoredRow(NamedTuple):
     def record(self, anchor: Anchor) -> Record:
         """The record, if it is intact, with the wall time by an anchor."""
         time = (self.boot, anchor.offset_ns, anchor.quality)
-        return Record(self.rowid, self.epoch, self.seq, RecordKind(self.kind), *time, self.readings, self.body)
+        rows, body = without_rows(self.body)
+        return Record(self.rowid, self.epoch, self.seq, RecordKind(self.kind), *time, self.readings, body, rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,14 @@ class Segment:
 
 
 class Segments(Protocol):
-    """Secures rows of the open batch; one batch after the other."""
+    """Secures rows of the open batch; one batch after the other.
+
+    Attributes:
+        secured, written_bytes: how often rows were secured, and bytes of the blocks that were written for them.
+    """
+
+    secured: int
+    written_bytes: int
 
     def secure(self, segment: Segment) -> None:
         """Store a segment; it is durable when this returns. Raises OSError."""
@@ -102,6 +109,9 @@ class FileSegments:
         rng: draws the first generation, so that it differs from those of earlier runs.
         durable: whether `secure` waits until the disk has stored the segment.
         files: calls of the file system.
+
+    Attributes:
+        secured, written_bytes: see `Segments`.
     """
 
     def __init__(
@@ -111,6 +121,7 @@ class FileSegments:
         self._files: Files = files or SystemFiles()
         self._flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_DSYNC if durable else 0)
         self._generation = rng.getrandbits(48) << _RUN_BITS  # the high bits differ from those of earlier runs
+        self.secured = self.written_bytes = 0
         self._number = 0
         self._is_used = False
         self._at = 0
@@ -142,6 +153,8 @@ class FileSegments:
             raise
         self._at += len(block)
         self._number += 1
+        self.secured += 1
+        self.written_bytes += len(block)
 
     def mark_sealed(self, db: sqlite3.Connection) -> None:
         """See `Segments`. Nothing is written if nothing was secured."""
@@ -174,6 +187,14 @@ class FileSegments:
         with suppress(OSError):
             if self._fd is None and self.has_damage():
                 self._files.unlink(self._path)
+
+    def unsealed(self, sealed: int) -> list[Segment]:
+        """Segments that are not in a record yet, oldest first; changes nothing.
+
+        Args:
+            sealed: generation that was sealed last, as the database says; -1: it does not.
+        """
+        return self._read(sealed)[1]
 
     def has_damage(self) -> bool:
         """See `Segments`."""
@@ -215,6 +236,7 @@ class FileSegments:
             # Block by block: the kernel handles one large write as a unit, and would write all of it back later.
             for at in range(self._size, grown, BLOCK_BYTES):
                 self._write(self._fd, bytes(BLOCK_BYTES), at)
+            self.written_bytes += grown - self._size
             self._size = grown
         return self._fd
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.outbox import journal
+from edge_agent.outbox.meter import JournalMeter
 from edge_agent.outbox.pages import Found, PageFile, header_problem
 from edge_agent.outbox.recovery import DATABASE, Damage, give_up_salvaged, means_damage, next_aside, open_or_set_aside
 from edge_agent.outbox.reserve import Reserve
@@ -50,6 +51,7 @@ class Store:
     Attributes:
         db: the open database; None if it cannot be opened.
         damage: the last database that was set aside; None if there was none.
+        meter: counts what commits write.
         lost_commits: whether the journal showed, at the first opening, that durable commits are lost.
     """
 
@@ -60,6 +62,7 @@ class Store:
         self.lost_commits = False
         self._path = directory / DATABASE
         self._journal = directory / f"{DATABASE}-wal"
+        self.meter = JournalMeter(self._journal, PAGE_BYTES)
         self._settings = settings
         self._reserve = Reserve(directory, settings.reserve_bytes)
         self._damaged: str | None = None
@@ -84,6 +87,7 @@ class Store:
             self._damaged = problem
         self.db, damage = open_or_set_aside(self.directory, self._settings, self._damaged)
         self._damaged, self._is_first = None, False
+        self.meter.note_commit()
         self.damage = gone or damage or self.damage
         status = self._path.stat()
         self._identity = status.st_dev, status.st_ino

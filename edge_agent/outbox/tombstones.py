@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from edge_agent.outbox.part import Told
 from edge_agent.outbox.schema import INSERT_RECORD, checksum, used_bytes
 from edge_agent.reading import RecordKind
 
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from edge_agent.outbox.epochs import Changes
+    from edge_agent.reading import RowRange
 
 DAMAGED: Final = "damaged in the store"
 FULL: Final = "outbox full"
+REFUSED: Final = "outbox full, and what is new is refused"
 ROLLED_BACK: Final = "the store went back to an earlier state"
 UNUSED: Final = "this number was not used"
 _NEIGHBOUR: Final = "SELECT epoch, boot, seq FROM record WHERE"
+_LAST_ROWID: Final = (1 << 63) - 1
 _AT_ONCE: Final = 16
 """Rows dropped between two checks of the size."""
 
@@ -39,6 +43,7 @@ class Dropped:
         records, readings: number of records, and of readings in them.
         first_ns, last_ns: stamps of the first and the last reading, nanoseconds since boot.
         reason: text for people.
+        rows: not empty: only these rows of the batch first_seq (= last_seq) were dropped; the record goes on.
     """
 
     epoch: int
@@ -49,6 +54,7 @@ class Dropped:
     first_ns: int
     last_ns: int
     reason: str
+    rows: tuple[RowRange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,8 @@ class Loss:
         first, second = self.dropped, later.dropped
         own_key, later_key = (first.epoch, self.boot, first.reason), (second.epoch, later.boot, second.reason)
         if own_key != later_key or first.last_seq is None or first.last_seq + 1 != second.first_seq:
+            return None
+        if first.rows or second.rows or not first.first_seq:
             return None
         both = replace(
             first,
@@ -158,6 +166,8 @@ class Tombstones:
         spared: Collection[int],
         losses: list[Loss],
         changes: Changes,
+        *,
+        newest_first: bool = False,
     ) -> int:
         """Drop the oldest batches, then the oldest events, until the tables take at most `max_bytes`.
 
@@ -167,11 +177,20 @@ class Tombstones:
             spared: rowids that must not be dropped, because their records are being sent.
             losses: list to which the losses are appended.
             changes: numbers of records that the transaction changes.
+            newest_first: drop the newest batches instead of the oldest, one at a time.
 
         Returns:
             Number of dropped records.
         """
         count = 0
+        after = _LAST_ROWID
+        while newest_first and used_bytes(db) > max_bytes:
+            query = "SELECT rowid FROM record WHERE kind = ? AND rowid < ? ORDER BY rowid DESC LIMIT 1"
+            row = db.execute(query, (int(RecordKind.BATCH), after)).fetchone()
+            if row is None:
+                break
+            (after,) = row
+            count += self.drop(db, after, REFUSED, losses, changes) if after not in spared else 0
         for kind in (RecordKind.BATCH, RecordKind.EVENT):
             after = 0
             while used_bytes(db) > max_bytes:
@@ -184,6 +203,40 @@ class Tombstones:
                 (after,) = rows[-1]
                 count += sum(self.drop(db, rowid, FULL, losses, changes) for (rowid,) in rows if rowid not in spared)
         return count
+
+    def tell(self, db: sqlite3.Connection, epoch: int, loss: Loss, changes: Changes) -> Told:
+        """Write a tombstone now, inside a transaction, under a seq of its own of the current epoch."""
+        seq = self._seq()
+        return Told(self._insert(db, epoch, seq, loss, changes), epoch, seq)
+
+    def grow(self, db: sqlite3.Connection, told: Told, loss: Loss, changes: Changes) -> Told | None:
+        """Let a tombstone of rows that was not offered yet tell of more rows of the same record, under its own seq.
+
+        Args:
+            db: database, in a transaction.
+            told: the tombstone.
+            loss: all rows that are gone; readings and times are those of the rows that the tombstone does not name yet.
+            changes: numbers of records that the transaction changes.
+
+        Returns:
+            Where it is now; None if it is not there.
+        """
+        row = db.execute(
+            "DELETE FROM record WHERE rowid = ? AND epoch = ? AND seq = ? AND kind = ?"
+            " RETURNING readings, first_ns, last_ns",
+            (*told, int(RecordKind.TOMBSTONE)),
+        ).fetchone()
+        if row is None:
+            return None
+        changes.deleted(told.epoch, RecordKind.TOMBSTONE)
+        readings, first_ns, last_ns = row
+        dropped = replace(
+            loss.dropped,
+            readings=loss.dropped.readings + readings,
+            first_ns=min(loss.dropped.first_ns, first_ns),
+            last_ns=max(loss.dropped.last_ns, last_ns),
+        )
+        return told._replace(rowid=self._insert(db, told.epoch, told.seq, replace(loss, dropped=dropped), changes))
 
     def write(
         self, db: sqlite3.Connection, epoch: int, boot: int, losses: Iterable[Loss], changes: Changes
@@ -242,7 +295,7 @@ class Tombstones:
         if self._last is None:
             return None
         rowid, seq, last = self._last
-        joined = last.joined(loss)
+        joined = last.joined(loss) or _over(seq, last).joined(loss)
         if joined is None:
             return None
         row = db.execute("DELETE FROM record WHERE rowid = ? RETURNING epoch", (rowid,)).fetchone()
@@ -250,3 +303,14 @@ class Tombstones:
             return None
         changes.deleted(row[0], RecordKind.TOMBSTONE)
         return joined, seq
+
+
+def _over(seq: int, loss: Loss) -> Loss:
+    """The loss with the seq of its own tombstone, if that follows it: what follows both can be joined then.
+
+    Where the newest batches are refused, each tombstone takes the seq between two of them. The tombstone arrives, and
+    what is there is never taken for dropped.
+    """
+    dropped = loss.dropped
+    follows = dropped.reason == REFUSED and dropped.last_seq == seq - 1
+    return replace(loss, dropped=replace(dropped, last_seq=seq)) if follows else loss

@@ -6,22 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-from edge_agent.outbox.epochs import Changes
-from edge_agent.outbox.schema import INSERT_RECORD, INSERT_URGENT, REPLACE_STATE, checksum, used_bytes
+from edge_agent.outbox.schema import INSERT_RECORD, INSERT_URGENT, REPLACE_STATE, checksum
 from edge_agent.reading import RecordKind
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from edge_agent.outbox.boots import Boots
-    from edge_agent.outbox.epochs import Epochs
+    from edge_agent.outbox.epochs import Changes, Epochs
+    from edge_agent.outbox.eviction import Eviction, Room
     from edge_agent.outbox.intake import Intake, Row
     from edge_agent.outbox.segments import Segments
     from edge_agent.outbox.tombstones import Loss, Tombstones
 
-_EVICT_TO: Final = 0.98
-"""Share of the limit down to which records are dropped, so that dropping is not needed at every commit."""
 _PIECE_BYTES: Final = 65_536
 """Bytes of bodies stored between two checks of the size; well below SPARE_BYTES."""
 
@@ -42,6 +40,7 @@ class Outcome:
     Attributes:
         committed, confirmed, tombstoned: numbers of records.
         evicted: those of the tombstoned ones that made room for others.
+        thinned: records of which some rows were dropped.
         changes: changes of the numbers of records, by epoch.
         proof: query that returns 1 if the transaction is durable and 0 if it is not, and its argument.
         last_rowid: highest rowid of the new records that it stored; 0 if there are none.
@@ -59,6 +58,7 @@ class Outcome:
     returned: Returned | None = None
     found: int = 0
     evicted: int = 0
+    thinned: int = 0
     is_salvage: bool = False
 
 
@@ -104,8 +104,8 @@ class Transaction:
         boots: all boots; new stamps belong to the current one.
         tombstones: drops records and writes tombstones.
         segments: secured rows of the open batch.
-        max_bytes: largest size of the tables in the file.
-        spared: rowids that must not be dropped, because their records are being sent.
+        eviction: makes room.
+        room: what it works on.
     """
 
     def __init__(
@@ -116,20 +116,19 @@ class Transaction:
         boots: Boots,
         tombstones: Tombstones,
         segments: Segments,
-        *,
-        max_bytes: int,
-        spared: Collection[int],
+        eviction: Eviction,
+        room: Room,
     ) -> None:
         self._db = db
         self._epoch = epoch
         self._epochs = epochs
-        self._changes = Changes()
+        self._changes = room.changes
         self._absent: list[int] = []
         self._boots = boots
         self._tombstones = tombstones
         self._segments = segments
-        self._max_bytes = max_bytes
-        self._spared = spared
+        self._eviction = eviction
+        self._room = room
 
     def write(self, intake: Intake) -> Outcome:
         """Write the changes of the intake. Those that free space go first.
@@ -137,15 +136,16 @@ class Transaction:
         Raises:
             sqlite3.Error: the caller must roll back.
         """
-        db, losses, changes = self._db, list(intake.losses), self._changes
+        db, losses, changes = self._db, self._room.losses, self._changes
+        losses += intake.losses
         dropped_early = sum(loss.dropped.records for loss in losses)
         confirmed, tombstoned, proof = self._finish(intake.finished, losses)
         if intake.sealed:
             self._segments.mark_sealed(db)
-        evicted = self._store(intake.rows, losses)
-        told = losses + intake.answers
-        stored = self._tombstones.write(db, self._epoch, self._boots.current, told, changes) or (
-            intake.rows[-1].rowid if intake.rows else None
+        evicted = self._store(intake.rows)
+        thinned = len(self._room.told)
+        stored = self._tombstones.write(db, self._epoch, self._boots.current, losses + intake.answers, changes) or max(
+            [*self._room.told, *(row.rowid for row in intake.rows[-1:])], default=None
         )
         if stored is not None:
             proof = ("SELECT EXISTS (SELECT 1 FROM record WHERE rowid = ?)", stored)
@@ -159,6 +159,7 @@ class Transaction:
             confirmed=confirmed,
             tombstoned=dropped_early + tombstoned + evicted,
             evicted=evicted,
+            thinned=thinned,
             changes=changes,
             proof=proof,
             last_rowid=stored or 0,
@@ -184,36 +185,24 @@ class Transaction:
                 proof = ("SELECT NOT EXISTS (SELECT 1 FROM record WHERE rowid = ?)", rowid)
         return confirmed, tombstoned, proof
 
-    def _store(self, rows: list[Row], losses: list[Loss]) -> int:
-        """Insert new records, and drop old ones if there is not enough space. Returns the number of dropped ones."""
+    def _store(self, rows: list[Row]) -> int:
+        """Insert new records, and drop some if there is not enough space. Returns the number of dropped ones."""
         dropped = unchecked_bytes = 0
         for row in rows:
             content = row.content
-            about = (content.readings, content.first_ns, content.last_ns)
+            taken = self._eviction.taken(self._room, row.rowid, self._epoch, self._boots.current, row.seq, content)
+            if taken is None:
+                dropped += 1
+                continue
+            readings, body = taken
+            about = (readings, content.first_ns, content.last_ns)
             columns = (self._epoch, row.seq, int(content.kind), self._boots.current, *about)
-            self._db.execute(INSERT_RECORD, (row.rowid, *columns, checksum(columns, content.body), content.body))
+            self._db.execute(INSERT_RECORD, (row.rowid, *columns, checksum(columns, body), body))
             self._changes.stored(self._epoch, row.seq, content.kind)
             if content.urgent:
                 self._db.execute(INSERT_URGENT, (row.rowid,))
-            unchecked_bytes += len(content.body)
+            unchecked_bytes += len(body)
             if unchecked_bytes > _PIECE_BYTES:
-                dropped += self._make_room(losses)
+                dropped += self._eviction.make_room(self._room)
                 unchecked_bytes = 0
-        return dropped + self._make_room(losses)
-
-    def _make_room(self, losses: list[Loss]) -> int:
-        return make_room(self._db, self._max_bytes, self._spared, self._tombstones, losses, self._changes)
-
-
-def make_room(
-    db: sqlite3.Connection,
-    max_bytes: int,
-    spared: Collection[int],
-    tombstones: Tombstones,
-    losses: list[Loss],
-    changes: Changes,
-) -> int:
-    """Drop old records if the tables take more than `max_bytes`. Returns the number of dropped records."""
-    if used_bytes(db) <= max_bytes:
-        return 0
-    return tombstones.make_room(db, int(max_bytes * _EVICT_TO), spared, losses, changes)
+        return dropped + self._eviction.make_room(self._room)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from edge_agent.clock import NS_PER_S, AnchorSince, Clock
 from edge_agent.errors import Unavailable
 from edge_agent.outbox.store import reason_of
+from edge_agent.outbox.wear import Budget, Wear, WearPart
 from edge_agent.runtime import Inbox
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class StorePart:
         epochs: epochs of which records wait, oldest first, and the current one at the end.
         salvage: state of the salvage.
         lost_at_exit: records and readings that were in memory only when the agent stopped.
+        wear: what it writes.
         set_aside: number of pending records that no link takes for now.
     """
 
@@ -143,6 +145,7 @@ class StorePart:
     salvage: SalvagePart
     lost_at_exit: tuple[int, int]
     set_aside: int
+    wear: WearPart
 
 
 class StoreWorker:
@@ -158,6 +161,8 @@ class StoreWorker:
         offer: called with the records that a `HandOut` requested, possibly none.
         committed: called after each commit, and when records in memory can be handed out.
         tell: called with what people have to know.
+        budget: what may be written; None: anything.
+        paced: called with the new interval at which open rows are to be secured, nanoseconds.
     """
 
     name = "store"
@@ -171,6 +176,8 @@ class StoreWorker:
         offer: Callable[[Sequence[tuple[Lane, Record]]], object],
         committed: Callable[[], object],
         tell: Callable[[News], object] = lambda _news: None,
+        budget: Budget | None = None,
+        paced: Callable[[int], object] = lambda _durability_ns: None,
     ) -> None:
         self.inbox: Inbox[StoreInput] = Inbox(INBOX_LIMIT)
         self.outbox = outbox
@@ -180,6 +187,9 @@ class StoreWorker:
         self._offer = offer
         self._committed = committed
         self._tell = tell
+        self._wear = Wear(budget or Budget(None, durability_ns, durability_ns), clock.now_ns())
+        self._paced = paced
+        self._is_paced = False
         self._look_due_ns = clock.now_ns() + _LOOK_NS
         self._lost_at_exit = (0, 0)
         self._commit_due_ns: int | None = None
@@ -205,6 +215,7 @@ class StoreWorker:
             salvage=outbox.salvage_part(),
             lost_at_exit=self._lost_at_exit,
             set_aside=outbox.set_aside_count,
+            wear=WearPart(outbox.written().total_bytes, self._wear.durability_ns, self._wear.because),
         )
 
     def step(self) -> int | None:
@@ -324,10 +335,24 @@ class StoreWorker:
             self._confirmed_due_ns = None
         if self._failing:
             log.warning("the outbox works again")
+        if self._wear.look(self.outbox.written(), now_ns):
+            self._pace()
         if wrote or self._failing:
             # After a failure also without changes: requests of the uplink during the failure returned no records.
             self._committed()
         self._failing = False
+
+    def _pace(self) -> None:
+        """Tell the new interval at which open rows are secured, and log it when it begins or ends to be longer."""
+        wear = self._wear
+        self._paced(wear.durability_ns)
+        if bool(wear.because) != self._is_paced:
+            self._is_paced = bool(wear.because)
+            log.warning(
+                "open rows are secured every %.0f s, so much may be lost with the power reason=%r",
+                wear.durability_ns / NS_PER_S,
+                wear.because or "max_mib_per_day allows it",
+            )
 
     def _fail(self, error: Exception, now_ns: int) -> None:
         """Count a failure, log the first one, and set the time of the next attempt."""

@@ -90,6 +90,7 @@ class Pipeline:
         self.findings = Findings(self._event)
         self._batches = 0
         self._settings = settings
+        self._durability_ns = settings.durability_ns
         self._most_cells = settings.max_cells
         self._clock = clock
         self._recorder = Recorder(store, clock, self.counts)
@@ -140,6 +141,10 @@ class Pipeline:
         """
         before, self._most_cells = self._most_cells, max(1, min(self._most_cells, most))
         return self._most_cells < before
+
+    def secure_every(self, durability_ns: int) -> None:
+        """Secure open rows when the oldest of them is so old, nanoseconds. May be called from any thread."""
+        self._durability_ns = durability_ns
 
     def process(self) -> None:
         """Run all waiting measurements through the stages. Only for the thread that steps this worker."""
@@ -220,7 +225,7 @@ class Pipeline:
     def _plan(self, first_ns: int) -> None:
         """Move deadlines forward to those of a reading; that of a slow sensor may be older than all others."""
         seal_due_ns = first_ns + self._settings.period_ns if self._window is None else self._window.due_ns
-        secure_due_ns = first_ns + self._settings.durability_ns
+        secure_due_ns = first_ns + self._durability_ns
         if self._seal_due_ns is None or seal_due_ns < self._seal_due_ns:
             self._seal_due_ns = seal_due_ns
         if self._secure_due_ns is None or secure_due_ns < self._secure_due_ns:

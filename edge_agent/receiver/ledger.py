@@ -178,6 +178,16 @@ class Ledger:
             raise LedgerRefusal("records with too many gaps between them")
 
     def _check_room_for_part(self, rows: int) -> None:
+        """Make room for a part. Of the parts that are complete, the oldest count as stored in full.
+
+        A row of them that was dropped and comes all the same is then a repetition. A gateway that thins a long backlog
+        sends one such batch after the other, and they would never end otherwise.
+        """
+        if len(self.parts) >= MOST_PARTS:
+            settled = sorted(seq for seq, part in self.parts.items() if part.is_complete())[: max(1, MOST_PARTS // 8)]
+            for seq in settled:
+                if self.have.touches(seq) or len(self.have) < MOST_RANGES:
+                    self._complete(seq)
         held = sum(part.total or part.gone.bit_length() for part in self.parts.values())
         if len(self.parts) >= MOST_PARTS or held + rows > MOST_PART_ROWS:
             raise LedgerRefusal("too many batches of which only parts have come")

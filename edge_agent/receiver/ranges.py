@@ -120,7 +120,7 @@ def full(total: int) -> int:
 
 def rows_held(rows: RowsOfBatch) -> int:
     """The rows that a message holds."""
-    return _stride(rows.first, rows.count, rows.step)
+    return _stride(rows.first, rows.count, rows.step) | rows_dropped(rows.more)
 
 
 def rows_dropped(rows: Iterable[RowRange]) -> int:

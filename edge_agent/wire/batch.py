@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from edge_agent.reading import NOT_SENT
+from edge_agent.reading import NOT_SENT, RowRange, RowsOfBatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from edge_agent.reading import Event
     from edge_agent.wire.announcement import Announcement
     from edge_agent.wire.envelope import Envelope
+
+__all__ = ["Batch", "Column", "Group", "Message", "RowRange", "RowsOfBatch", "StatusText", "Tombstone"]
 
 
 class Column(NamedTuple):
@@ -67,40 +69,6 @@ class Batch:
     """The self-contained unit of sending."""
 
     groups: tuple[Group, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RowsOfBatch:
-    """Which rows of a batch a message holds. Rows are counted from 0 over the groups in their order.
-
-    Attributes:
-        total: rows of the whole batch, all groups together; 1..MAX_CELLS.
-        first: the first row that the message holds.
-        step: 1, or more in a thinned copy: the message holds every `step`-th row from `first` on.
-        count: how many rows it holds; 1 or more.
-    """
-
-    total: int
-    first: int
-    step: int
-    count: int
-
-    @property
-    def last(self) -> int:
-        """The last row that the message holds."""
-        return self.first + (self.count - 1) * self.step
-
-    def numbers(self) -> range:
-        """The rows that the message holds."""
-        return range(self.first, self.last + 1, self.step)
-
-
-class RowRange(NamedTuple):
-    """Rows `first`, `first + step` and so on, up to `last`; counted as in `RowsOfBatch`."""
-
-    first: int
-    last: int
-    step: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from edge_agent.wire.encode import encode_batch, encode_event, encode_message, e
 from edge_agent.wire.known import Known, Reference
 from edge_agent.wire.limits import MAX_MESSAGE_BYTES, VERSION
 from edge_agent.wire.live import LiveStream
-from edge_agent.wire.parts import split_batch, thin_batch
+from edge_agent.wire.parts import keep_rows, split_batch, thin_batch
 from edge_agent.wire.stream import Unread, decode_stream, learn_stream
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "encode_event",
     "encode_message",
     "encode_tombstone",
+    "keep_rows",
     "learn_stream",
     "make_announcement",
     "parse_announcement",

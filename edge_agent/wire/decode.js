@@ -748,15 +748,23 @@ function quantityOf(code) {
   return QUANTITIES[Number(code)] ?? `quantity_${code}`;
 }
 
-// Which rows of its batch a message holds: first, first + step, … of total, counted over the groups in their order.
+// Which rows of its batch a message holds: first, first + step, … of total, counted over the groups in their order, and
+// then those of further ranges.
 function readRows(field, kind, groups) {
-  const numbers = array(field, 4, "the rows").slice(0, 4);
+  const parts = array(field, 4, "the rows");
+  const numbers = parts.slice(0, 4);
   check(kind === 0 && numbers.every(isCount), "the rows are of an unknown shape");
   const [total, first, step, count] = numbers.map(Number);
   check(total > 0 && total <= CAPS.cells && first < total && step > 0 && step <= CAPS.cells, "the rows are impossible");
   check(count > 0 && first + (count - 1) * step < total, "there are more rows than the batch has");
-  check(groups.reduce((sum, { timesNs }) => sum + timesNs.length, 0) === count, "the rows are others than it says");
-  return { total, first, step, count };
+  const held = Array.from({ length: count }, (_, i) => first + i * step);
+  const ranges = (parts[4] ?? null) === null ? [] : array(parts[4], 1, "ranges of rows").map(readRowRange);
+  for (const [from, last, by] of ranges.map((range) => range.map(Number))) {
+    check(from > held[held.length - 1] && last < total, "the rows do not ascend");
+    for (let row = from; row <= last; row += by) held.push(row);
+  }
+  check(groups.reduce((sum, { timesNs }) => sum + timesNs.length, 0) === held.length, "the rows are others than it says");
+  return { total, first, step, count, held };
 }
 
 function readEvent(body) {
@@ -820,7 +828,7 @@ function* readings(message, identity, group, at, before) {
       if (statuses[i] === null) continue;
       const tNs = at(group.timesNs[i]);
       yield {
-        ...identity, ...(rows ? { row: rows.first + (before + i) * rows.step } : {}), sensor: group.sensor, quantity,
+        ...identity, ...(rows ? { row: rows.held[before + i] } : {}), sensor: group.sensor, quantity,
         t: isoUtc(tNs), t_ns: tNs, t_quality: message.timeQuality,
         value: finite(values[i]), raw: raws ? finite(raws[i]) : null,
         ...(sigmas ? { sigma: sigmas[i] } : {}),

@@ -7,6 +7,7 @@ or a WireError.
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edge_agent.clock import ClockQuality
@@ -131,11 +132,18 @@ def _rows_of_batch(fields: list[Any], kind: int) -> RowsOfBatch | None:
         return None
     if kind != RecordKind.BATCH:
         raise WireError("only a batch has rows")
-    total, first, step, count = array(more[0], 4, "the rows")
+    total, first, step, count, *others = array(more[0], 4, "the rows", exact=False)
     total = integer(total, (1, MAX_CELLS), "total of the rows")
     first = integer(first, (0, total - 1), "first row")
     step = integer(step, (1, MAX_CELLS), "step of the rows")
-    return RowsOfBatch(total, first, step, integer(count, (1, (total - 1 - first) // step + 1), "count of the rows"))
+    rows = RowsOfBatch(total, first, step, integer(count, (1, (total - 1 - first) // step + 1), "count of the rows"))
+    if not others or others[0] is None:
+        return rows
+    ranges = _ranges_of_rows(others[0], total - 1)
+    ends = (rows.last, *(each.last for each in ranges))
+    if any(each.first <= end for each, end in zip(ranges, ends, strict=False)):
+        raise WireError("the rows of a message do not ascend")
+    return replace(rows, more=ranges)
 
 
 def _message(fields: Any, known: Known) -> Message:
@@ -161,8 +169,8 @@ def _message(fields: Any, known: Known) -> Message:
     groups, data, *references = array(body, 2, "a batch", exact=False)
     reference = None if not references or references[0] is None else integer(references[0], COUNT, "a reference")
     layouts = _layouts(array(groups, 0, "the groups", exact=False))
-    if rows is not None and sum(layout.rows for layout in layouts) != rows.count:
-        raise WireError(f"the message says that it holds {rows.count} rows, and holds others")
+    if rows is not None and sum(layout.rows for layout in layouts) != rows.size:
+        raise WireError(f"the message says that it holds {rows.size} rows, and holds others")
     return Message(envelope, _batch(layouts, data, _latest(envelope, reference, known)), announcement, rows)
 
 
@@ -250,7 +258,7 @@ def _tombstone(body: Any) -> Tombstone:
     )
     first_seq = integer(first_seq, COUNT, "first_seq")
     last_seq = None if last_seq is None else integer(last_seq, (first_seq, COUNT[1]), "last_seq")
-    rows = _dropped_rows(more[1]) if len(more) > 1 and more[1] is not None else ()
+    rows = _ranges_of_rows(more[1], MAX_CELLS - 1) if len(more) > 1 and more[1] is not None else ()
     if rows and first_seq != last_seq:
         raise WireError("rows of more than one record cannot be dropped by one tombstone")
     return Tombstone(
@@ -266,11 +274,11 @@ def _tombstone(body: Any) -> Tombstone:
     )
 
 
-def _dropped_rows(field: Any) -> tuple[RowRange, ...]:
+def _ranges_of_rows(field: Any, most: int) -> tuple[RowRange, ...]:
     ranges: list[RowRange] = []
-    for entry in array(field, 1, "the dropped rows", exact=False):
+    for entry in array(field, 1, "ranges of rows", exact=False):
         first, last, *steps = array(entry, 2, "a range of rows", exact=False)
-        last = integer(last, (0, MAX_CELLS - 1), "last row")
+        last = integer(last, (0, most), "last row")
         step = integer(steps[0], (1, MAX_CELLS), "step of the rows") if steps else 1
         ranges.append(RowRange(integer(first, (0, last), "first row"), last, step))
     return tuple(ranges)

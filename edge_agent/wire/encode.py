@@ -29,8 +29,10 @@ from edge_agent.wire.limits import (
 from edge_agent.wire.names import checked_text, pack_quantities
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge_agent.reading import Event, RecordKind
-    from edge_agent.wire.batch import Batch, RowsOfBatch, Tombstone
+    from edge_agent.wire.batch import Batch, RowRange, RowsOfBatch, Tombstone
     from edge_agent.wire.envelope import Envelope
     from edge_agent.wire.known import Reference
 
@@ -113,8 +115,12 @@ def encode_tombstone(tombstone: Tombstone) -> bytes:
         tombstone.first_ns,
         tombstone.last_ns,
     ]
-    rows = [list(dropped if dropped.step > 1 else dropped[:2]) for dropped in tombstone.rows] or None
+    rows = _shown(tombstone.rows) or None
     return _pack(_without_last_nils([*fields, tombstone.epoch, rows]))
+
+
+def _shown(ranges: Sequence[RowRange]) -> list[list[int]]:
+    return [list(each if each.step > 1 else each[:2]) for each in ranges]
 
 
 def _without_last_nils(fields: list[Any]) -> list[Any]:
@@ -147,7 +153,10 @@ def encode_message(kind: RecordKind, envelope: Envelope, body: bytes, *, rows: R
         ]
     )
     # The body is one more element of the array, whose first byte holds its length; so are nil and the rows.
-    more = b"" if rows is None else _pack([None, [rows.total, rows.first, rows.step, rows.count]])[1:]
+    more = b""
+    if rows is not None:
+        others = [_shown(rows.more)] if rows.more else []
+        more = _pack([None, [rows.total, rows.first, rows.step, rows.count, *others]])[1:]
     start = bytes((VERSION, FIXARRAY | ENVELOPE_FIELDS + (1 if rows is None else 3)))
     return sealed(start + fields[1:] + body + more)
 

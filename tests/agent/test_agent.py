@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from edge_agent.agent.agent import Agent
 from edge_agent.agent.channels import channel_settings
+from edge_agent.agent.device import Device, DevicePart
 from edge_agent.cli.run import end_with
 from edge_agent.clock import NS_PER_S, Anchor, ClockQuality, SimulatedClock
 from edge_agent.config.load import parse_config
@@ -218,3 +220,52 @@ def test_what_fails_while_stopping_does_not_keep_the_last_readings_from_being_st
     again = Agent(parse_config(CONFIG), {}, clock=clock, rng=random.Random(1), directory=tmp_path)
     assert again.report().records.carried_over == 1
     again.drain(0)
+
+
+# Wear
+
+
+def measured(agent: Agent, clock: SimulatedClock, minutes: int) -> None:
+    rng = random.Random(3)
+    for _ in range(60 * minutes):
+        now_ns = clock.now_ns()
+        agent.pipeline.deliver(Measurement("air", now_ns, ("temperature_c",), (20 + rng.random(),)))
+        run_until(agent, clock, now_ns + NS_PER_S)
+
+
+def test_a_budget_lengthens_the_interval_and_is_said_once(
+    tmp_path: Path, clock: SimulatedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = parse_config(CONFIG + "[outbox]\nmax_mib_per_day = 3\n")
+    channels = {"air": [ChannelSettings("temperature_c", Limits(-40, 85))]}
+    agent = Agent(config, channels, clock=clock, rng=random.Random(1), directory=tmp_path)
+    measured(agent, clock, 31)
+    wear = agent.report(seed=1).wear
+    assert wear.durability_s == 60
+    assert wear.because
+    assert wear.device_mib_per_day is None
+    assert wear.outbox_mib_per_day is not None
+    assert wear.outbox_mib_per_day > 3
+    assert caplog.text.count("open rows are secured every 60 s") == 1
+    status = json.loads(agent._status("online", 1 << 16))["wear"]
+    assert (status["durability_s"], status["because"]) == (60, wear.because)
+    secured = agent.outbox.written().segments
+    measured(agent, clock, 10)
+    assert agent.outbox.written().segments - secured <= 10, "the batch comes first"
+    agent.drain(0)
+
+
+def test_sectors_of_the_device_are_counted(tmp_path: Path) -> None:
+    number = tmp_path.stat().st_dev
+    device = tmp_path / "devices" / "mmcblk0p2"
+    links = tmp_path / "dev" / "block"
+    device.mkdir(parents=True)
+    links.mkdir(parents=True)
+    (links / f"{os.major(number)}:{os.minor(number)}").symlink_to(device)
+    (device / "stat").write_text("1 2 3 4 5 6 1000 8 9 10 11\n")
+    counted = Device(tmp_path, tmp_path)
+    (device / "stat").write_text("1 2 3 4 5 6 1010 8 9 10 11\n")
+    assert counted.part() == DevicePart("mmcblk0p2", 10 * 512)
+    (device / "stat").unlink()
+    assert counted.part() == DevicePart()
+    assert Device(tmp_path, tmp_path / "devices").part() == DevicePart("", None)

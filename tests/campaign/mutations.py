@@ -108,8 +108,8 @@ TIME: Final = (
     Mutation(
         "rows are secured ten times later",
         _PIPELINE,
-        "first_ns + self._settings.durability_ns",
-        "first_ns + 10 * self._settings.durability_ns",
+        "first_ns + self._durability_ns",
+        "first_ns + 10 * self._durability_ns",
     ),
     Mutation(
         "the open batch is lost at a stop",

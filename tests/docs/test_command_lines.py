@@ -11,6 +11,7 @@ import pytest
 
 from edge_agent.cli.main import COMMANDS, cli
 from edge_agent.receiver.sinks.sqlite import SqliteSink
+from tests.cli.test_outbox import fill
 from tests.docs.pages import PACKAGE, ROOT, command_lines
 
 if TYPE_CHECKING:
@@ -36,10 +37,8 @@ def needs_nothing(arguments: tuple[str, ...]) -> bool:
     match command:
         case "check" | "drivers" | "docs" | "decode":
             return True
-        case "read" | "doctor" | "scan":
-            return "--simulate" in rest
-        case "replay":
-            return "--plot" in rest
+        case "read" | "doctor" | "scan" | "replay" | "outbox":
+            return {"replay": "--plot", "outbox": "--state-dir"}.get(command, "--simulate") in rest
         case "receive":
             return "--broker" not in rest
         case "run":
@@ -71,6 +70,8 @@ def test_what_needs_nothing_runs(arguments: tuple[str, ...], tmp_path: Path) -> 
     (tmp_path / "greenhouse.csv").write_text(f"timestamp_ms,temp\n{rows}")
     message = bytes.fromhex((ROOT / "tests" / "wire" / "golden" / "v2-small.hex").read_text())
     SqliteSink(tmp_path / "received.db").close()
+    fill(tmp_path / "state")
+    (tmp_path / "records.bin").write_bytes(message)
     config = PACKAGE / "simulate" / "greenhouse.toml"
     command = [sys.executable, "-c", PROGRAM, str(config), *arguments]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}

@@ -20,6 +20,8 @@ from edge_agent.wire.parts import _cut
 from tests.receiver.gateway import Bench, Gateway
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge_agent.receiver.completeness import EpochState
 
 PICK = st.integers(0, 1 << 30)
@@ -29,7 +31,7 @@ EPOCHS = (77, 78)
 Reading = tuple[int, int, int, str]
 
 
-def readings_of(epoch: int, seq: int, rows: range | None = None) -> set[Reading]:
+def readings_of(epoch: int, seq: int, rows: Sequence[int] | None = None) -> set[Reading]:
     """The readings in rows of a batch."""
     found: set[Reading] = set()
     for row in rows if rows is not None else range(2 * ROWS):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_agent.receiver import ledger as ledger_module
 from edge_agent.receiver.digest import Digest
-from edge_agent.receiver.ledger import Ledger, LedgerRefusal
+from edge_agent.receiver.ledger import MOST_PARTS, Ledger, LedgerRefusal
 from edge_agent.receiver.ranges import ALL, END, Ranges, row_ranges, rows_dropped, rows_held
 from edge_agent.wire.batch import RowRange, RowsOfBatch
 
@@ -147,3 +147,15 @@ def test_a_digest_is_the_sum_of_what_the_page_says() -> None:
     both = Digest().plus(1, [(0, 2), (1, 1), (2, 0)])
     assert both == Digest().plus(1, [(1, 1)]).plus(1, [(0, 2)])
     assert (both.rows, both.readings) == (2, 3)
+
+
+def test_thinned_batches_never_fill_the_ledger() -> None:
+    ledger = Ledger()
+    for seq in range(1, 5 * MOST_PARTS, 2):
+        assert ledger.deliver(seq, 15, RowsOfBatch(60, 0, 4, 15)).bit_count() == 15
+        ledger.drop(seq, seq, [RowRange(rest, 56 + rest, 4) for rest in (1, 2, 3)])
+        ledger.deliver(seq + 1)  # the tombstone
+    assert not ledger.missing()
+    assert ledger.upto() == ledger.highest
+    assert len(ledger.parts) <= MOST_PARTS
+    assert ledger.deliver(ledger.highest - 1, 60) == int("1110" * 15, 2), "a whole copy that comes late is still used"

@@ -27,6 +27,7 @@ from edge_agent.wire.codec import (
     encode_event,
     encode_message,
     encode_tombstone,
+    keep_rows,
     make_announcement,
     parse_announcement,
     split_batch,
@@ -183,6 +184,8 @@ TIME_FIX: Final = Event(
     "the clock was set",
     fix=TimeFix(2, 10_000_000_000, 3_610_000_000_000, 1_767_225_590_000_000_000, 1_767_225_593_500_000_000),
 )
+UNEVEN: Final = keep_rows(encode_batch(PLAIN), {"air": 8, "roof": 3}.__getitem__)
+assert UNEVEN is not None
 PART: Final = split_batch(encode_batch(PLAIN), 50)[1]
 THINNED: Final = thin_batch(encode_batch(PLAIN), 4)
 
@@ -203,6 +206,7 @@ MESSAGES: Final = {
     "v2-event": (RecordKind.EVENT, Message(ENVELOPE, EVENT), encode_event(EVENT)),
     "v2-tombstone": (RecordKind.TOMBSTONE, Message(ENVELOPE, TOMBSTONE), encode_tombstone(TOMBSTONE)),
     "v2-part": (RecordKind.BATCH, Message(ENVELOPE, decode_batch(PART[1]), rows=PART[0]), PART[1]),
+    "v2-uneven": (RecordKind.BATCH, Message(ENVELOPE, decode_batch(UNEVEN.body), rows=UNEVEN.rows), UNEVEN.body),
     "v2-thinned": (RecordKind.BATCH, Message(ENVELOPE, decode_batch(THINNED[1]), rows=THINNED[0]), THINNED[1]),
     "v2-rows-tombstone": (RecordKind.TOMBSTONE, Message(ENVELOPE, ROWS_TOMBSTONE), encode_tombstone(ROWS_TOMBSTONE)),
     "v2-open-tombstone": (RecordKind.TOMBSTONE, Message(ENVELOPE, OPEN_TOMBSTONE), encode_tombstone(OPEN_TOMBSTONE)),

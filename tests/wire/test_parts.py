@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_agent.errors import WireError
 from edge_agent.reading import NOT_SENT, RecordKind
-from edge_agent.wire.batch import Batch, RowRange, RowsOfBatch, Tombstone
+from edge_agent.wire.batch import Batch, Column, Group, RowRange, RowsOfBatch, Tombstone
 from edge_agent.wire.codec import (
     Reference,
     by_announcement,
@@ -22,6 +22,7 @@ from edge_agent.wire.codec import (
     encode_batch,
     encode_message,
     encode_tombstone,
+    keep_rows,
     split_batch,
     teaching,
     thin_batch,
@@ -104,6 +105,52 @@ def test_features_of_the_whole_batch_go_with_the_first_part() -> None:
     assert told == [column.features for group in PLAIN.groups for column in group.columns if column.features]
 
 
+@given(batches(), st.sampled_from([0, 1, 2, 3, 8]), st.sampled_from([0, 1, 2, 16]), st.integers(1, 4))
+def test_each_sensor_keeps_its_rows_and_the_others_are_named(batch: Batch, first: int, other: int, again: int) -> None:
+    count = sum(len(group.times_ns) for group in batch.groups)
+    if not count:
+        return
+    whole, name = cells_of(batch), next(group.sensor for group in batch.groups if group.times_ns)
+    steps = {name: first}
+    selection = keep_rows(encode_batch(batch), lambda sensor: steps.get(sensor, other))
+    gone: set[int] = set()
+    for factor in (1, 4 * again):
+        if selection is None:
+            return
+        gone |= {row for dropped in selection.dropped for row in dropped.numbers()}
+        if selection.rows is None:
+            assert gone == set(whole)
+            return
+        sent = encode_message(RecordKind.BATCH, ENVELOPE, selection.body, rows=selection.rows)
+        message = decode_message(sent)
+        assert isinstance(message.content, Batch)
+        assert message.rows == selection.rows
+        found = cells_of(message.content, message.rows)
+        assert found.items() <= whole.items()
+        assert found.keys() | gone == set(whole)
+        assert not found.keys() & gone
+        place = 0
+        for group in batch.groups:
+            own = range(place, place + len(group.times_ns))
+            place = own.stop
+            step = steps.get(group.sensor, other) * factor
+            assert not own or (own[0] in found) == (step > 0), "the first row of a group stays, if any does"
+            kept = [row for row in own if row in found]
+            assert kept == list(own[::step] if step else []) or factor > 1
+        selection = keep_rows(selection.body, lambda sensor: steps.get(sensor, other) * 4 * again, selection.rows)
+
+
+def test_the_rows_of_a_tombstone_are_few() -> None:
+    times = tuple(range(60))
+    column = Column("temperature_c", [20.0] * 60, None, [0] * 60, None)
+    body = encode_batch(Batch(tuple(Group(name, times, (column,)) for name in "abcd")))
+    for step, most in ((4, 12), (16, 16), (64, 4), (0, 4)):
+        selection = keep_rows(body, lambda _sensor, step=step: step)  # type: ignore[misc]
+        assert selection is not None
+        assert len(selection.dropped) <= most
+        assert selection.dropped_readings + selection.readings == 240
+
+
 def test_a_row_that_is_too_large_alone_is_said() -> None:
     with pytest.raises(WireError, match="one row of the batch takes"):
         split_batch(encode_batch(FULL), 10)
@@ -136,10 +183,16 @@ COUNT = 40
         [2 * COUNT, 0, 1, COUNT + 1],
         [COUNT, 0.0, 1, COUNT],
         [1 << 63, 0, 1, COUNT],
+        [COUNT, 0, 1, COUNT - 1, []],
+        [COUNT, 0, 1, COUNT - 1, 7],
+        [COUNT, 0, 1, COUNT - 1, [[COUNT - 2, COUNT - 2]]],
+        [COUNT, 0, 1, COUNT - 1, [[COUNT, COUNT]]],
+        [2 * COUNT, 0, 1, COUNT - 2, [[COUNT + 1, COUNT + 1], [COUNT, COUNT]]],
+        [2 * COUNT, 0, 1, COUNT - 1, [[COUNT, COUNT + 1]]],
     ],
 )
 def test_impossible_rows_are_refused(rows: object) -> None:
-    assert decode_message(forged([COUNT, 0, 1, COUNT, "newer"])).rows == RowsOfBatch(COUNT, 0, 1, COUNT)
+    assert decode_message(forged([COUNT, 0, 1, COUNT, None, "newer"])).rows == RowsOfBatch(COUNT, 0, 1, COUNT)
     with pytest.raises(WireError):
         decode_message(forged(rows))
 
