@@ -31,7 +31,7 @@ class Ending(Enum):
 
     OTHER = "other"
     CLOSED = "closed"
-    """The broker accepted it with MQTT 3.1.1, and closed it later without a reason, as at a take-over."""
+    """The broker accepted it, and closed it later without a reason, as MQTT 3.1.1 does at a take-over."""
     TAKEN_OVER = "taken over"
     """The broker says that another client has connected with the same id."""
 

@@ -334,9 +334,7 @@ class Link:
             reason = f"the broker refuses us: {str(code).lower()}"
             self._down = LinkDown(reason, wrong_version=wrong_version, refused=wrong_version)
             return
-        # With MQTT 5 a take-over has a reason code of its own, and a close without a word is a broker that stopped.
-        ending = Ending.OTHER if self._version == paho.MQTTv5 else Ending.CLOSED
-        self._down = LinkDown("the broker closed the connection", ending=ending)
+        self._down = LinkDown("the broker closed the connection", ending=Ending.CLOSED)
         self._maximum_packet = getattr(properties, "MaximumPacketSize", LARGEST_PACKET_BYTES)
         if self._topics:
             self._client.subscribe([(topic, 1) for topic in self._topics])

@@ -95,16 +95,12 @@ def test_the_will_is_published_when_the_link_is_abandoned_and_not_when_it_is_clo
 
 
 @pytest.mark.broker
-@pytest.mark.parametrize(("version", "ending"), [(5, Ending.OTHER), (4, Ending.CLOSED)])
-def test_a_broker_that_is_killed_is_told_once(
-    mosquitto: Mosquitto, connect: Connect, version: int, ending: Ending
-) -> None:
-    """Only with MQTT 3.1.1 may it have been a take-over."""
-    link = connect(mosquitto.port, version=version)
+def test_a_broker_that_is_killed_is_told_once(mosquitto: Mosquitto, connect: Connect) -> None:
+    link = connect(mosquitto.port)
     link.expect(LinkUp)
     mosquitto.kill()
     down = link.expect(LinkDown)
-    assert down == LinkDown("the broker closed the connection", ending=ending)
+    assert down == LinkDown("the broker closed the connection", ending=Ending.CLOSED)
     link.join()
     assert link.events.empty()
     link.publish("edge/n/live", b"too late")  # says nothing: the end has been told
