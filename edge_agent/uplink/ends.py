@@ -2,7 +2,7 @@
 
 A broker closes the link of a client when another one connects with the same id. Two gateways with one id would take
 the link from each other once a second for ever. So after more than three such ends in a minute the wait is minutes,
-until a link has lasted.
+until a link has lasted. A broker that could not be reached in between has failed by itself.
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ class Ends:
         self.tick(now_ns)
         since_ns, self._since_ns = self._since_ns, None
         short = since_ns is not None and now_ns - since_ns < _SHORT_NS
+        if since_ns is None:
+            self._takeovers_ns.clear()  # the broker was away: it, and no rival, may have ended the links before
         if ending is Ending.TAKEN_OVER or (ending is Ending.CLOSED and short and not at_record):
             self._takeovers_ns = [*(at for at in self._takeovers_ns if now_ns - at < _TAKEOVERS_NS), now_ns]
             if ending is Ending.TAKEN_OVER and len(self._takeovers_ns) > _MOST_TAKEOVERS:

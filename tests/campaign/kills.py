@@ -236,7 +236,9 @@ def kill_brokers(task: tuple[int, int]) -> Verdict:
             for _ in range(count):
                 before = len(plant.recorder.records())
                 plant.broker.kill()
-                plant.wait(plant.rng.uniform(0.0, 0.3))
+                # So long that the agent finds nothing listening: else it takes many kills in a minute for a rival with
+                # its client id, and waits for minutes.
+                plant.wait(plant.rng.uniform(1.1, 1.4))
                 plant.broker.start()
                 plant.recorder.wait_for(lambda each, before=before: len(each.records()) > before, STOP_S)  # type: ignore[misc]
                 plant.wait(plant.rng.uniform(0.0, 0.5))
