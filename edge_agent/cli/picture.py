@@ -141,7 +141,7 @@ def summary(report: Report) -> str:
     ]
     outbox = report.outbox
     if outbox.failure:
-        lines.append(f"outbox    nothing can be stored: {outbox.failure}; {outbox.lost_records:,} records are lost")
+        lines.append(f"outbox    nothing can be stored; {outbox.lost_records:,} records are lost")
     if outbox.salvaged or outbox.salvage_lost or outbox.salvage_remaining:
         lines.append(
             f"salvage   {outbox.salvaged:,} records found, {outbox.salvage_lost:,} lost,"

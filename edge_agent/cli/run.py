@@ -234,11 +234,12 @@ def end_with(report: Report) -> None:
         Unavailable: it did not.
     """
     outbox = report.outbox
-    if outbox.failure:
-        raise Unavailable(
-            f"the outbox took nothing in: {outbox.failure}; {outbox.lost_records} records with"
-            f" {outbox.lost_readings} readings were in memory only and are lost"
-        )
+    if not outbox.failure:
+        return
+    lost = "what was in memory has arrived"
+    if outbox.lost_records:
+        lost = f"{outbox.lost_records} records with {outbox.lost_readings} readings were in memory only and are lost"
+    raise Unavailable(f"the outbox took nothing in: {outbox.failure}; {lost}; check the disk, or give a --state-dir")
 
 
 def _no_wait() -> None:
