@@ -12,6 +12,7 @@ CHECKS: Final[dict[str, tuple[str, ...]]] = {
     "campaign": ("python", "tests/campaign/run.py", "--hours", "100", "--stop"),
     "nth": ("pytest", "-x", "-q", "-n", "0", "tests/campaign/test_nth_call.py"),
     "directed": ("pytest", "-x", "-q", "-n", "0", "tests/campaign/test_directed.py"),
+    "disk": ("pytest", "-x", "-q", "-n", "0", "tests/campaign/test_disk.py"),
     "outbox": ("pytest", "-x", "-q", "-n", "0", "tests/outbox"),
     "pipeline": ("pytest", "-x", "-q", "-n", "0", "tests/pipeline"),
     "agent": ("pytest", "-x", "-q", "-n", "0", "tests/agent"),

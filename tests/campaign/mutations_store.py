@@ -108,6 +108,7 @@ RECOVERY: Final = (
         "outbox/store.py",
         "        if self._settings.durable:\n            journal.rewrite(self._journal, self._settings.files)\n",
         "",
+        "disk",
     ),
     Mutation(
         "what a damaged file lost is not told",

@@ -6,12 +6,17 @@ import errno
 import os
 import random
 import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_agent.agent.messages import BODIES
+from edge_agent.clock import Anchor, ClockQuality
+from edge_agent.outbox.outbox import Content, Outbox
 from edge_agent.outbox.recovery import DATABASE
 from edge_agent.outbox.schema import StoreSettings, open_database
+from edge_agent.reading import RecordKind
 from tests.campaign.disk import Call, Disk
 from tests.campaign.disk_files import DiskFiles
 from tests.campaign.history import History
@@ -122,3 +127,46 @@ def test_a_commit_survives_every_cut(store: StoreWatch, disk: Disk, tmp_path: Pa
         disk.cut()
         store.close()
         disk.start()
+
+
+@pytest.mark.parametrize("fails", range(1, 5))
+def test_what_is_handed_out_after_failed_syncs_survives_a_cut(
+    store: StoreWatch, disk: Disk, tmp_path: Path, fails: int
+) -> None:
+    """The sync of a COMMIT fails, and those after it: what is read back then is in memory only."""
+
+    def opened() -> Outbox:
+        return Outbox(
+            tmp_path,
+            StoreSettings(1 << 20, connect=store.connect, files=DiskFiles(disk)),  # type: ignore[arg-type]
+            boot_id="b",
+            anchor=Anchor(1, ClockQuality.SYNCED, 0),
+            rng=random.Random(),
+            encode=BODIES,
+        )
+
+    left = fails
+
+    def failing(call: Call, _grows: bool) -> int:
+        nonlocal left
+        left -= call is Call.SYNC
+        return errno.EIO if call is Call.SYNC and left >= 0 else 0
+
+    outbox = opened()
+    outbox.add(Content(RecordKind.BATCH, 1, 5, 6, b"one"))
+    outbox.commit()
+    outbox.add(Content(RecordKind.BATCH, 1, 5, 6, b"two"))
+    disk.judge = failing
+    for name in (b"three", b"four", b"five", b"six", b"seven"):
+        with suppress(sqlite3.Error, OSError):
+            outbox.commit()
+        outbox.add(Content(RecordKind.BATCH, 1, 5, 6, name))
+    sent = [record.body for _lane, record in outbox.hand_out(9)]
+    assert b"two" in sent
+    disk.cut()
+    store.close()
+    disk.start()
+    outbox = opened()
+    there = [record.body for _lane, record in outbox.hand_out(9) if record.kind is RecordKind.BATCH]
+    assert set(sent) <= set(there), "sent, and no sync had succeeded"
+    outbox.close()
