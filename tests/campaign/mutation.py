@@ -14,6 +14,7 @@ CHECKS: Final[dict[str, tuple[str, ...]]] = {
     "directed": ("pytest", "-x", "-q", "-n", "0", "tests/campaign/test_directed.py"),
     "disk": ("pytest", "-x", "-q", "-n", "0", "tests/campaign/test_disk.py"),
     "outbox": ("pytest", "-x", "-q", "-n", "0", "tests/outbox"),
+    "sampling": ("pytest", "-x", "-q", "-n", "0", "tests/sampling"),
     "pipeline": ("pytest", "-x", "-q", "-n", "0", "tests/pipeline"),
     "agent": ("pytest", "-x", "-q", "-n", "0", "tests/agent"),
     "session": ("pytest", "-x", "-q", "-n", "0", "tests/uplink/test_session.py", "tests/uplink/test_session_poison.py"),

@@ -104,6 +104,7 @@ TIME: Final = (
         "runtime.py",
         "    step_ns = 50_000_000\n",
         "    step_ns = 4_000_000_000_000\n",
+        "agent",
     ),
     Mutation(
         "rows are secured ten times later",
@@ -131,6 +132,7 @@ TIME: Final = (
         "            measured = sensor.make_measurement(measured_ns, values)\n"
         "            self._deliver(measured)\n"
         "            self._deliver(measured)\n",
+        "sampling",
     ),
 )
 

@@ -31,6 +31,7 @@ STORE: Final = (
         _SEGMENTS,
         "        if found:\n            _save_generation(db, generation)\n",
         "",
+        "outbox",
     ),
     Mutation(
         "the next batch overwrites no segments",
@@ -153,6 +154,7 @@ LOSSES: Final = (
         "outbox/tombstones.py",
         "        if not was_tombstone:\n            append_loss",
         "        if was_tombstone:\n            append_loss",
+        "outbox",
     ),
     Mutation(
         "a tombstone changes after it was sent",
@@ -179,6 +181,7 @@ LOSSES: Final = (
         _TRANSACTION,
         "tombstoned=dropped_early + tombstoned",
         "tombstoned=dropped_early",
+        "outbox",
     ),
     Mutation(
         "a salvage copies bytes that changed",

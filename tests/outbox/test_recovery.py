@@ -114,6 +114,19 @@ def test_unsealed_segments_become_records_exactly_once(
         outbox.close()
 
 
+def test_segments_that_one_commit_secures_are_all_there(
+    open_outbox: Callable[..., Outbox], batch: Callable[..., Content], tmp_path: Path
+) -> None:
+    """As after a while in which the disk took nothing in."""
+    running = open_outbox()
+    for name in (1, 2, 3):
+        running.add_segment(batch(name, 2))
+    running.commit()
+    shutil.copytree(tmp_path / "state", tmp_path / "copy")
+    ((_lane, record),) = open_outbox(directory=tmp_path / "copy").hand_out(9)
+    assert record.body == b"1 \0\0+2 \0\0+3 \0\0"
+
+
 def test_segments_of_a_sealed_batch_are_gone(
     open_outbox: Callable[..., Outbox], batch: Callable[..., Content], tmp_path: Path
 ) -> None:
